@@ -1,0 +1,13 @@
+// One declaration file for each file of src/, so that a function is declared beside where it is defined.
+export * from './types/hostcalls.d.ts';
+export * from './types/memory.d.ts';
+export * from './types/process.d.ts';
+export * from './types/ptrace.d.ts';
+export * from './types/seccomp.d.ts';
+export * from './types/wait.d.ts';
+
+/** A path that execve(2) takes for the stub's executable: a file of the checkout, or /proc/self/fd/N when runsc is one executable. */
+export const stubPath: string;
+
+/** Opens the stub's executable read-only and close-on-exec, for execveat(2) with AT_EMPTY_PATH. The caller owns the descriptor. */
+export function openStub(): number;

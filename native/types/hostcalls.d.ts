@@ -1,0 +1,2 @@
+// What src/hostcalls.cc exports.
+export {};

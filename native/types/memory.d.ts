@@ -1,0 +1,2 @@
+// What src/memory.cc exports.
+export {};

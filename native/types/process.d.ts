@@ -1,0 +1,2 @@
+// What src/process.cc exports.
+export {};

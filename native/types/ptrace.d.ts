@@ -1,0 +1,2 @@
+// What src/ptrace.cc exports.
+export {};

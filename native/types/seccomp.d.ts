@@ -1,0 +1,2 @@
+// What src/seccomp.cc exports.
+export {};

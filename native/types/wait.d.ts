@@ -1,0 +1,2 @@
+// What src/wait.cc exports.
+export {};
