@@ -1,0 +1,79 @@
+// Layout of one context in the shared region. Twin of native/stub/sysmsg.h: change both.
+//
+// The region is one ArrayBuffer; a context is its CONTEXT_SIZE bytes at CONTEXT_SIZE * index.
+// With systrap the guest's address space maps the same pages and may scribble over them at any
+// time: whatever is read from here is read once and then checked.
+
+/** Bytes of one context: header, registers, batch, FP area, then data. */
+export const CONTEXT_SIZE = 0x20000;
+/** Context 0 is never handed out; its space serves the region's own needs. */
+export const MAX_CONTEXTS = 8192;
+
+// Header words (byte offsets inside the context).
+export const CTX_STATE = 0;
+export const CTX_SLEEPING = 4;
+export const CTX_INDEX = 8;
+export const CTX_ACTION = 12;
+export const CTX_EVENT = 16;
+export const CTX_NCALLS = 20;
+/** Batch: the index of the failed call, or the number of calls. */
+export const CTX_CALLS_DONE = 24;
+export const CTX_NOUT = 28;
+// A fault: host signal number, si_code, trap number, error code, address.
+export const CTX_FAULT_SIGNO = 32;
+export const CTX_FAULT_CODE = 36;
+export const CTX_FAULT_TRAPNO = 40;
+export const CTX_FAULT_ERR = 44;
+export const CTX_FAULT_ADDR = 48;
+/** Where to xsave on the way out / xrstor on the way in; 0 for no. */
+export const CTX_FP_SAVE_ADDR = 56;
+export const CTX_FP_RESTORE_ADDR = 64;
+/** EVENT_DIED: the host's wait status. */
+export const CTX_WAIT_STATUS = 72;
+
+/** Registers in the order of struct user_regs_struct, 27 words of 64 bits. */
+export const CTX_REGS = 0x100;
+export const CTX_REGS_SIZE = 27 * 8;
+
+/** Host calls: HOSTCALL_SIZE bytes each. */
+export const CTX_CALLS = 0x400;
+export const HOSTCALL_SIZE = 72;
+export const MAX_HOST_CALLS = 40;
+
+/** Copy-out list: address (u64), length (u32), offset in data (u32). */
+export const CTX_OUTS = 0x1000;
+export const OUT_SIZE = 16;
+export const MAX_OUTS = 64;
+
+/** The data area: prefetched arguments and results. */
+export const CTX_DATA = 0x10000;
+export const CTX_DATA_SIZE = 0x10000;
+
+// Register numbers: index of the 64-bit word, arch/x86/include/uapi/asm/ptrace.h.
+export const R15 = 0;
+export const R14 = 1;
+export const R13 = 2;
+export const R12 = 3;
+export const RBP = 4;
+export const RBX = 5;
+export const R11 = 6;
+export const R10 = 7;
+export const R9 = 8;
+export const R8 = 9;
+export const RAX = 10;
+export const RCX = 11;
+export const RDX = 12;
+export const RSI = 13;
+export const RDI = 14;
+export const ORIG_RAX = 15;
+export const RIP = 16;
+export const CS = 17;
+export const EFLAGS = 18;
+export const RSP = 19;
+export const SS = 20;
+export const FS_BASE = 21;
+export const GS_BASE = 22;
+export const DS = 23;
+export const ES = 24;
+export const FS = 25;
+export const GS = 26;

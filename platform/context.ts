@@ -1,0 +1,173 @@
+import {
+  CONTEXT_SIZE,
+  CTX_CALLS,
+  CTX_CALLS_DONE,
+  CTX_EVENT,
+  CTX_FAULT_ADDR,
+  CTX_FAULT_CODE,
+  CTX_FAULT_ERR,
+  CTX_FAULT_SIGNO,
+  CTX_FAULT_TRAPNO,
+  CTX_FP_RESTORE_ADDR,
+  CTX_FP_SAVE_ADDR,
+  CTX_NCALLS,
+  CTX_REGS,
+  CTX_REGS_SIZE,
+  HOSTCALL_SIZE,
+  MAX_HOST_CALLS,
+} from './context-page.ts';
+import type { AddressSpace } from './platform.ts';
+import type { Region } from './region.ts';
+
+/** Argument 4 (the descriptor of mmap) is the next descriptor that sendFd() queued. */
+export const HOSTCALL_RECEIVED_FD = 1;
+/** A failure of this call does not end the batch. */
+export const HOSTCALL_MAY_FAIL = 2;
+
+const TWO32 = 4294967296;
+
+/** One guest thread on the host side: a view of its context page. */
+export class Context {
+  readonly index: number;
+  readonly space: AddressSpace;
+  /** Host thread id; 0 before birth. */
+  hostTid = 0;
+  /** The kernel's name for it: an index of the kernel's own choice. */
+  owner: unknown = null;
+  /** In guest code, as far as we know: kick() makes sense. */
+  inGuest = false;
+  private readonly region: Region;
+  /** Byte offset of the context in the region, and the same in 32-bit words. */
+  readonly base: number;
+  private readonly word: number;
+
+  constructor(region: Region, index: number, space: AddressSpace) {
+    this.region = region;
+    this.index = index;
+    this.space = space;
+    this.base = index * CONTEXT_SIZE;
+    this.word = this.base >> 2;
+  }
+
+  get event(): number {
+    return this.region.i32[this.word + (CTX_EVENT >> 2)]!;
+  }
+
+  // ---- registers
+
+  /** A register as an unsigned number, exact below 2^53: addresses and counts. */
+  reg(n: number): number {
+    const at = this.word + (CTX_REGS >> 2) + n * 2;
+    return (this.region.i32[at]! >>> 0) + (this.region.i32[at + 1]! >>> 0) * TWO32;
+  }
+
+  regLo(n: number): number {
+    return this.region.i32[this.word + (CTX_REGS >> 2) + n * 2]!;
+  }
+
+  regHi(n: number): number {
+    return this.region.i32[this.word + (CTX_REGS >> 2) + n * 2 + 1]!;
+  }
+
+  /** Stores a signed or unsigned integer below 2^53 in size. */
+  setReg(n: number, value: number): void {
+    const at = this.word + (CTX_REGS >> 2) + n * 2;
+    this.region.i32[at] = value | 0;
+    this.region.i32[at + 1] = Math.floor(value / TWO32) | 0;
+  }
+
+  setRegWords(n: number, lo: number, hi: number): void {
+    const at = this.word + (CTX_REGS >> 2) + n * 2;
+    this.region.i32[at] = lo;
+    this.region.i32[at + 1] = hi;
+  }
+
+  /** Copies all 27 registers (216 bytes, struct user_regs_struct) out or in. */
+  saveRegs(dst: Uint8Array, at: number): void {
+    const from = this.base + CTX_REGS;
+    for (let i = 0; i < CTX_REGS_SIZE; i++) dst[at + i] = this.region.u8[from + i]!;
+  }
+
+  loadRegs(src: Uint8Array, at: number): void {
+    const to = this.base + CTX_REGS;
+    for (let i = 0; i < CTX_REGS_SIZE; i++) this.region.u8[to + i] = src[at + i]!;
+  }
+
+  // ---- fault details, valid for EVENT_FAULT
+
+  get faultSigno(): number {
+    return this.region.i32[this.word + (CTX_FAULT_SIGNO >> 2)]!;
+  }
+
+  get faultCode(): number {
+    return this.region.i32[this.word + (CTX_FAULT_CODE >> 2)]!;
+  }
+
+  get faultTrapno(): number {
+    return this.region.i32[this.word + (CTX_FAULT_TRAPNO >> 2)]!;
+  }
+
+  get faultErr(): number {
+    return this.region.i32[this.word + (CTX_FAULT_ERR >> 2)]!;
+  }
+
+  get faultAddr(): number {
+    return this.region.load64(this.base + CTX_FAULT_ADDR);
+  }
+
+  // ---- extended (FP, SSE, AVX, AMX) state: moved between CPU and guest memory on the next resume
+
+  /** The state as it is now goes to guest memory at `addr` (64-byte aligned, fpStateSize() bytes) before anything else; 0 cancels. */
+  setFpSave(addr: number): void {
+    this.region.store64(this.base + CTX_FP_SAVE_ADDR, addr);
+  }
+
+  /** The guest goes on with the state found at `addr`. */
+  setFpRestore(addr: number): void {
+    this.region.store64(this.base + CTX_FP_RESTORE_ADDR, addr);
+  }
+
+  // ---- host calls
+
+  /** Starts a new batch. */
+  resetCalls(): void {
+    this.region.i32[this.word + (CTX_NCALLS >> 2)] = 0;
+  }
+
+  get callCount(): number {
+    return this.region.i32[this.word + (CTX_NCALLS >> 2)]!;
+  }
+
+  get callsFull(): boolean {
+    return this.callCount >= MAX_HOST_CALLS;
+  }
+
+  /** Adds a host call (number and arguments as on Linux); returns its index. */
+  addCall(nr: number, flags: number, a0: number, a1: number, a2: number, a3: number, a4: number, a5: number): number {
+    const n = this.callCount;
+    if (n >= MAX_HOST_CALLS) throw new Error('host call batch is full');
+    const at = this.base + CTX_CALLS + n * HOSTCALL_SIZE;
+    const r = this.region;
+    r.i32[at >> 2] = nr;
+    r.i32[(at >> 2) + 1] = flags;
+    r.store64(at + 8, a0);
+    r.store64(at + 16, a1);
+    r.store64(at + 24, a2);
+    r.store64(at + 32, a3);
+    r.store64(at + 40, a4);
+    r.store64(at + 48, a5);
+    r.store64(at + 56, 0);
+    r.i32[this.word + (CTX_NCALLS >> 2)] = n + 1;
+    return n;
+  }
+
+  /** The result of call n of the finished batch, -errno for a failure. */
+  callResult(n: number): number {
+    return this.region.loadSigned64(this.base + CTX_CALLS + n * HOSTCALL_SIZE + 56);
+  }
+
+  /** How many calls of the batch ran to success. */
+  get callsDone(): number {
+    return this.region.i32[this.word + (CTX_CALLS_DONE >> 2)]!;
+  }
+}

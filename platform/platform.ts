@@ -1,0 +1,91 @@
+// What the Sentry needs of the host to run guest code, in two implementations: systrap and ptrace.
+// The platform knows contexts (one per guest thread) and address spaces (one stub process each),
+// never tasks. Everything here is addressed by numbers in one shared region (context-page.ts), so
+// that a call crosses into native code at most once.
+//
+// Life of a context, as the run loop sees it:
+//
+//   next() -> index, context.event says why:
+//     EVENT_SYSCALL  registers hold the call; answer(), run() or runBatch() goes on
+//     EVENT_FAULT    guest code raised a host signal; fault* fields say which
+//     EVENT_BATCH    the host calls of runBatch() are done, or one has failed
+//     EVENT_KICKED   stopped in guest code because of kick()
+//     EVENT_DIED     the stub is gone (killed, out of memory, or tampering): nothing can be resumed
+//
+// A context that has been handed out by newAddressSpace(), fork() or newThread() takes a batch or
+// a run() at once: it is carried out when the stub is there.
+
+import type { Context } from './context.ts';
+
+export const EVENT_SYSCALL = 1;
+export const EVENT_FAULT = 2;
+export const EVENT_BATCH = 3;
+export const EVENT_KICKED = 4;
+export const EVENT_DIED = 5;
+
+/** Results of next() that are not a context index. */
+export const NEXT_TIMEOUT = -1;
+/** A host descriptor is ready: hostToken() and hostEvents() tell which; ask until hostToken() is -1. */
+export const NEXT_HOST = -2;
+
+/** One stub process: the memory of one guest address space. */
+export interface AddressSpace {
+  /** Host pid in the sandbox's pid namespace; 0 before birth. */
+  readonly hostPid: number;
+  /** Bytes moved, fewer than n at the first page that is not readable. */
+  readSome(addr: number, dst: Uint8Array, at: number, n: number): number;
+  writeSome(addr: number, src: Uint8Array, at: number, n: number): number;
+  /** Past the page protections, as ptrace(2)'s POKE may: bytes moved. */
+  readForced(addr: number, dst: Uint8Array, at: number, n: number): number;
+  writeForced(addr: number, src: Uint8Array, at: number, n: number): number;
+  /** Queues a descriptor for the stub, in order, for calls marked HOSTCALL_RECEIVED_FD of its next batch. Duplicated: the caller keeps its own. 0 or -errno. */
+  sendFd(hostFd: number): number;
+  /** Ends the stub process, with all its contexts. */
+  release(): void;
+}
+
+export interface Platform {
+  readonly name: 'ptrace' | 'systrap';
+
+  /** First guest address that belongs to the stub: mappings stay below. */
+  readonly topAddress: number;
+
+  /** A fresh, empty address space with one context (for exec), or -errno. */
+  newAddressSpace(): Context | number;
+
+  /** A copy of parent's address space whose one context has the parent's registers; the parent is stopped in a system call. */
+  fork(parent: Context): Context | number;
+
+  /** One more context in parent's address space, with the parent's registers (CLONE_VM). */
+  newThread(parent: Context): Context | number;
+
+  /** The context's thread ends; its address space too when it was the last (or release() ends it earlier). */
+  releaseContext(context: Context): void;
+
+  /** Waits until something happens or the monotonic deadline (ns) passes: a context index, NEXT_TIMEOUT or NEXT_HOST. */
+  next(deadlineNs: number): number;
+
+  contextAt(index: number): Context;
+
+  /** Writes rax and returns to the guest: the way of nearly every system call. */
+  answer(context: Context, result: number): void;
+
+  /** Returns to the guest with all registers as the context page has them. */
+  run(context: Context): void;
+
+  /** Executes context.calls in the stub. tail: then returns to the guest with the last result in rax, and comes back only if a call failed. */
+  runBatch(context: Context, tail: boolean): void;
+
+  /** Stops a context that is in guest code: EVENT_KICKED follows unless another event was under way. */
+  kick(context: Context): void;
+
+  /** Watches a host descriptor, edge-triggered, for poll bits; next() answers NEXT_HOST with `token` (a positive int32). 0 or -errno. */
+  watch(hostFd: number, events: number, token: number): number;
+  unwatch(hostFd: number): void;
+  /** The token of the next ready descriptor, or -1. */
+  hostToken(): number;
+  hostEvents(): number;
+
+  /** CPU time of a context's host thread in ns, user and system together; for rusage and clocks. */
+  cpuTimeNs(context: Context): number;
+}

@@ -1,0 +1,4 @@
+/** States an invariant of ours. A failure is a bug in the Sentry, never an answer to the guest. */
+export function assert(condition: boolean, message = 'invariant broken'): asserts condition {
+  if (!condition) throw new Error(`assertion failed: ${message}`);
+}

@@ -1,0 +1,75 @@
+// The root object: what all tasks of a sandbox share.
+
+import type { Platform } from '../../platform/platform.ts';
+import { List } from '../base/list.ts';
+import type { Vfs } from '../vfs/vfs.ts';
+import type { FutexTable } from './futex.ts';
+import type { PidNamespace } from './pid-namespace.ts';
+import type { SyscallArgs } from './syscall-args.ts';
+import type { Task } from './task.ts';
+import type { Timekeeper } from './timekeeper.ts';
+import { TimerHeap } from './timers.ts';
+import type { UserNamespace } from './user-namespace.ts';
+import type { UtsNamespace } from './uts-namespace.ts';
+
+/** Options of the sandbox that the kernel itself looks at. */
+export interface KernelOptions {
+  /** One line per call to the log. */
+  strace: boolean;
+}
+
+/** What dispatch needs of a line of the table. */
+export interface SyscallEntry {
+  readonly name: string;
+  readonly args: readonly string[];
+  readonly handler: (t: Task, a: SyscallArgs) => number;
+}
+
+export class Kernel {
+  readonly platform: Platform;
+  readonly clock: Timekeeper;
+  readonly vfs: Vfs;
+  readonly futexes: FutexTable;
+  readonly rootPidNamespace: PidNamespace;
+  readonly rootUserNamespace: UserNamespace;
+  readonly rootUtsNamespace: UtsNamespace;
+  readonly options: KernelOptions;
+  /** syscalls/table.ts by number; boot hands it in, since the kernel does not import upwards. */
+  readonly syscalls: readonly (SyscallEntry | undefined)[];
+  readonly timers: TimerHeap = new TimerHeap();
+  /** Woken tasks whose continuations are to run. */
+  readonly ready: List<Task> = new List<Task>();
+  /** By tid of the root pid namespace. */
+  readonly tasks: Map<number, Task> = new Map();
+  /** By platform context index. */
+  readonly taskOfContext: (Task | undefined)[] = [];
+  /** Called by the run loop for ready host descriptors, by token. */
+  readonly hostWatchers: Map<number, HostWatcher> = new Map();
+
+  constructor(parts: {
+    platform: Platform;
+    clock: Timekeeper;
+    vfs: Vfs;
+    futexes: FutexTable;
+    rootPidNamespace: PidNamespace;
+    rootUserNamespace: UserNamespace;
+    rootUtsNamespace: UtsNamespace;
+    options: KernelOptions;
+    syscalls: readonly (SyscallEntry | undefined)[];
+  }) {
+    this.platform = parts.platform;
+    this.clock = parts.clock;
+    this.vfs = parts.vfs;
+    this.futexes = parts.futexes;
+    this.rootPidNamespace = parts.rootPidNamespace;
+    this.rootUserNamespace = parts.rootUserNamespace;
+    this.rootUtsNamespace = parts.rootUtsNamespace;
+    this.options = parts.options;
+    this.syscalls = parts.syscalls;
+  }
+}
+
+/** Told when a watched host descriptor changes; events are poll(2) bits. */
+export interface HostWatcher {
+  hostReady(events: number): void;
+}

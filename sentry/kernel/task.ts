@@ -1,0 +1,208 @@
+// A guest thread: struct task_struct. Its fields only; what happens to it is in task-*.ts beside
+// this file. A task is always in exactly one of the states below, and only the run loop
+// (run-loop.ts) moves it between guest and Sentry.
+//
+//   GUEST      runs guest code; the platform owns its registers
+//   HANDLER    a system call of it (or a fault) is being served right now
+//   BLOCKED    parked by block(); `resume` continues it
+//   READY      woken, on the kernel's ready list; its continuation runs next
+//   HOST_CALLS its stub executes a batch; `resume` continues it
+//   STOPPED    job control or ptrace has stopped it
+//   DEAD       exited; a zombie when it is the leader and nobody has waited for it yet
+
+import { BLOCKED } from '../base/errors.ts';
+import type { List, ListNode } from '../base/list.ts';
+import { Waiter, type WaitQueue } from '../base/wait-queue.ts';
+import type { MemoryManager } from '../mm/memory-manager.ts';
+import type { UserIo } from '../mm/user-io.ts';
+import type { Context } from '../../platform/context.ts';
+import { SyscallArgs } from './syscall-args.ts';
+import type { FileDescription } from '../vfs/file-description.ts';
+import type { Credentials } from './credentials.ts';
+import type { FdTable } from './fd-table.ts';
+import type { FsContext } from './fs-context.ts';
+import type { Kernel } from './kernel.ts';
+import { SignalState } from './signal-state.ts';
+import type { ThreadGroup } from './thread-group.ts';
+import { FOREVER, Timer } from './timers.ts';
+
+export const TASK_GUEST = 0;
+export const TASK_HANDLER = 1;
+export const TASK_BLOCKED = 2;
+export const TASK_READY = 3;
+export const TASK_HOST_CALLS = 4;
+export const TASK_STOPPED = 5;
+export const TASK_DEAD = 6;
+
+// Why a parked task goes on.
+export const WAKE_EVENT = 1;
+export const WAKE_TIMEOUT = 2;
+export const WAKE_SIGNAL = 3;
+
+/** Continues a parked task: like a handler, it answers a result or BLOCKED. A module-level function, never a closure. */
+export type Resume = (t: Task, why: number) => number;
+
+/** What restart_syscall(2) runs after a signal handler that did not abort the call. */
+export type Restart = (t: Task) => number;
+
+/** The one thing a task waits for. poll and epoll own their further waiters and wake the task through task.wake(). */
+class TaskWaiter extends Waiter {
+  readonly task: Task;
+
+  constructor(task: Task) {
+    super();
+    this.task = task;
+  }
+
+  override notified(_events: number): void {
+    this.unlink();
+    this.task.wake(WAKE_EVENT);
+  }
+}
+
+class BlockTimer extends Timer {
+  readonly task: Task;
+
+  constructor(task: Task) {
+    super();
+    this.task = task;
+  }
+
+  override fired(_nowNs: number): void {
+    this.task.wake(WAKE_TIMEOUT);
+  }
+}
+
+export class Task implements ListNode<Task> {
+  readonly kernel: Kernel;
+  /** Thread id in the root pid namespace. */
+  readonly tid: number;
+  group: ThreadGroup;
+  context: Context;
+  mm: MemoryManager;
+  fds: FdTable;
+  fs: FsContext;
+  creds: Credentials;
+  /** At most 15 chars, latin1. */
+  comm: string;
+  state: number = TASK_HANDLER;
+  readonly signals: SignalState = new SignalState();
+
+  // The running or parked system call.
+  sysno = -1;
+  readonly args: SyscallArgs = new SyscallArgs();
+  /** The call's buffers in guest memory, reused by every read and write of the task. */
+  readonly io: UserIo;
+
+  // Parking. One waiter, one deadline, and slots for what a continuation needs.
+  readonly waiter: TaskWaiter = new TaskWaiter(this);
+  readonly timer: BlockTimer = new BlockTimer(this);
+  resume: Resume | null = null;
+  /** false: only a fatal signal or the event ends the wait (vfork, host calls). */
+  interruptible = true;
+  wakeReason = 0;
+  /** Absolute, monotonic; FOREVER for none. */
+  deadlineNs: number = FOREVER;
+  restart: Restart | null = null;
+  file: FileDescription | undefined = undefined;
+  object: unknown = null;
+  n0 = 0;
+  n1 = 0;
+  n2 = 0;
+
+  // Set by set_tid_address(2), set_robust_list(2), CLONE_CHILD_CLEARTID.
+  clearTidAddr = 0;
+  robustListAddr = 0;
+
+  /** Wait status as wait4(2) reports it, once DEAD. */
+  exitStatus = 0;
+
+  /** Run-state start and totals for accounting, ns. */
+  startNs = 0;
+  voluntarySwitches = 0;
+  involuntarySwitches = 0;
+
+  // The kernel's ready list.
+  list: List<Task> | null = null;
+  listPrev: Task | null = null;
+  listNext: Task | null = null;
+
+  constructor(kernel: Kernel, tid: number, group: ThreadGroup, context: Context, mm: MemoryManager, io: UserIo, fds: FdTable, fs: FsContext, creds: Credentials, comm: string) {
+    this.kernel = kernel;
+    this.tid = tid;
+    this.group = group;
+    this.context = context;
+    this.mm = mm;
+    this.io = io;
+    this.fds = fds;
+    this.fs = fs;
+    this.creds = creds;
+    this.comm = comm;
+    this.startNs = kernel.clock.monotonicNs();
+  }
+
+  /** The limit that fd-table operations take. */
+  get fdLimit(): number {
+    return this.group.limits.nofile;
+  }
+
+  /**
+   * Parks the task on `queue` until one of `mask`'s events, the deadline (absolute monotonic ns,
+   * FOREVER for none) or a signal; then the run loop calls `resume`. Check the condition before and
+   * again in `resume`; nothing can slip between a check and block() because handlers do not
+   * interleave. A signal that is already deliverable makes `resume` run at once with WAKE_SIGNAL.
+   */
+  block(queue: WaitQueue, mask: number, deadlineNs: number, resume: Resume): number {
+    queue.add(this.waiter, mask);
+    return this.park(deadlineNs, resume);
+  }
+
+  /** block() for a task whose wake-up comes by wake() from elsewhere, or by the deadline alone. */
+  park(deadlineNs: number, resume: Resume): number {
+    this.resume = resume;
+    this.deadlineNs = deadlineNs;
+    this.interruptible = true;
+    this.state = TASK_BLOCKED;
+    if (deadlineNs !== FOREVER) this.kernel.timers.start(this.timer, deadlineNs);
+    if (this.signals.interrupting) this.wake(WAKE_SIGNAL);
+    return BLOCKED;
+  }
+
+  /** park() that only wake(WAKE_EVENT) or a fatal signal ends. */
+  parkUninterruptible(resume: Resume): number {
+    this.resume = resume;
+    this.deadlineNs = FOREVER;
+    this.interruptible = false;
+    this.state = TASK_BLOCKED;
+    return BLOCKED;
+  }
+
+  /** Makes a parked task continue; nothing happens to one that is not parked. */
+  wake(why: number): void {
+    if (this.state !== TASK_BLOCKED) return;
+    this.waiter.unlink();
+    this.kernel.timers.stop(this.timer);
+    this.wakeReason = why;
+    this.state = TASK_READY;
+    this.kernel.ready.push(this);
+  }
+
+  /**
+   * Lets the stub execute the calls that the handler has put into this.context's batch, then runs
+   * `resume` (WAKE_EVENT) with their results. Returns BLOCKED.
+   */
+  hostCalls(resume: Resume): number {
+    this.resume = resume;
+    this.state = TASK_HOST_CALLS;
+    this.kernel.platform.runBatch(this.context, false);
+    return BLOCKED;
+  }
+
+  /** Like hostCalls, but the guest goes on with the last call's result; `resume` runs only when a call has failed. */
+  tailHostCalls(resume: Resume): number {
+    this.resume = resume;
+    this.state = TASK_HOST_CALLS;
+    this.kernel.platform.runBatch(this.context, true);
+    return BLOCKED;
+  }
+}

@@ -1,0 +1,84 @@
+// struct user_namespace. Ids everywhere in the Sentry are those of the root namespace (kuid_t);
+// mapping happens where a number crosses to or from the guest.
+
+/** One line of uid_map: `count` ids from `inside` on stand for `outside` on, in the parent. */
+export interface IdRange {
+  inside: number;
+  outside: number;
+  count: number;
+}
+
+/** What an id without a mapping is shown as: /proc/sys/kernel/overflowuid. */
+export const OVERFLOW_ID = 65534;
+
+export class UserNamespace {
+  readonly parent: UserNamespace | null;
+  /** Euid of the creator, as a root-namespace id. */
+  readonly owner: number;
+  readonly ownerGid: number;
+  readonly level: number;
+  /** null until uid_map has been written; the root namespace maps everything to itself. */
+  uidMap: readonly IdRange[] | null = null;
+  gidMap: readonly IdRange[] | null = null;
+  setgroupsAllowed = true;
+
+  constructor(parent: UserNamespace | null, owner: number, ownerGid: number) {
+    this.parent = parent;
+    this.owner = owner;
+    this.ownerGid = ownerGid;
+    this.level = parent === null ? 0 : parent.level + 1;
+    this.setgroupsAllowed = parent === null || parent.setgroupsAllowed;
+  }
+
+  /** make_kuid(): the root-namespace id for `id` in this namespace, or -1. */
+  uidToKernel(id: number): number {
+    return toKernel(this, id, true);
+  }
+
+  gidToKernel(id: number): number {
+    return toKernel(this, id, false);
+  }
+
+  /** from_kuid_munged(): the id shown in this namespace, OVERFLOW_ID when it has none. */
+  uidFromKernel(id: number): number {
+    const shown = fromKernel(this, id, true);
+    return shown < 0 ? OVERFLOW_ID : shown;
+  }
+
+  gidFromKernel(id: number): number {
+    const shown = fromKernel(this, id, false);
+    return shown < 0 ? OVERFLOW_ID : shown;
+  }
+
+  /** Whether the id has a mapping here: kuid_has_mapping(). */
+  hasUid(id: number): boolean {
+    return fromKernel(this, id, true) >= 0;
+  }
+
+  hasGid(id: number): boolean {
+    return fromKernel(this, id, false) >= 0;
+  }
+}
+
+function toKernel(ns: UserNamespace, id: number, isUid: boolean): number {
+  for (let at: UserNamespace = ns; at.parent !== null; at = at.parent) {
+    id = mapped(isUid ? at.uidMap : at.gidMap, id, false);
+    if (id < 0) return -1;
+  }
+  return id;
+}
+
+function fromKernel(ns: UserNamespace, id: number, isUid: boolean): number {
+  if (ns.parent === null) return id;
+  const above = fromKernel(ns.parent, id, isUid);
+  return above < 0 ? -1 : mapped(isUid ? ns.uidMap : ns.gidMap, above, true);
+}
+
+function mapped(map: readonly IdRange[] | null, id: number, inward: boolean): number {
+  if (map === null) return -1;
+  for (const range of map) {
+    const from = inward ? range.outside : range.inside;
+    if (id >= from && id < from + range.count) return (inward ? range.inside : range.outside) + (id - from);
+  }
+  return -1;
+}

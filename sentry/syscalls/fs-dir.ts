@@ -1,0 +1,3 @@
+import type { SyscallLine } from './syscall-line.ts';
+
+export const fsDirCalls: readonly SyscallLine[] = [];

@@ -1,0 +1,150 @@
+// One open file (struct file): what an fd points at, shared by dup and fork. The base class
+// answers every operation as Linux does when the function pointer is NULL (fs/read_write.c,
+// fs/ioctl.c, fs/readdir.c), so that a subclass lists just what it can do.
+//
+// Operations never block. One that would have to wait answers -EAGAIN; the system call parks the
+// task on `waiters` unless O_NONBLOCK is set, and asks again.
+
+import { EBADF, EINVAL, ENODEV, ENOTDIR, ENOTTY, EOPNOTSUPP, ESPIPE } from '../abi/errno.ts';
+import { O_ACCMODE, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY } from '../abi/fcntl.ts';
+import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from '../abi/poll.ts';
+import { WaitQueue } from '../base/wait-queue.ts';
+import type { Task } from '../kernel/task.ts';
+import type { DirSink, Inode, VfsPath } from './filesystem.ts';
+import type { IoBuffer } from './io-buffer.ts';
+
+/** What mmap maps: a host descriptor and the byte offset in it that stands for the file's offset 0. */
+export interface Mappable {
+  /** Host descriptor for the whole life of the mapping; the VMA keeps the description alive. */
+  hostFd: number;
+  offset: number;
+}
+
+export abstract class FileDescription {
+  /** fd table entries, running calls and mappings that keep this open. */
+  refs = 1;
+  /** O_* as fcntl(F_GETFL) reports them, access mode included. */
+  flags: number;
+  /** undefined for what has no place in the tree: pipes, sockets, eventfds. */
+  readonly path: VfsPath | undefined;
+  /** The file position; 0..2^53. */
+  pos = 0;
+  readonly waiters: WaitQueue = new WaitQueue();
+  /** F_SETOWN: >0 pid, <0 process group; F_SETSIG. */
+  ownerPid = 0;
+  ownerSignal = 0;
+
+  constructor(flags: number, path: VfsPath | undefined) {
+    this.flags = flags;
+    this.path = path;
+  }
+
+  get nonblocking(): boolean {
+    return (this.flags & O_NONBLOCK) !== 0;
+  }
+
+  get readable(): boolean {
+    return (this.flags & O_ACCMODE) !== O_WRONLY && (this.flags & O_PATH) === 0;
+  }
+
+  get writable(): boolean {
+    return (this.flags & O_ACCMODE) !== O_RDONLY && (this.flags & O_PATH) === 0;
+  }
+
+  /** The inode behind it; anonymous files share one per kind for fstat's sake. */
+  abstract inode(): Inode;
+
+  incRef(): void {
+    this.refs++;
+  }
+
+  /** The last reference closes: release() runs once. */
+  decRef(t: Task | null): void {
+    if (--this.refs === 0) this.release(t);
+  }
+
+  /** close(2) of one descriptor, before its reference goes; an error is close's result. */
+  flush(_t: Task): number {
+    return 0;
+  }
+
+  /** Last reference gone: give back host descriptors, wake peers. */
+  protected release(_t: Task | null): void {}
+
+  /** At the file position, which it advances. Bytes, 0 at the end, -EAGAIN, -errno. */
+  read(_t: Task, _io: IoBuffer): number {
+    return -EINVAL;
+  }
+
+  write(_t: Task, _io: IoBuffer): number {
+    return -EINVAL;
+  }
+
+  /** At `offset`, leaving the position. -ESPIPE for what has none. */
+  pread(_t: Task | null, _io: IoBuffer, _offset: number): number {
+    return -ESPIPE;
+  }
+
+  pwrite(_t: Task | null, _io: IoBuffer, _offset: number): number {
+    return -ESPIPE;
+  }
+
+  /** lseek(2); the new position or -errno. */
+  seek(_t: Task, _offset: number, _whence: number): number {
+    return -ESPIPE;
+  }
+
+  /** The events that hold now, as poll(2) bits. */
+  poll(_t: Task | null): number {
+    return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+  }
+
+  /** epoll_ctl answers EPERM for files that say false: regular files and directories. */
+  canPoll(): boolean {
+    return false;
+  }
+
+  /** A device's or socket's own requests; the generic ones (FIONBIO, FIOCLEX, …) are answered above. arg is a value or a guest address. */
+  ioctl(_t: Task, _cmd: number, _arg: number): number {
+    return -ENOTTY;
+  }
+
+  /** Directory entries from this.pos on, "." and ".." included. 0 or -errno. */
+  readdir(_t: Task, _sink: DirSink): number {
+    return -ENOTDIR;
+  }
+
+  /** For mmap(2): fills `out`, or -ENODEV. prot and shared say what is wanted. */
+  mmap(_t: Task, _out: Mappable, _prot: number, _shared: boolean): number {
+    return -ENODEV;
+  }
+
+  fsync(_t: Task, _dataOnly: boolean): number {
+    return -EINVAL;
+  }
+
+  /** ftruncate(2) on a checked, writable regular file. */
+  truncate(_t: Task, _size: number): number {
+    return -EINVAL;
+  }
+
+  fallocate(_t: Task, _mode: number, _offset: number, _length: number): number {
+    return -EOPNOTSUPP;
+  }
+
+  /** F_SETFL has changed this.flags. */
+  flagsChanged(_t: Task): void {}
+
+  /** /proc/[pid]/fdinfo lines beyond pos, flags and mnt_id. */
+  fdinfo(): string {
+    return '';
+  }
+
+  /** What /proc/[pid]/fd/N reads as where `path` is undefined: "pipe:[12]". */
+  linkText(): string {
+    return 'anon_inode:[unknown]';
+  }
+}
+
+/** For a call on a file opened O_PATH or for the wrong direction. */
+export const BAD_DIRECTION = -EBADF;
