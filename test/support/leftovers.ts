@@ -1,0 +1,103 @@
+// What runsc must not leave behind on a host: compared before and after a test run.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+export interface HostState {
+  processes: Map<string, string>;
+  mounts: Set<string>;
+  cgroups: Set<string>;
+  files: Set<string>;
+}
+
+/** Entry points by which a process of runsc is known, whichever way it was installed. */
+const ENTRY_POINTS = ['runsc/main.ts', 'sentry/boot/main.ts', 'gofer/main.ts', 'native/build/Release/stub', 'dist/runsc'];
+/** Folders whose entries named runsc* are ours, and folders that are ours as a whole. */
+const SCRATCH = ['/tmp', '/var/tmp', '/dev/shm'];
+const STATE_DIRS = ['/run/runsc', '/var/run/runsc'];
+
+export function hostState(root: string): HostState {
+  return { processes: processes(root), mounts: mounts(), cgroups: cgroups(), files: files() };
+}
+
+/** One line for each thing that is there now and was not before. */
+export function leftovers(before: HostState, now: HostState): string[] {
+  const found: string[] = [];
+  for (const [key, cmdline] of now.processes) if (!before.processes.has(key)) found.push(`process ${key.split(' ')[0]}: ${cmdline}`);
+  for (const mount of now.mounts) if (!before.mounts.has(mount)) found.push(`mount ${mount}`);
+  for (const cgroup of now.cgroups) if (!before.cgroups.has(cgroup)) found.push(`cgroup ${cgroup}`);
+  for (const file of now.files) if (!before.files.has(file)) found.push(`file ${file}`);
+  return found;
+}
+
+/** Keyed by pid and start time, since pids come back. */
+function processes(root: string): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const pid of list('/proc')) {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
+    const cmdline = read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim();
+    // A shell or an editor may name our files in an argument: the program itself or its first argument has to be ours.
+    const [program = '', script = ''] = cmdline.split(' ');
+    const ours = ENTRY_POINTS.some((entry) => [program, script].some((word) => word === join(root, entry) || word.endsWith(`/${entry}`)));
+    if (!ours) continue;
+    const stat = read(`/proc/${pid}/stat`);
+    // Field 22, counted from behind the name, which may hold anything: proc_pid_stat(5).
+    const startTime = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    found.set(`${pid} ${startTime}`, cmdline);
+  }
+  return found;
+}
+
+/** Mount points of this mount namespace: fields 4 and 5 and the type, proc_pid_mountinfo(5). */
+function mounts(): Set<string> {
+  const lines = read('/proc/self/mountinfo').trim().split('\n');
+  return new Set(lines.map((line) => `${line.split(' ')[4]} (${line.split(' - ')[1]})`));
+}
+
+/** Control groups other than those that systemd makes for its own units meanwhile. */
+function cgroups(): Set<string> {
+  const found = new Set<string>();
+  const walk = (dir: string, depth: number): void => {
+    for (const entry of dirs(dir)) {
+      if (/\.(service|scope|slice|mount|socket|swap)$/.test(entry) && !entry.includes('runsc')) continue;
+      found.add(join(dir, entry));
+      if (depth < 6) walk(join(dir, entry), depth + 1);
+    }
+  };
+  walk('/sys/fs/cgroup', 0);
+  return found;
+}
+
+function files(): Set<string> {
+  const found = new Set<string>();
+  for (const dir of SCRATCH) for (const name of list(dir)) if (name.startsWith('runsc')) found.add(join(dir, name));
+  const stateDirs = [...STATE_DIRS];
+  if (process.env.XDG_RUNTIME_DIR) stateDirs.push(join(process.env.XDG_RUNTIME_DIR, 'runsc'));
+  for (const dir of stateDirs) for (const name of list(dir)) found.add(join(dir, name));
+  return found;
+}
+
+// What goes away while it is read was no leftover: these three answer nothing then.
+function list(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return [];
+  }
+}
+
+function dirs(dir: string): string[] {
+  try {
+    const entries = readdirSync(dir, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  } catch {
+    return [];
+  }
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return '';
+  }
+}
