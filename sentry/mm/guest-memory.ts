@@ -5,6 +5,9 @@
 import { EFAULT, ENAMETOOLONG } from '../abi/errno.ts';
 import { PATH_MAX } from '../abi/limits.ts';
 import { getI64, getU64, put64 } from '../base/int64.ts';
+import { latin1 } from '../base/latin1.ts';
+
+export { latin1, putLatin1 } from '../base/latin1.ts';
 
 /**
  * Working space for encoding and decoding structs: valid until the handler returns or calls
@@ -97,17 +100,4 @@ export abstract class GuestMemory {
     }
     return -ENAMETOOLONG;
   }
-}
-
-/** Bytes as a string of one char each. */
-export function latin1(bytes: Uint8Array, from: number, to: number): string {
-  let text = '';
-  for (let i = from; i < to; i++) text += String.fromCharCode(bytes[i]!);
-  return text;
-}
-
-/** The twin of latin1; returns the bytes written. */
-export function putLatin1(bytes: Uint8Array, at: number, text: string): number {
-  for (let i = 0; i < text.length; i++) bytes[at + i] = text.charCodeAt(i);
-  return text.length;
 }
