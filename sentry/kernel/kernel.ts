@@ -4,6 +4,7 @@ import type { Platform } from '../../platform/platform.ts';
 import { List } from '../base/list.ts';
 import type { Vfs } from '../vfs/vfs.ts';
 import type { FutexTable } from './futex.ts';
+import { type Machine, plainMachine } from './machine.ts';
 import type { PidNamespace } from './pid-namespace.ts';
 import type { SyscallArgs } from './syscall-args.ts';
 import type { Task } from './task.ts';
@@ -34,6 +35,8 @@ export class Kernel {
   readonly rootUserNamespace: UserNamespace;
   readonly rootUtsNamespace: UtsNamespace;
   readonly options: KernelOptions;
+  /** Processors and memory as the guest sees them. */
+  readonly machine: Machine;
   /** syscalls/table.ts by number; boot hands it in, since the kernel does not import upwards. */
   readonly syscalls: readonly (SyscallEntry | undefined)[];
   readonly timers: TimerHeap = new TimerHeap();
@@ -55,6 +58,7 @@ export class Kernel {
     rootUserNamespace: UserNamespace;
     rootUtsNamespace: UtsNamespace;
     options: KernelOptions;
+    machine?: Machine;
     syscalls: readonly (SyscallEntry | undefined)[];
   }) {
     this.platform = parts.platform;
@@ -65,6 +69,7 @@ export class Kernel {
     this.rootUserNamespace = parts.rootUserNamespace;
     this.rootUtsNamespace = parts.rootUtsNamespace;
     this.options = parts.options;
+    this.machine = parts.machine ?? plainMachine();
     this.syscalls = parts.syscalls;
   }
 }

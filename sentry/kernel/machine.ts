@@ -1,0 +1,146 @@
+// The machine that the guest sees: processors, memory and what /proc, /sys, sysinfo(2) and uname(2)
+// tell of them. What comes from the host is read once, before lock-down closes /proc and /sys.
+
+import { randomUUID } from 'node:crypto';
+import { fstatSync, readFileSync, readSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { UTS_MACHINE, UTS_RELEASE, UTS_SYSNAME, UTS_VERSION } from './uts-namespace.ts';
+
+const KIB = 1024;
+
+/** One cache of a processor, as /sys/devices/system/cpu/cpuN/cache/indexM shows it. */
+export interface CpuCache {
+  readonly level: number;
+  /** "Data", "Instruction" or "Unified". */
+  readonly type: string;
+  readonly sizeKib: number;
+  readonly lineSize: number;
+  readonly ways: number;
+  readonly sets: number;
+}
+
+/** What boot knows better than the host: the container's share. */
+export interface MachineLimits {
+  /** Processors shown; all that the Sentry may run on unless given. */
+  cpus?: number;
+  /** Memory shown, in bytes; the host's total unless given. */
+  memoryBytes?: number;
+  /** An open descriptor of the sandbox's memory.current (or memory.usage_in_bytes). */
+  memoryUsageFd?: number;
+}
+
+export class Machine {
+  readonly cpuCount: number;
+  readonly memoryBytes: number;
+  /** /proc/cpuinfo, one paragraph a processor. */
+  readonly cpuinfo: string;
+  readonly caches: readonly CpuCache[];
+  /** /proc/sys/kernel/random/boot_id. */
+  readonly bootId: string = randomUUID();
+  readonly sysname: string = UTS_SYSNAME;
+  readonly release: string = UTS_RELEASE;
+  readonly version: string = UTS_VERSION;
+  readonly hardware: string = UTS_MACHINE;
+  private readonly memoryUsageFd: number;
+  private readonly usageText: Buffer = Buffer.alloc(32);
+
+  constructor(cpuCount: number, memoryBytes: number, cpuinfo: string, caches: readonly CpuCache[], memoryUsageFd = -1) {
+    this.cpuCount = cpuCount;
+    this.memoryBytes = memoryBytes;
+    this.cpuinfo = cpuinfo;
+    this.caches = caches;
+    this.memoryUsageFd = memoryUsageFd;
+  }
+
+  /** Memory of the sandbox's cgroup in use, in bytes; -1 where nobody counts it. */
+  usedBytes(): number {
+    if (this.memoryUsageFd < 0) return -1;
+    const n = readSync(this.memoryUsageFd, this.usageText, 0, this.usageText.length, 0);
+    const used = Number.parseInt(this.usageText.latin1Slice(0, n), 10);
+    return Number.isNaN(used) ? -1 : Math.min(used, this.memoryBytes);
+  }
+
+  /** "0-3": the list of all processors as sysfs and status print it. */
+  get cpuList(): string {
+    return this.cpuCount === 1 ? '0' : `0-${this.cpuCount - 1}`;
+  }
+}
+
+/** Reads the host. Call before lock-down; never fails, a value that cannot be had gets a plain default. */
+export function loadMachine(limits: MachineLimits = {}): Machine {
+  const cpuCount = Math.max(1, limits.cpus ?? availableParallelism());
+  const hostBytes = hostMemory();
+  const memoryBytes = Math.min(limits.memoryBytes ?? hostBytes, hostBytes);
+  const fd = limits.memoryUsageFd ?? -1;
+  return new Machine(cpuCount, memoryBytes, cpuinfoFor(readHost('/proc/cpuinfo'), cpuCount), hostCaches(), fd >= 0 && isOpen(fd) ? fd : -1);
+}
+
+/** A machine for tests and for a kernel that was given none. */
+export function plainMachine(): Machine {
+  return new Machine(1, 1024 * KIB * KIB, cpuinfoFor('', 1), []);
+}
+
+/** The first `count` paragraphs of a /proc/cpuinfo, made up to that number with renumbered copies of the last. */
+export function cpuinfoFor(host: string, count: number): string {
+  const paragraphs = host.split('\n\n').filter((p) => p.startsWith('processor'));
+  if (paragraphs.length === 0)
+    paragraphs.push(
+      `processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: unknown\nphysical id\t: 0\ncore id\t\t: 0\ncpu cores\t: 1\nflags\t\t: fpu`,
+    );
+  const out: string[] = [];
+  for (let cpu = 0; cpu < count; cpu++) {
+    const text = paragraphs[Math.min(cpu, paragraphs.length - 1)]!;
+    out.push(
+      text
+        .trimEnd()
+        .replace(/^processor(\s*): \d+/m, `processor$1: ${cpu}`)
+        .replace(/^siblings(\s*): \d+/m, `siblings$1: ${count}`)
+        .replace(/^physical id(\s*): \d+/m, 'physical id$1: 0')
+        .replace(/^core id(\s*): \d+/m, `core id$1: ${cpu}`)
+        .replace(/^cpu cores(\s*): \d+/m, `cpu cores$1: ${count}`)
+        .replace(/^apicid(\s*): \d+/m, `apicid$1: ${cpu}`)
+        .replace(/^initial apicid(\s*): \d+/m, `initial apicid$1: ${cpu}`),
+    );
+  }
+  return `${out.join('\n\n')}\n\n`;
+}
+
+function hostMemory(): number {
+  const total = /^MemTotal:\s+(\d+) kB/m.exec(readHost('/proc/meminfo'));
+  return total === null ? 1024 * KIB * KIB : Number(total[1]) * KIB;
+}
+
+function hostCaches(): CpuCache[] {
+  const caches: CpuCache[] = [];
+  for (let index = 0; index < 8; index++) {
+    const folder = `/sys/devices/system/cpu/cpu0/cache/index${index}`;
+    const level = readHost(`${folder}/level`);
+    if (level === '') break;
+    caches.push({
+      level: Number.parseInt(level, 10),
+      type: readHost(`${folder}/type`).trim(),
+      sizeKib: Number.parseInt(readHost(`${folder}/size`), 10) || 0,
+      lineSize: Number.parseInt(readHost(`${folder}/coherency_line_size`), 10) || 64,
+      ways: Number.parseInt(readHost(`${folder}/ways_of_associativity`), 10) || 8,
+      sets: Number.parseInt(readHost(`${folder}/number_of_sets`), 10) || 64,
+    });
+  }
+  return caches;
+}
+
+function readHost(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
+function isOpen(fd: number): boolean {
+  try {
+    fstatSync(fd);
+    return true;
+  } catch {
+    return false;
+  }
+}
