@@ -8,7 +8,7 @@
 import { EBADF, EINVAL, ENODEV, ENOTDIR, ENOTTY, EOPNOTSUPP, ESPIPE } from '../abi/errno.ts';
 import { O_ACCMODE, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY } from '../abi/fcntl.ts';
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from '../abi/poll.ts';
-import { WaitQueue } from '../base/wait-queue.ts';
+import { type Waiter, WaitQueue } from '../base/wait-queue.ts';
 import type { Task } from '../kernel/task.ts';
 import type { DirSink, Inode, VfsPath } from './filesystem.ts';
 import type { IoBuffer } from './io-buffer.ts';
@@ -20,6 +20,12 @@ export interface Mappable {
   offset: number;
 }
 
+/** Told when a description is closed for good: an epoll item goes with the file it watches. */
+export interface FileObserver {
+  nextObserver: FileObserver | null;
+  fileReleased(file: FileDescription): void;
+}
+
 export abstract class FileDescription {
   /** fd table entries, running calls and mappings that keep this open. */
   refs = 1;
@@ -29,14 +35,20 @@ export abstract class FileDescription {
   readonly path: VfsPath | undefined;
   /** The file position; 0..2^53. */
   pos = 0;
-  readonly waiters: WaitQueue = new WaitQueue();
+  readonly waiters: WaitQueue;
   /** F_SETOWN: >0 pid, <0 process group; F_SETSIG. */
   ownerPid = 0;
   ownerSignal = 0;
+  /** O_ASYNC: sends the owner's signal; syscalls/fs-fd.ts. */
+  async: Waiter | null = null;
+  /** epoll items that watch this file. */
+  observers: FileObserver | null = null;
 
-  constructor(flags: number, path: VfsPath | undefined) {
+  /** `waiters` is given by what several descriptions share: both ends of a pipe. */
+  constructor(flags: number, path: VfsPath | undefined, waiters: WaitQueue = new WaitQueue()) {
     this.flags = flags;
     this.path = path;
+    this.waiters = waiters;
   }
 
   get nonblocking(): boolean {
@@ -60,7 +72,24 @@ export abstract class FileDescription {
 
   /** The last reference closes: release() runs once. */
   decRef(t: Task | null): void {
-    if (--this.refs === 0) this.release(t);
+    if (--this.refs !== 0) return;
+    if (this.async !== null) this.async.unlink();
+    for (let o = this.observers; o !== null; o = o.nextObserver) o.fileReleased(this);
+    this.observers = null;
+    this.release(t);
+  }
+
+  /**
+   * The waiting part of open(2), after the description exists: 0, or -EAGAIN as long as a FIFO's
+   * other end is missing. The call parks on `waiters` and asks again; a signal closes the file.
+   */
+  finishOpen(): number {
+    return 0;
+  }
+
+  /** Whether a blocking write(2) goes on until every byte is taken: pipes, stream sockets, terminals. */
+  writesAll(): boolean {
+    return false;
   }
 
   /** close(2) of one descriptor, before its reference goes; an error is close's result. */
