@@ -16,14 +16,16 @@ function inPath(program) {
   return (process.env.PATH ?? '').split(delimiter).some((dir) => dir !== '' && existsSync(join(dir, program)));
 }
 
-// Each tool with the Debian package that brings it.
+// The Debian package that brings a tool, and the programs of which one has to be there. cmake-js takes ninja if it finds it.
 const tools = [
-  ['cmake', 'cmake'],
-  ['make', 'make'],
-  [process.env.CC ?? 'cc', 'gcc'],
-  [process.env.CXX ?? 'c++', 'g++'],
+  ['cmake', ['cmake']],
+  ['make', ['make', 'ninja']],
+  ['gcc', [process.env.CC ?? 'cc']],
+  ['g++', [process.env.CXX ?? 'c++']],
 ];
-const missing = tools.filter(([program]) => !existsSync(program) && !inPath(program)).map(([, debian]) => debian);
+const missing = tools
+  .filter(([, programs]) => !programs.some((program) => existsSync(program) || inPath(program)))
+  .map(([debian]) => debian);
 if (missing.length > 0) {
   fail(`the native addon cannot be built because of missing tools: run 'apt-get install ${missing.join(' ')}', then 'npm ci' again`);
 }
@@ -36,7 +38,10 @@ if (existsSync(cache) && !readFileSync(cache, 'utf8').includes(`CMAKE_HOME_DIREC
 }
 
 const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
-const done = spawnSync(process.execPath, [cmakeJs, 'build', '--silent', '--parallel', '2', '--log-level', 'error', '--directory', here], {
+const command = [process.execPath, cmakeJs, 'build', '--parallel', '2', '--log-level', 'error', '--directory', here];
+// Two builds at once in one folder would tear each other's files: flock(1) is part of Debian's base system.
+if (inPath('flock')) command.unshift('flock', here);
+const done = spawnSync(command[0], command.slice(1), {
   stdio: ['ignore', 'pipe', 'pipe'],
   encoding: 'utf8',
 });
