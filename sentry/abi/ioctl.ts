@@ -119,3 +119,17 @@ export const TIOCPKT_DOSTOP = 32;
 export const TIOCPKT_IOCTL = 64;
 
 export const TIOCSER_TEMT = 1;
+
+// drivers/char/random.c: include/uapi/linux/random.h.
+export const RNDGETENTCNT = 0x80045200;
+export const RNDADDTOENTCNT = 0x40045201;
+export const RNDADDENTROPY = 0x40085203;
+export const RNDZAPENTCNT = 0x5204;
+export const RNDCLEARPOOL = 0x5206;
+export const RNDRESEEDCRNG = 0x5207;
+
+// struct termios2, with arbitrary speeds: asm-generic/ioctls.h.
+export const TCGETS2 = 0x802c542a;
+export const TCSETS2 = 0x402c542b;
+export const TCSETSW2 = 0x402c542c;
+export const TCSETSF2 = 0x402c542d;

@@ -43,6 +43,8 @@ export abstract class FileDescription {
   async: Waiter | null = null;
   /** epoll items that watch this file. */
   observers: FileObserver | null = null;
+  /** mmap(2) of this file makes anonymous memory: /dev/zero, drivers/char/mem.c:mmap_zero(). */
+  readonly anonymousMapping: boolean = false;
 
   /** `waiters` is given by what several descriptions share: both ends of a pipe. */
   constructor(flags: number, path: VfsPath | undefined, waiters: WaitQueue = new WaitQueue()) {

@@ -1,0 +1,186 @@
+// The memory devices, drivers/char/mem.c and drivers/char/random.c: major 1. They are found by
+// number, so that a node made by mknod(2) on any file system opens them.
+
+import { EFAULT, EINVAL, ENODEV, ENOSPC, EPERM } from '../abi/errno.ts';
+import { RNDADDENTROPY, RNDADDTOENTCNT, RNDCLEARPOOL, RNDGETENTCNT, RNDRESEEDCRNG, RNDZAPENTCNT } from '../abi/ioctl.ts';
+import { POLLIN, POLLRDNORM } from '../abi/poll.ts';
+import { CAP_SYS_ADMIN } from '../abi/sched.ts';
+import { fillRandom } from '../base/entropy.ts';
+import type { Task } from '../kernel/task.ts';
+import { FileDescription, type Mappable } from '../vfs/file-description.ts';
+import type { Inode, VfsPath } from '../vfs/filesystem.ts';
+import type { IoBuffer } from '../vfs/io-buffer.ts';
+
+export const MEM_MAJOR = 1;
+export const MEM_NULL = 3;
+export const MEM_ZERO = 5;
+export const MEM_FULL = 7;
+export const MEM_RANDOM = 8;
+export const MEM_URANDOM = 9;
+
+/** An open character device: its inode is that of the node it was opened by. */
+export abstract class DeviceDescription extends FileDescription {
+  protected readonly node: Inode;
+
+  constructor(flags: number, path: VfsPath, node: Inode) {
+    super(flags, path);
+    this.node = node;
+  }
+
+  override inode(): Inode {
+    return this.node;
+  }
+}
+
+/** null_lseek(): the position is always 0. */
+abstract class MemoryDevice extends DeviceDescription {
+  override seek(_t: Task, _offset: number, _whence: number): number {
+    this.pos = 0;
+    return 0;
+  }
+
+  override write(_t: Task, io: IoBuffer): number {
+    return io.remaining;
+  }
+
+  override pwrite(t: Task, io: IoBuffer, _offset: number): number {
+    return this.write(t, io);
+  }
+
+  override pread(t: Task, io: IoBuffer, _offset: number): number {
+    return this.read(t, io);
+  }
+}
+
+class NullDevice extends MemoryDevice {
+  override read(_t: Task, _io: IoBuffer): number {
+    return 0;
+  }
+}
+
+class ZeroDevice extends MemoryDevice {
+  override readonly anonymousMapping: boolean = true;
+
+  override read(_t: Task, io: IoBuffer): number {
+    return io.putZeros(io.remaining);
+  }
+
+  // mmap_zero(): private mappings are anonymous memory, shared ones a shmem object of their own.
+  override mmap(_t: Task, _out: Mappable, _prot: number, _shared: boolean): number {
+    return -ENODEV;
+  }
+}
+
+class FullDevice extends MemoryDevice {
+  override read(_t: Task, io: IoBuffer): number {
+    return io.putZeros(io.remaining);
+  }
+
+  override write(_t: Task, _io: IoBuffer): number {
+    return -ENOSPC;
+  }
+}
+
+const CHUNK = 64 * 1024;
+const bytes = new Uint8Array(CHUNK);
+/** What a full pool holds, drivers/char/random.c:POOL_BITS. */
+const POOL_BITS = 256;
+
+class RandomDevice extends DeviceDescription {
+  private readonly pollable: boolean;
+
+  constructor(flags: number, path: VfsPath, node: Inode, pollable: boolean) {
+    super(flags, path, node);
+    this.pollable = pollable;
+  }
+
+  override read(_t: Task, io: IoBuffer): number {
+    let done = 0;
+    while (io.remaining > 0) {
+      const n = Math.min(io.remaining, CHUNK);
+      fillRandom(bytes, 0, n);
+      const put = io.put(bytes, 0, n);
+      if (put < 0) return done > 0 ? done : put;
+      done += put;
+      if (put < n) break;
+    }
+    return done;
+  }
+
+  override pread(t: Task, io: IoBuffer, _offset: number): number {
+    return this.read(t, io);
+  }
+
+  // What a guest mixes in cannot make the host's generator any better; the bytes are read, as Linux reads them.
+  override write(_t: Task, io: IoBuffer): number {
+    let done = 0;
+    while (io.remaining > 0) {
+      const n = Math.min(io.remaining, CHUNK);
+      const got = io.take(bytes, 0, n);
+      if (got < 0) return done > 0 ? done : got;
+      done += got;
+      if (got < n) break;
+    }
+    return done;
+  }
+
+  override pwrite(t: Task, io: IoBuffer, _offset: number): number {
+    return this.write(t, io);
+  }
+
+  // noop_llseek().
+  override seek(_t: Task, _offset: number, _whence: number): number {
+    return this.pos;
+  }
+
+  override canPoll(): boolean {
+    return this.pollable;
+  }
+
+  override poll(_t: Task | null): number {
+    return POLLIN | POLLRDNORM;
+  }
+
+  override ioctl(t: Task, cmd: number, arg: number): number {
+    switch (cmd) {
+      case RNDGETENTCNT:
+        return t.mm.storeU32(arg, POOL_BITS);
+      case RNDADDTOENTCNT: {
+        if (!t.creds.capable(CAP_SYS_ADMIN)) return -EPERM;
+        const count = t.mm.loadU32(arg);
+        if (count < 0) return -EFAULT;
+        return count > 0x7fffffff ? -EINVAL : 0;
+      }
+      case RNDADDENTROPY:
+      case RNDZAPENTCNT:
+      case RNDCLEARPOOL:
+      case RNDRESEEDCRNG:
+        return t.creds.capable(CAP_SYS_ADMIN) ? 0 : -EPERM;
+      default:
+        return -EINVAL;
+    }
+  }
+}
+
+/** What opening a device number means; the Vfs calls it for nodes of any file system. */
+export type DeviceOpen = (t: Task | null, path: VfsPath, node: Inode, flags: number) => FileDescription | number;
+
+export function openNull(_t: Task | null, path: VfsPath, node: Inode, flags: number): FileDescription {
+  return new NullDevice(flags, path, node);
+}
+
+export function openZero(_t: Task | null, path: VfsPath, node: Inode, flags: number): FileDescription {
+  return new ZeroDevice(flags, path, node);
+}
+
+export function openFull(_t: Task | null, path: VfsPath, node: Inode, flags: number): FileDescription {
+  return new FullDevice(flags, path, node);
+}
+
+export function openRandom(_t: Task | null, path: VfsPath, node: Inode, flags: number): FileDescription {
+  return new RandomDevice(flags, path, node, true);
+}
+
+export function openUrandom(_t: Task | null, path: VfsPath, node: Inode, flags: number): FileDescription {
+  return new RandomDevice(flags, path, node, false);
+}
