@@ -17,6 +17,9 @@
 
 import type { Context } from './context.ts';
 
+// The kernel knows this file alone.
+export { type Context, HOSTCALL_MAY_FAIL, HOSTCALL_RECEIVED_FD } from './context.ts';
+
 export const EVENT_SYSCALL = 1;
 export const EVENT_FAULT = 2;
 export const EVENT_BATCH = 3;

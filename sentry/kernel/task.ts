@@ -15,7 +15,7 @@ import type { List, ListNode } from '../base/list.ts';
 import { Waiter, type WaitQueue } from '../base/wait-queue.ts';
 import type { MemoryManager } from '../mm/memory-manager.ts';
 import type { UserIo } from '../mm/user-io.ts';
-import type { Context } from '../../platform/context.ts';
+import type { Context } from '../../platform/platform.ts';
 import { SyscallArgs } from './syscall-args.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { Credentials } from './credentials.ts';
