@@ -118,6 +118,8 @@ struct Start {
   int ctty = -1, pdeathsig = 0, umask = -1;
   unsigned uid = 0, gid = 0;
   pid_t parent = 0;
+  // The child's copies of the numbers above: the parent closes its ends, and notes that, while the child still reads.
+  int childGo = -1, childGoWriter = -1, childStatus = -1;
 
   ~Start() {
     for (int fd : {go[0], go[1], status[0], status[1]})
@@ -145,12 +147,12 @@ int ChildMain(void* arg) {
   for (int sig = 1; sig <= kMaxSignal; sig++)
     if (sig != SIGKILL && sig != SIGSTOP) Raw(SYS_rt_sigaction, sig, Ptr(&none), 0, 8);
 
-  long statusFd = Raw(SYS_fcntl, s.status[1], F_DUPFD_CLOEXEC, kParkFd);
+  long statusFd = Raw(SYS_fcntl, s.childStatus, F_DUPFD_CLOEXEC, kParkFd);
   if (statusFd < 0) Raw(SYS_exit_group, 127);
   // Ours of the parent's ends, so that the parent's death is an end of file here.
-  Raw(SYS_close, s.go[1]);
+  Raw(SYS_close, s.childGoWriter);
   char byte;
-  if (Raw(SYS_read, s.go[0], Ptr(&byte), 1) != 1) Raw(SYS_exit_group, 127);
+  if (Raw(SYS_read, s.childGo, Ptr(&byte), 1) != 1) Raw(SYS_exit_group, 127);
 
   long r;
   if (s.session && (r = Raw(SYS_setsid)) < 0) Fail(statusFd, kSession, r);
@@ -290,6 +292,9 @@ Value StartProcess(const CallbackInfo& info) {
   s->parent = getpid();
 
   if (pipe2(s->go, O_CLOEXEC) < 0 || pipe2(s->status, O_CLOEXEC) < 0) Throw(env, "pipe2", errno);
+  s->childGo = s->go[0];
+  s->childGoWriter = s->go[1];
+  s->childStatus = s->status[1];
   s->stack = mmap(nullptr, kStackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (s->stack == MAP_FAILED) {
     s->stack = nullptr;
