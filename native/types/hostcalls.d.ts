@@ -1,2 +1,103 @@
-// What src/hostcalls.cc exports.
-export {};
+// What src/hostcalls.cc exports: one function a host system call. Results are ≥ 0, or -errno (never thrown).
+// Paths and names are latin1 strings, one char a byte; -EINVAL for a NUL inside, -ENAMETOOLONG from 4096 bytes on.
+// `at` and `n` are bytes in the buffer's own memory; -EFAULT when they do not lie inside it.
+
+/** Memory that a call reads or fills. */
+export type HostBuffer = Uint8Array | Int32Array | Uint32Array | Float64Array | DataView;
+
+/** openat2(2): the descriptor. flags and resolve are unsigned 32-bit. */
+export function openat2(dirFd: number, path: string, flags: number, mode: number, resolve: number): number;
+export function close(fd: number): number;
+/** F_DUPFD_CLOEXEC. */
+export function dup(fd: number): number;
+export function fcntlGetFlags(fd: number): number;
+export function fcntlSetFlags(fd: number, flags: number): number;
+export function fcntlSetCloexec(fd: number, on: boolean | number): number;
+/** Fills out[0] (read end) and out[1]. */
+export function pipe2(out: Int32Array, flags: number): number;
+export function eventfd(initial: number, flags: number): number;
+
+/** statx(2): fills 256 bytes of struct statx at `at`. */
+export function statx(dirFd: number, path: string, flags: number, mask: number, out: HostBuffer, at: number): number;
+/** fstatfs(2): fills 120 bytes of struct statfs at `at`. */
+export function fstatfs(fd: number, out: HostBuffer, at: number): number;
+export function fchmod(fd: number, mode: number): number;
+export function fchmodat(dirFd: number, path: string, mode: number): number;
+/** fchmodat2(2), Linux 6.6; -ENOSYS before. */
+export function fchmodat2(dirFd: number, path: string, mode: number, flags: number): number;
+/** uid and gid: 0xffffffff leaves one alone. */
+export function fchownat(dirFd: number, path: string, uid: number, gid: number, flags: number): number;
+export function utimensat(
+  dirFd: number,
+  path: string,
+  atimeSec: number,
+  atimeNsec: number,
+  mtimeSec: number,
+  mtimeNsec: number,
+  flags: number,
+): number;
+export function fallocate(fd: number, mode: number, offset: number, length: number): number;
+export function fsync(fd: number): number;
+export function fdatasync(fd: number): number;
+export function syncfs(fd: number): number;
+/** The mask that was set before. */
+export function umask(mask: number): number;
+
+/** Bytes of the target. An empty path reads the O_PATH descriptor itself. */
+export function readlinkat(dirFd: number, path: string, out: HostBuffer, at: number, max: number): number;
+/** Bytes of struct linux_dirent64 records; 0 at the end. */
+export function getdents64(fd: number, out: HostBuffer, at: number, max: number): number;
+export function mkdirat(dirFd: number, path: string, mode: number): number;
+export function mknodat(dirFd: number, path: string, mode: number, major: number, minor: number): number;
+export function symlinkat(target: string, dirFd: number, path: string): number;
+export function linkat(oldDirFd: number, oldPath: string, newDirFd: number, newPath: string, flags: number): number;
+export function unlinkat(dirFd: number, path: string, flags: number): number;
+export function renameat2(oldDirFd: number, oldPath: string, newDirFd: number, newPath: string, flags: number): number;
+
+export function fgetxattr(fd: number, name: string, out: HostBuffer, at: number, max: number): number;
+export function fsetxattr(fd: number, name: string, value: HostBuffer, at: number, n: number, flags: number): number;
+/** Bytes of NUL-terminated names. */
+export function flistxattr(fd: number, out: HostBuffer, at: number, max: number): number;
+export function fremovexattr(fd: number, name: string): number;
+export function getxattr(path: string, name: string, out: HostBuffer, at: number, max: number): number;
+export function setxattr(path: string, name: string, value: HostBuffer, at: number, n: number, flags: number): number;
+export function listxattr(path: string, out: HostBuffer, at: number, max: number): number;
+export function removexattr(path: string, name: string): number;
+
+/** preadv2(2) with one vector; offset -1 reads at the descriptor's own position. flags: RWF_*. */
+export function preadv2(fd: number, out: HostBuffer, at: number, n: number, offset: number, flags: number): number;
+/** pwritev2(2), the twin of preadv2. */
+export function pwritev2(fd: number, data: HostBuffer, at: number, n: number, offset: number, flags: number): number;
+export function read(fd: number, out: HostBuffer, at: number, n: number): number;
+export function write(fd: number, data: HostBuffer, at: number, n: number): number;
+export function lseek(fd: number, offset: number, whence: number): number;
+/** Seeks a directory to a d_off, given as two words; 0 or -errno. */
+export function seekDir(fd: number, lo: number, hi: number): number;
+/** poll(2) of one descriptor: its revents, 0 after timeoutMs (-1: none). */
+export function pollFd(fd: number, events: number, timeoutMs: number): number;
+/** ioctl(2) with a buffer of at least the size that the request codes, 64 bytes where it codes none. */
+export function ioctl(fd: number, request: number, data: HostBuffer): number;
+/** ioctl(2) with a number. */
+export function ioctlValue(fd: number, request: number, value: number): number;
+
+/** FUTEX_WAIT on a word of shared memory: 0 woken, -EAGAIN the word differs, -ETIMEDOUT, -EINTR. timeoutUs -1: none. */
+export function futexWait(words: Int32Array, index: number, expected: number, timeoutUs: number): number;
+/** FUTEX_WAKE: how many were woken. */
+export function futexWake(words: Int32Array, index: number, count: number): number;
+
+export function inotifyInit(flags: number): number;
+export function inotifyAddWatch(fd: number, path: string, mask: number): number;
+export function inotifyRmWatch(fd: number, watch: number): number;
+
+/** socketpair(2) of AF_UNIX, close-on-exec: fills out[0] and out[1]. */
+export function unixSocketPair(type: number, out: Int32Array): number;
+/** An AF_UNIX socket, close-on-exec. */
+export function unixSocket(type: number): number;
+export function bindUnix(fd: number, path: string): number;
+export function connectUnix(fd: number, path: string): number;
+/** Sends one descriptor with a tag. */
+export function sendTaggedFd(socketFd: number, tag: number, fd: number): number;
+/** Receives the descriptor sent with that tag, close-on-exec. -EAGAIN when there is none yet, -EBADMSG for another message, -EPIPE at the end. */
+export function recvTaggedFd(socketFd: number, tag: number): number;
+/** Starts a thread that ends this process (status 0) when the peer of a unix socket is gone. */
+export function exitOnHangup(socketFd: number): number;
