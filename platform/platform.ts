@@ -41,10 +41,6 @@ export interface AddressSpace {
   /** Past the page protections, as ptrace(2)'s POKE may: bytes moved. */
   readForced(addr: number, dst: Uint8Array, at: number, n: number): number;
   writeForced(addr: number, src: Uint8Array, at: number, n: number): number;
-  /** Queues a descriptor for the stub, in order, for calls marked HOSTCALL_RECEIVED_FD of its next batch. Duplicated: the caller keeps its own. 0 or -errno. */
-  sendFd(hostFd: number): number;
-  /** Ends the stub process, with all its contexts. */
-  release(): void;
 }
 
 export interface Platform {
@@ -52,6 +48,10 @@ export interface Platform {
 
   /** First guest address that belongs to the stub: mappings stay below. */
   readonly topAddress: number;
+  /** Where the host's vDSO lies in every address space: AT_SYSINFO_EHDR. 0 for none. */
+  readonly vdsoAddr: number;
+  /** Bytes of extended state in a signal frame, final magic included: fpu_user_cfg.default_size + FP_XSTATE_MAGIC2_SIZE. */
+  readonly fpStateSize: number;
 
   /** A fresh, empty address space with one context (for exec), or -errno. */
   newAddressSpace(): Context | number;
@@ -62,8 +62,11 @@ export interface Platform {
   /** One more context in parent's address space, with the parent's registers (CLONE_VM). */
   newThread(parent: Context): Context | number;
 
-  /** The context's thread ends; its address space too when it was the last (or release() ends it earlier). */
+  /** The context's thread ends, and the stub process with the last one of its address space. The context must not be used again. */
   releaseContext(context: Context): void;
+
+  /** Ends a whole stub process with all its contexts at once. */
+  releaseSpace(space: AddressSpace): void;
 
   /** Waits until something happens or the monotonic deadline (ns) passes: a context index, NEXT_TIMEOUT or NEXT_HOST. */
   next(deadlineNs: number): number;
@@ -75,6 +78,9 @@ export interface Platform {
 
   /** Returns to the guest with all registers as the context page has them. */
   run(context: Context): void;
+
+  /** Queues a descriptor, in order, for the calls marked HOSTCALL_RECEIVED_FD of the context's next batch. Duplicated: the caller keeps its own. 0 or -errno. */
+  sendFd(context: Context, hostFd: number): number;
 
   /** Executes context.calls in the stub. tail: then returns to the guest with the last result in rax, and comes back only if a call failed. */
   runBatch(context: Context, tail: boolean): void;

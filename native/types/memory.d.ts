@@ -1,2 +1,31 @@
-// What src/memory.cc exports.
-export {};
+// What src/memory.cc exports. Results are values or -errno.
+
+/** Private anonymous memory of `size` bytes, given as it is touched. */
+export function createRegion(size: number): ArrayBuffer;
+/** A shared mapping of a memfd. A number is -errno. */
+export function mapShared(fd: number, size: number): ArrayBuffer | number;
+/** flags: MFD_*; MFD_CLOEXEC is always set. */
+export function memfdCreate(name: string, flags?: number): number;
+export function ftruncate(fd: number, size: number): number;
+export function closeFd(fd: number): number;
+/** A close-on-exec duplicate. */
+export function dupFd(fd: number): number;
+/** Bytes into buffer[at, at+n); offset -1 is the descriptor's own position. */
+export function pread(fd: number, buffer: Uint8Array, at: number, n: number, offset: number): number;
+export function pwrite(fd: number, buffer: Uint8Array, at: number, n: number, offset: number): number;
+/** Bytes moved between a guest process and buffer[at, at+n); fewer than n at the first page that refuses. */
+export function vmRead(pid: number, addr: number, buffer: Uint8Array, at: number, n: number): number;
+export function vmWrite(pid: number, addr: number, buffer: Uint8Array, at: number, n: number): number;
+/** A host file's bytes straight into guest memory: bytes or -errno. */
+export function readToGuest(pid: number, addr: number, n: number, fd: number, offset: number): number;
+export function writeFromGuest(pid: number, addr: number, n: number, fd: number, offset: number): number;
+/** One message of n bytes with descriptors (at most 64). */
+export function sendFds(sock: number, bytes: Uint8Array, n: number, fds: number[]): number;
+/** Receives at most n bytes; fdsOut[0] is the number of descriptors that came, which follow. flags: MSG_*. */
+export function recvFds(sock: number, bytes: Uint8Array, n: number, fdsOut: Int32Array, flags?: number): number;
+/** socketpair(AF_UNIX, type): the two descriptors go to out. */
+export function socketPair(type: number, out: Int32Array): number;
+/** A CLOCK_* in ns. */
+export function clockNs(clock: number): number;
+/** Seconds and nanoseconds apart into out[0], out[1]. */
+export function clockParts(clock: number, out: Float64Array): number;

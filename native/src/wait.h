@@ -1,0 +1,12 @@
+#pragma once
+#include <cstdint>
+
+/** The word that everything which may concern the Sentry's loop increments: stubs, the epoll thread, SIGCHLD. */
+uint32_t BellRead();
+/** Increments it and wakes the loop if it sleeps. Async-signal-safe. */
+void BellRing();
+/** Sleeps while the bell still reads `seen`, until the monotonic deadline in ns (infinite when not finite). */
+void BellSleep(uint32_t seen, double deadlineNs);
+/** A watched host descriptor has something to tell. */
+bool HostEventPending();
+double MonotonicNs();
