@@ -35,6 +35,8 @@ export const NEXT_HOST = -2;
 export interface AddressSpace {
   /** Host pid in the sandbox's pid namespace; 0 before birth. */
   readonly hostPid: number;
+  /** A live thread of it, for host calls that name whose memory they move. */
+  readonly memoryTid: number;
   /** Bytes moved, fewer than n at the first page that is not readable. */
   readSome(addr: number, dst: Uint8Array, at: number, n: number): number;
   writeSome(addr: number, src: Uint8Array, at: number, n: number): number;

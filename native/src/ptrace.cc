@@ -46,8 +46,6 @@ std::vector<Thread> threads(MAX_CONTEXTS);
 std::unordered_map<pid_t, uint32_t> byTid;
 /** Contexts whose event is ready without a host stop: deaths and kicks seen elsewhere. */
 std::deque<uint32_t> pending;
-/** Stops of new threads that were seen before their parent's event. */
-std::unordered_map<pid_t, int> early;
 int socketOurs = -1;
 size_t xstateSize = 0;
 
@@ -454,9 +452,7 @@ napi_value Clone(napi_env env, napi_callback_info info) {
   t.state = kStopped;
   byTid[tid] = child;
   int status;
-  auto seen = early.find(tid);
-  if (seen != early.end()) early.erase(seen);
-  else if (!WaitStop(child, &status)) return integer(env, -ESRCH);
+  if (!WaitStop(child, &status)) return integer(env, -ESRCH);
   return integer(env, tid);
 }
 
@@ -553,8 +549,8 @@ napi_value Next(napi_env env, napi_callback_info info) {
     if (tid > 0) {
       auto found = byTid.find(tid);
       if (found == byTid.end()) {
-        // A new thread whose parent's event has not come yet, or one we have let go.
-        if (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_STOP) early[tid] = status;
+        // One that we have let go and that a late kick has stopped on its way out.
+        if (WIFSTOPPED(status)) ptrace(PTRACE_CONT, tid, nullptr, nullptr);
         continue;
       }
       uint32_t index = found->second;

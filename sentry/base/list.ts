@@ -4,7 +4,8 @@
 export interface ListNode<T> {
   listPrev: T | null;
   listNext: T | null;
-  list: List<T> | null;
+  /** The List it is in. */
+  list: object | null;
 }
 
 export class List<T extends ListNode<T>> {

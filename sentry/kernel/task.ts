@@ -11,20 +11,24 @@
 //   DEAD       exited; a zombie when it is the leader and nobody has waited for it yet
 
 import { BLOCKED } from '../base/errors.ts';
-import type { List, ListNode } from '../base/list.ts';
+import type { ListNode } from '../base/list.ts';
 import { Waiter, type WaitQueue } from '../base/wait-queue.ts';
 import type { MemoryManager } from '../mm/memory-manager.ts';
 import type { UserIo } from '../mm/user-io.ts';
 import type { Context } from '../../platform/platform.ts';
 import { SyscallArgs } from './syscall-args.ts';
+import { raiseSignal } from './task-signals.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { Credentials } from './credentials.ts';
 import type { FdTable } from './fd-table.ts';
 import type { FsContext } from './fs-context.ts';
 import type { Kernel } from './kernel.ts';
+import type { NsProxy } from './namespaces.ts';
+import type { Pid, PidNamespace } from './pid-namespace.ts';
 import { SignalState } from './signal-state.ts';
 import type { ThreadGroup } from './thread-group.ts';
 import { FOREVER, Timer } from './timers.ts';
+import type { UtsNamespace } from './uts-namespace.ts';
 
 export const TASK_GUEST = 0;
 export const TASK_HANDLER = 1;
@@ -75,8 +79,11 @@ class BlockTimer extends Timer {
 
 export class Task implements ListNode<Task> {
   readonly kernel: Kernel;
-  /** Thread id in the root pid namespace. */
-  readonly tid: number;
+  /** Itself: what makes a task a VfsContext. */
+  readonly task: Task = this;
+  /** Thread id in the root pid namespace; exec by another thread than the leader takes the leader's. */
+  tid: number;
+  pid: Pid;
   group: ThreadGroup;
   context: Context;
   mm: MemoryManager;
@@ -122,14 +129,28 @@ export class Task implements ListNode<Task> {
   voluntarySwitches = 0;
   involuntarySwitches = 0;
 
+  /** Namespaces other than pid (the task's pid knows it) and user (the credentials do). */
+  ns: NsProxy;
+  /** CPU time in ns of contexts that exec has left behind. */
+  priorCpuNs = 0;
+  /** Who waits in vfork(2) until we exec or exit. */
+  vforkParent: Task | null = null;
+  /** PR_SET_PDEATHSIG. */
+  parentDeathSignal = 0;
+  /** PR_SET_TIMERSLACK, ns. */
+  timerSlackNs = 50000;
+  defaultTimerSlackNs = 50000;
+
   // The kernel's ready list.
-  list: List<Task> | null = null;
+  list: object | null = null;
   listPrev: Task | null = null;
   listNext: Task | null = null;
 
-  constructor(kernel: Kernel, tid: number, group: ThreadGroup, context: Context, mm: MemoryManager, io: UserIo, fds: FdTable, fs: FsContext, creds: Credentials, comm: string) {
+  constructor(kernel: Kernel, pid: Pid, group: ThreadGroup, context: Context, mm: MemoryManager, io: UserIo, fds: FdTable, fs: FsContext, creds: Credentials, comm: string) {
     this.kernel = kernel;
-    this.tid = tid;
+    this.tid = pid.numbers[0]!;
+    this.pid = pid;
+    this.ns = kernel.initialNamespaces;
     this.group = group;
     this.context = context;
     this.mm = mm;
@@ -144,6 +165,25 @@ export class Task implements ListNode<Task> {
   /** The limit that fd-table operations take. */
   get fdLimit(): number {
     return this.group.limits.nofile;
+  }
+
+  get uts(): UtsNamespace {
+    return this.ns.uts;
+  }
+
+  /** The thread's own pid namespace. */
+  get pidns(): PidNamespace {
+    return this.pid.ns;
+  }
+
+  /** Sends itself a signal as the kernel does (SIGPIPE, SIGXFSZ): send_sig(sig, current, 0). */
+  raise(signo: number): void {
+    raiseSignal(this, signo);
+  }
+
+  /** The process with this number in our pid namespace: for F_SETOWN, SCM_CREDENTIALS and the like. */
+  findGroup(pid: number): ThreadGroup | undefined {
+    return this.pid.ns.group(pid);
   }
 
   /**
@@ -201,7 +241,7 @@ export class Task implements ListNode<Task> {
   /** Like hostCalls, but the guest goes on with the last call's result; `resume` runs only when a call has failed. */
   tailHostCalls(resume: Resume): number {
     this.resume = resume;
-    this.state = TASK_HOST_CALLS;
+    this.state = TASK_GUEST;
     this.kernel.platform.runBatch(this.context, true);
     return BLOCKED;
   }

@@ -1,0 +1,279 @@
+// One guest address space: struct mm_struct. Its mappings are kept here; the memory itself is the
+// stub's (architecture.md 2), so every change is a change of the VMAs followed by host calls that
+// the calling thread's stub makes. The methods below put those calls into a context's batch and
+// answer what the guest shall see; the handlers in syscalls/mm.ts run the batch.
+//
+// Addresses are chosen here, and every host call says MAP_FIXED: VMAs and host cannot disagree.
+
+import type { AddressSpace, Context } from '../../platform/platform.ts';
+import { HOSTCALL_RECEIVED_FD } from '../../platform/platform.ts';
+import { EACCES, EFAULT, EINVAL, ENOMEM } from '../abi/errno.ts';
+import { PAGE_SIZE } from '../abi/limits.ts';
+import {
+  MADV_DOFORK,
+  MADV_DONTFORK,
+  MADV_KEEPONFORK,
+  MADV_WIPEONFORK,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_GROWSDOWN,
+  MAP_NORESERVE,
+  MAP_POPULATE,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  PROT_EXEC,
+  PROT_READ,
+  PROT_WRITE,
+} from '../abi/mman.ts';
+import { SYS_madvise, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap } from '../abi/sysno-x64.ts';
+import { GuestMemory } from './guest-memory.ts';
+import { type Backing, Vma } from './vma.ts';
+import { VmaSet } from './vma-set.ts';
+
+export const PROT_MASK: number = PROT_READ | PROT_WRITE | PROT_EXEC;
+/** vm.mmap_min_addr: below lie the null pages and the stub's jump table. */
+export const MIN_ADDRESS = 0x100000;
+/** Kept with a VMA of the flags of mmap. */
+const KEPT_FLAGS: number = MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE;
+
+export function pageUp(n: number): number {
+  return Math.ceil(n / PAGE_SIZE) * PAGE_SIZE;
+}
+
+export function pageDown(n: number): number {
+  return Math.floor(n / PAGE_SIZE) * PAGE_SIZE;
+}
+
+/** What mmap sends descriptors through: the platform's sendFd for the context of the batch. */
+export type SendFd = (context: Context, hostFd: number) => number;
+
+let nextMmId = 1;
+
+export class MemoryManager extends GuestMemory {
+  readonly space: AddressSpace;
+  /** Tasks (and exec in progress) that use it. */
+  refs = 1;
+  readonly id: number = nextMmId++;
+  readonly vmas: VmaSet = new VmaSet();
+  /** One past the highest guest address. */
+  readonly top: number;
+  /** Where top-down search starts: below the stack and its room to grow. */
+  mmapBase: number;
+  brkStart = 0;
+  brk = 0;
+  // For /proc/[pid]/stat and prctl(PR_SET_MM).
+  codeStart = 0;
+  codeEnd = 0;
+  dataStart = 0;
+  dataEnd = 0;
+  stackStart = 0;
+  /** VmPeak, bytes. */
+  peak = 0;
+
+  constructor(space: AddressSpace, top: number) {
+    super();
+    this.space = space;
+    this.top = top;
+    this.mmapBase = top;
+  }
+
+  incRef(): void {
+    this.refs++;
+  }
+
+  /** True when this was the last user: the caller then ends the stub. */
+  decRef(): boolean {
+    if (--this.refs > 0) return false;
+    for (const v of this.vmas.list) v.backing?.decRef();
+    this.vmas.list.length = 0;
+    this.vmas.total = 0;
+    return true;
+  }
+
+  readSome(addr: number, dst: Uint8Array, at: number, n: number): number {
+    return addr + n > this.top ? 0 : this.space.readSome(addr, dst, at, n);
+  }
+
+  writeSome(addr: number, src: Uint8Array, at: number, n: number): number {
+    return addr + n > this.top ? 0 : this.space.writeSome(addr, src, at, n);
+  }
+
+  /** For host calls that name the process whose memory they move. */
+  get hostTid(): number {
+    return this.space.memoryTid;
+  }
+
+  /**
+   * Where a new mapping of `length` bytes goes: mm/mmap.c:get_unmapped_area(). A hint is taken when
+   * it is free. -ENOMEM when there is no room.
+   */
+  findAddress(hint: number, length: number, low32: boolean): number {
+    if (hint >= MIN_ADDRESS && hint + length <= this.top && !this.vmas.overlaps(hint, hint + length)) return hint;
+    if (low32) {
+      // MAP_32BIT: arch/x86/kernel/sys_x86_64.c:find_start_end().
+      const start = this.vmas.findFreeUp(length, 0x40000000, 0x80000000);
+      return start < 0 ? -ENOMEM : start;
+    }
+    let start = this.vmas.findFree(length, MIN_ADDRESS, this.mmapBase);
+    if (start < 0) start = this.vmas.findFreeUp(length, MIN_ADDRESS, this.top);
+    return start < 0 ? -ENOMEM : start;
+  }
+
+  /**
+   * Maps [addr, addr+length), replacing what was there. Takes over the backing's reference. The
+   * host call lands in the context's batch. 0 or -errno.
+   */
+  map(context: Context, send: SendFd, addr: number, length: number, prot: number, maxProt: number, flags: number, backing: Backing | null, offset: number, label: string): number {
+    let hostFlags = MAP_FIXED | (flags & (MAP_NORESERVE | MAP_POPULATE)) | (backing !== null && (flags & MAP_SHARED) !== 0 ? MAP_SHARED : MAP_PRIVATE);
+    if (backing === null) {
+      hostFlags |= MAP_ANONYMOUS;
+      context.addCall(SYS_mmap, 0, addr, length, prot, hostFlags, -1, 0);
+    } else {
+      const sent = send(context, backing.hostFd);
+      if (sent < 0) {
+        backing.decRef();
+        return sent;
+      }
+      context.addCall(SYS_mmap, HOSTCALL_RECEIVED_FD, addr, length, prot, hostFlags, 0, backing.hostOffset + offset);
+    }
+    this.vmas.remove(addr, addr + length);
+    this.vmas.insert(new Vma(addr, addr + length, prot, maxProt, flags & KEPT_FLAGS, backing, offset, label));
+    this.peak = Math.max(this.peak, this.vmas.total);
+    return 0;
+  }
+
+  /** The host refused a mapping after all: nothing is there. */
+  forget(addr: number, length: number): void {
+    this.vmas.remove(addr, addr + length);
+  }
+
+  /** Unmaps; returns whether there is anything for the host to do. */
+  unmap(context: Context, addr: number, length: number): boolean {
+    if (!this.vmas.overlaps(addr, addr + length)) return false;
+    this.vmas.remove(addr, addr + length);
+    context.addCall(SYS_munmap, 0, addr, length, 0, 0, 0, 0);
+    return true;
+  }
+
+  /** mprotect(2) on a checked, page-aligned range. 0, -ENOMEM, -EACCES. */
+  protect(context: Context, addr: number, length: number, prot: number): number {
+    const end = addr + length;
+    if (!this.vmas.covers(addr, end)) return -ENOMEM;
+    const list = this.vmas.list;
+    for (let at = this.vmas.indexAt(addr); at < list.length && list[at]!.start < end; at++) {
+      if ((prot & ~list[at]!.maxProt) !== 0) return -EACCES;
+    }
+    this.vmas.splitAt(addr);
+    this.vmas.splitAt(end);
+    for (let at = this.vmas.indexAt(addr); at < list.length && list[at]!.start < end; at++) list[at]!.prot = prot;
+    this.vmas.mergeAround(addr, end);
+    context.addCall(SYS_mprotect, 0, addr, length, prot, 0, 0, 0);
+    return 0;
+  }
+
+  /** madvise(2) advice that marks mappings. */
+  markFork(addr: number, end: number, advice: number): number {
+    const list = this.vmas.list;
+    if (advice === MADV_WIPEONFORK) {
+      for (let at = this.vmas.indexAt(addr); at < list.length && list[at]!.start < end; at++) {
+        if (list[at]!.backing !== null || list[at]!.shared) return -EINVAL;
+      }
+    }
+    this.vmas.splitAt(addr);
+    this.vmas.splitAt(end);
+    for (let at = this.vmas.indexAt(addr); at < list.length && list[at]!.start < end; at++) {
+      const v = list[at]!;
+      if (advice === MADV_DONTFORK) v.dontFork = true;
+      if (advice === MADV_DOFORK) v.dontFork = false;
+      if (advice === MADV_WIPEONFORK) v.wipeOnFork = true;
+      if (advice === MADV_KEEPONFORK) v.wipeOnFork = false;
+    }
+    this.vmas.mergeAround(addr, end);
+    return 0;
+  }
+
+  adviseHost(context: Context, addr: number, length: number, advice: number): void {
+    context.addCall(SYS_madvise, 0, addr, length, advice, 0, 0, 0);
+  }
+
+  /**
+   * mremap(2) of one mapping, all lengths page aligned and not 0: the new address or -errno.
+   * `fixedAddr` is -1 unless MREMAP_FIXED.
+   */
+  remap(context: Context, addr: number, oldLength: number, newLength: number, mayMove: boolean, fixedAddr: number, dontUnmap: boolean): number {
+    const v = this.vmas.find(addr);
+    if (v === undefined || v.end < addr + oldLength) return -EFAULT;
+    if (fixedAddr < 0 && newLength === oldLength && !dontUnmap) return addr;
+    if (fixedAddr < 0 && newLength < oldLength) {
+      this.vmas.remove(addr + newLength, addr + oldLength);
+      context.addCall(SYS_munmap, 0, addr + newLength, oldLength - newLength, 0, 0, 0, 0);
+      return addr;
+    }
+    const grownEnd = addr + newLength;
+    if (fixedAddr < 0 && !dontUnmap && v.end === addr + oldLength && grownEnd <= this.top && !this.vmas.overlaps(v.end, grownEnd)) {
+      const piece = new Vma(v.end, grownEnd, v.prot, v.maxProt, v.flags, v.backing, v.backing === null ? 0 : v.offset + (v.end - v.start), v.label);
+      v.backing?.incRef();
+      this.vmas.insert(piece);
+      context.addCall(SYS_mremap, 0, addr, oldLength, newLength, 0, 0, 0);
+      return addr;
+    }
+    if (!mayMove) return -ENOMEM;
+    const to = fixedAddr >= 0 ? fixedAddr : this.findAddress(0, newLength, false);
+    if (to < 0) return to;
+    const moved = v.slice(addr, addr + oldLength);
+    const offset = moved.offset;
+    if (fixedAddr >= 0) this.vmas.remove(to, to + newLength);
+    if (!dontUnmap) this.vmas.remove(addr, addr + oldLength);
+    moved.start = to;
+    moved.end = to + newLength;
+    moved.offset = offset;
+    this.vmas.insert(moved);
+    // The host takes MREMAP_FIXED|MREMAP_MAYMOVE (and DONTUNMAP, 4) for the address that we chose.
+    context.addCall(SYS_mremap, 0, addr, oldLength, newLength, 3 | (dontUnmap ? 4 : 0), to, 0);
+    this.peak = Math.max(this.peak, this.vmas.total);
+    return to;
+  }
+
+  /** A copy for fork: the host has copied (or shares) the memory itself. */
+  fork(space: AddressSpace): MemoryManager {
+    const child = new MemoryManager(space, this.top);
+    child.mmapBase = this.mmapBase;
+    child.brkStart = this.brkStart;
+    child.brk = this.brk;
+    child.codeStart = this.codeStart;
+    child.codeEnd = this.codeEnd;
+    child.dataStart = this.dataStart;
+    child.dataEnd = this.dataEnd;
+    child.stackStart = this.stackStart;
+    for (const v of this.vmas.list) {
+      if (v.dontFork) continue;
+      const copy = v.slice(v.start, v.end);
+      child.vmas.list.push(copy);
+      child.vmas.total += copy.end - copy.start;
+    }
+    child.peak = child.vmas.total;
+    return child;
+  }
+
+  /**
+   * What a futex word is known by: threads that name the same memory get the same key, whatever
+   * their address of it. A number where it can be (private ones of the first mms), else a string.
+   */
+  futexKey(addr: number, isPrivate: boolean): number | string {
+    if (!isPrivate) {
+      const v = this.vmas.find(addr);
+      if (v !== undefined && v.shared && v.backing !== null) return `s${v.backing.id}:${v.offset + (addr - v.start)}`;
+    }
+    return this.id < 128 ? this.id * 2 ** 46 + addr / 4 : `p${this.id}:${addr}`;
+  }
+
+  /** SIGSEGV below a growing stack: the start of the range to add above `addr`, or -1. mm/memory.c:expand_stack(). */
+  growthFor(addr: number, stackLimit: number): Vma | null {
+    const at = this.vmas.indexAt(addr);
+    const v = this.vmas.list[at];
+    if (v === undefined || !v.growsDown || v.start <= addr || v.end - addr > stackLimit) return null;
+    const below = this.vmas.list[at - 1];
+    if (below !== undefined && pageDown(addr) < below.end + 4096) return null;
+    return v;
+  }
+}
