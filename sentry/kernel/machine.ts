@@ -56,7 +56,7 @@ export class Machine {
   usedBytes(): number {
     if (this.memoryUsageFd < 0) return -1;
     const n = readSync(this.memoryUsageFd, this.usageText, 0, this.usageText.length, 0);
-    const used = Number.parseInt(this.usageText.latin1Slice(0, n), 10);
+    const used = Number.parseInt(this.usageText.toString('latin1', 0, n), 10);
     return Number.isNaN(used) ? -1 : Math.min(used, this.memoryBytes);
   }
 

@@ -10,14 +10,12 @@
 //   STOPPED    job control or ptrace has stopped it
 //   DEAD       exited; a zombie when it is the leader and nobody has waited for it yet
 
+import type { Context } from '../../platform/platform.ts';
 import { BLOCKED } from '../base/errors.ts';
 import type { ListNode } from '../base/list.ts';
 import { Waiter, type WaitQueue } from '../base/wait-queue.ts';
 import type { MemoryManager } from '../mm/memory-manager.ts';
 import type { UserIo } from '../mm/user-io.ts';
-import type { Context } from '../../platform/platform.ts';
-import { SyscallArgs } from './syscall-args.ts';
-import { raiseSignal } from './task-signals.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { Credentials } from './credentials.ts';
 import type { FdTable } from './fd-table.ts';
@@ -25,7 +23,10 @@ import type { FsContext } from './fs-context.ts';
 import type { Kernel } from './kernel.ts';
 import type { NsProxy } from './namespaces.ts';
 import type { Pid, PidNamespace } from './pid-namespace.ts';
+import { SchedState } from './sched-state.ts';
 import { SignalState } from './signal-state.ts';
+import { SyscallArgs } from './syscall-args.ts';
+import { raiseSignal } from './task-signals.ts';
 import type { ThreadGroup } from './thread-group.ts';
 import { FOREVER, Timer } from './timers.ts';
 import type { UtsNamespace } from './uts-namespace.ts';
@@ -141,12 +142,26 @@ export class Task implements ListNode<Task> {
   timerSlackNs = 50000;
   defaultTimerSlackNs = 50000;
 
+  /** Policy, nice value, affinity; fork inherits them. */
+  readonly sched: SchedState;
+
   // The kernel's ready list.
   list: object | null = null;
   listPrev: Task | null = null;
   listNext: Task | null = null;
 
-  constructor(kernel: Kernel, pid: Pid, group: ThreadGroup, context: Context, mm: MemoryManager, io: UserIo, fds: FdTable, fs: FsContext, creds: Credentials, comm: string) {
+  constructor(
+    kernel: Kernel,
+    pid: Pid,
+    group: ThreadGroup,
+    context: Context,
+    mm: MemoryManager,
+    io: UserIo,
+    fds: FdTable,
+    fs: FsContext,
+    creds: Credentials,
+    comm: string,
+  ) {
     this.kernel = kernel;
     this.tid = pid.numbers[0]!;
     this.pid = pid;
@@ -160,6 +175,21 @@ export class Task implements ListNode<Task> {
     this.creds = creds;
     this.comm = comm;
     this.startNs = kernel.clock.monotonicNs();
+    this.sched = new SchedState(kernel.machine.cpuCount);
+  }
+
+  /** The state as /proc/[pid]/stat has it: fs/proc/array.c:task_state_array. */
+  stateLetter(): string {
+    switch (this.state) {
+      case TASK_BLOCKED:
+        return this.interruptible ? 'S' : 'D';
+      case TASK_STOPPED:
+        return 'T';
+      case TASK_DEAD:
+        return 'Z';
+      default:
+        return 'R';
+    }
   }
 
   /** The limit that fd-table operations take. */
