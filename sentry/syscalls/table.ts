@@ -12,6 +12,8 @@ import { fsStatCalls } from './fs-stat.ts';
 import { fsDirCalls } from './fs-dir.ts';
 import { fsMountCalls } from './fs-mount.ts';
 import { fsReadWriteCalls } from './fs-read-write.ts';
+import { fsSpliceCalls } from './fs-splice.ts';
+import { fsSyncCalls } from './fs-sync.ts';
 import { fsFdCalls } from './fs-fd.ts';
 import { memoryCalls } from './mm.ts';
 import { processCalls } from './process.ts';
@@ -35,6 +37,8 @@ const families: readonly (readonly SyscallLine[])[] = [
   fsDirCalls,
   fsMountCalls,
   fsReadWriteCalls,
+  fsSpliceCalls,
+  fsSyncCalls,
   fsFdCalls,
   memoryCalls,
   processCalls,

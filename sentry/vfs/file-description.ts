@@ -6,11 +6,14 @@
 // task on `waiters` unless O_NONBLOCK is set, and asks again.
 
 import { EBADF, EINVAL, ENODEV, ENOTDIR, ENOTTY, EOPNOTSUPP, ESPIPE } from '../abi/errno.ts';
-import { O_ACCMODE, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY } from '../abi/fcntl.ts';
+import { O_ACCMODE, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_WRONLY } from '../abi/fcntl.ts';
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from '../abi/poll.ts';
 import { type Waiter, WaitQueue } from '../base/wait-queue.ts';
 import type { Task } from '../kernel/task.ts';
+import { inodeReleased } from './dentry.ts';
+import { releaseFileLocks, releasePosixLocks } from './file-locks.ts';
 import type { DirSink, Inode, VfsPath } from './filesystem.ts';
+import { notifyClose, notifyInodeGone } from './fsnotify.ts';
 import type { IoBuffer } from './io-buffer.ts';
 
 /** What mmap maps: a host descriptor and the byte offset in it that stands for the file's offset 0. */
@@ -39,6 +42,9 @@ export abstract class FileDescription {
   /** F_SETOWN: >0 pid, <0 process group; F_SETSIG. */
   ownerPid = 0;
   ownerSignal = 0;
+  /** SO_RCVTIMEO and SO_SNDTIMEO: how long a blocking call waits, in ns. Infinity for all other files. */
+  readTimeoutNs = Number.POSITIVE_INFINITY;
+  writeTimeoutNs = Number.POSITIVE_INFINITY;
   /** O_ASYNC: sends the owner's signal; syscalls/fs-fd.ts. */
   async: Waiter | null = null;
   /** epoll items that watch this file. */
@@ -57,12 +63,15 @@ export abstract class FileDescription {
     return (this.flags & O_NONBLOCK) !== 0;
   }
 
+  /** Access mode 3 is neither readable nor writable: only for ioctl. */
   get readable(): boolean {
-    return (this.flags & O_ACCMODE) !== O_WRONLY && (this.flags & O_PATH) === 0;
+    const mode = this.flags & O_ACCMODE;
+    return (mode === O_RDONLY || mode === O_RDWR) && (this.flags & O_PATH) === 0;
   }
 
   get writable(): boolean {
-    return (this.flags & O_ACCMODE) !== O_RDONLY && (this.flags & O_PATH) === 0;
+    const mode = this.flags & O_ACCMODE;
+    return (mode === O_WRONLY || mode === O_RDWR) && (this.flags & O_PATH) === 0;
   }
 
   /** The inode behind it; anonymous files share one per kind for fstat's sake. */
@@ -78,7 +87,38 @@ export abstract class FileDescription {
     if (this.async !== null) this.async.unlink();
     for (let o = this.observers; o !== null; o = o.nextObserver) o.fileReleased(this);
     this.observers = null;
+    const inode = this.counted;
+    if (inode === null) {
+      this.release(t);
+      return;
+    }
+    notifyClose(this);
+    releaseFileLocks(inode, this);
     this.release(t);
+    inode.opens--;
+    if (this.countedWriter) {
+      inode.writers--;
+      this.path!.mount.writers--;
+    }
+    if (inode.opens === 0 && inode.nlink === 0) notifyInodeGone(inode);
+    inodeReleased(inode);
+  }
+
+  /** The VFS has opened this by path: it counts as an open (for writing) of the inode until its last reference goes. */
+  countOpen(inode: Inode, forWriting: boolean): void {
+    this.counted = inode;
+    this.countedWriter = forWriting;
+    inode.opens++;
+    if (forWriting) {
+      inode.writers++;
+      this.path!.mount.writers++;
+    }
+  }
+
+  /** close(2) of one descriptor by `t`: filp_close(). Its reference is the caller's to drop. */
+  close(t: Task): number {
+    if (this.counted !== null) releasePosixLocks(this.counted, t.fds);
+    return this.flush(t);
   }
 
   /**

@@ -1,0 +1,47 @@
+// What the calls on descriptors share: lookup, checks of guest ranges, and how a blocked transfer ends.
+
+import { EINTR, ERESTARTSYS } from '../abi/errno.ts';
+import { O_PATH } from '../abi/fcntl.ts';
+import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM } from '../abi/poll.ts';
+import { SI_USER, SIGPIPE } from '../abi/signal.ts';
+import { SigInfo } from '../kernel/signal-queue.ts';
+import type { Task } from '../kernel/task.ts';
+import { sendSignalToTask } from '../kernel/task-signals.ts';
+import { FOREVER } from '../kernel/timers.ts';
+import type { FileDescription } from '../vfs/file-description.ts';
+
+/** What a reader, and what a writer, of a file is woken by. */
+export const READ_EVENTS = POLLIN | POLLRDNORM | POLLRDHUP | POLLHUP | POLLERR;
+export const WRITE_EVENTS = POLLOUT | POLLWRNORM | POLLHUP | POLLERR;
+
+/** TASK_SIZE_MAX: the end of what a process can address. */
+const TASK_SIZE = 2 ** 47 - 4096;
+
+/** fdget(): the open file, unless it was opened O_PATH. */
+export function openFile(t: Task, fd: number): FileDescription | undefined {
+  const file = t.fds.get(fd);
+  return file === undefined || (file.flags & O_PATH) !== 0 ? undefined : file;
+}
+
+/** !access_ok(): the range leaves the part of the address space that user code has. */
+export function outsideUser(addr: number, size: number): boolean {
+  return addr + size > TASK_SIZE;
+}
+
+/** The monotonic deadline of a wait of `timeoutNs` from now. */
+export function deadlineAfter(t: Task, timeoutNs: number): number {
+  return timeoutNs === FOREVER ? FOREVER : t.kernel.clock.monotonicNs() + timeoutNs;
+}
+
+/** The result of a transfer that a signal has ended: one with a timeout is not restarted, sock_intr_errno(). */
+export function interruptedIo(t: Task): number {
+  return t.deadlineNs === FOREVER ? -ERESTARTSYS : -EINTR;
+}
+
+/** send_sig(SIGPIPE, current, 0): somebody wrote to what has no reader. */
+export function raiseSigpipe(t: Task): void {
+  const info = new SigInfo(SIGPIPE, SI_USER);
+  info.pid = t.group.pid.numberIn(t.group.pidns);
+  info.uid = t.creds.userns.uidFromKernel(t.creds.uid);
+  sendSignalToTask(t, SIGPIPE, info);
+}

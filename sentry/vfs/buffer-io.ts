@@ -1,0 +1,68 @@
+// The kernel's own side of a transfer: sendfile, splice and whoever else moves bytes between two files.
+
+import { readSync, writeSync } from 'node:fs';
+import { EIO } from '../abi/errno.ts';
+import type { IoBuffer } from './io-buffer.ts';
+
+/** A stretch of a byte array that files fill or drain: bytes [at, at + remaining). */
+export class BufferIo implements IoBuffer {
+  bytes: Uint8Array;
+  at = 0;
+  remaining = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  set(at: number, n: number): this {
+    this.at = at;
+    this.remaining = n;
+    return this;
+  }
+
+  put(src: Uint8Array, at: number, n: number): number {
+    const moved = Math.min(n, this.remaining);
+    this.bytes.set(src.subarray(at, at + moved), this.at);
+    return this.advance(moved);
+  }
+
+  putZeros(n: number): number {
+    const moved = Math.min(n, this.remaining);
+    this.bytes.fill(0, this.at, this.at + moved);
+    return this.advance(moved);
+  }
+
+  take(dst: Uint8Array, at: number, n: number): number {
+    const moved = Math.min(n, this.remaining);
+    dst.set(this.bytes.subarray(this.at, this.at + moved), at);
+    return this.advance(moved);
+  }
+
+  fromHost(hostFd: number, n: number, offset: number): number {
+    try {
+      return this.advance(readSync(hostFd, this.bytes, this.at, Math.min(n, this.remaining), offset < 0 ? null : offset));
+    } catch (error) {
+      return hostErrno(error);
+    }
+  }
+
+  toHost(hostFd: number, n: number, offset: number): number {
+    try {
+      return this.advance(writeSync(hostFd, this.bytes, this.at, Math.min(n, this.remaining), offset < 0 ? null : offset));
+    } catch (error) {
+      return hostErrno(error);
+    }
+  }
+
+  private advance(n: number): number {
+    this.at += n;
+    this.remaining -= n;
+    return n;
+  }
+}
+
+/** Node throws what the host answered; its errno is negative already. */
+function hostErrno(error: unknown): number {
+  const errno = (error as NodeJS.ErrnoException).errno;
+  return errno === undefined ? -EIO : errno;
+}
