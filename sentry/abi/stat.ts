@@ -211,3 +211,6 @@ export const ZONEFS_MAGIC = 0x5a4f4653;
 
 export const S_IALLUGO = 0o7777;
 export const S_IRWXUGO = 0o777;
+export const S_IXUGO = 0o111;
+export const S_IRUGO = 0o444;
+export const S_IWUGO = 0o222;

@@ -69,7 +69,7 @@ export class FdTable {
     this.cloexec[fd] = cloexec;
     if (fd === this.firstFree) this.firstFree = fd + 1;
     if (old) {
-      old.flush(t);
+      old.close(t);
       old.decRef(t);
     }
     return fd;
@@ -81,7 +81,7 @@ export class FdTable {
     if (file === undefined) return -EBADF;
     this.files[fd] = undefined;
     if (fd < this.firstFree) this.firstFree = fd;
-    const result = file.flush(t);
+    const result = file.close(t);
     file.decRef(t);
     return result;
   }

@@ -21,6 +21,7 @@ import type { Credentials } from './credentials.ts';
 import type { FdTable } from './fd-table.ts';
 import type { FsContext } from './fs-context.ts';
 import type { Kernel } from './kernel.ts';
+import type { PollTable } from './poll-table.ts';
 import type { NsProxy } from './namespaces.ts';
 import type { Pid, PidNamespace } from './pid-namespace.ts';
 import { SchedState } from './sched-state.ts';
@@ -112,6 +113,10 @@ export class Task implements ListNode<Task> {
   /** Absolute, monotonic; FOREVER for none. */
   deadlineNs: number = FOREVER;
   restart: Restart | null = null;
+  /** Absolute and monotonic, for `restart`: deadlineNs does not survive the stop that interrupted the call. */
+  restartDeadlineNs: number = FOREVER;
+  /** The files that poll and select wait for; made by the first of these calls. */
+  pollTable: PollTable | null = null;
   file: FileDescription | undefined = undefined;
   object: unknown = null;
   n0 = 0;

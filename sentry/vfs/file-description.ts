@@ -49,6 +49,9 @@ export abstract class FileDescription {
   async: Waiter | null = null;
   /** epoll items that watch this file. */
   observers: FileObserver | null = null;
+  /** The inode whose opens (and, when counted for writing, writers) this description is one of. */
+  private counted: Inode | null = null;
+  private countedWriter = false;
   /** mmap(2) of this file makes anonymous memory: /dev/zero, drivers/char/mem.c:mmap_zero(). */
   readonly anonymousMapping: boolean = false;
 

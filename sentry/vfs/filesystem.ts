@@ -13,7 +13,9 @@ import type { Credentials } from '../kernel/credentials.ts';
 import type { Task } from '../kernel/task.ts';
 import type { Dentry } from './dentry.ts';
 import type { FileDescription } from './file-description.ts';
+import type { FileLocks } from './file-locks.ts';
 import type { Mount } from './mount.ts';
+import { genericPermission } from './permissions.ts';
 
 /** A place in the tree: what a path resolves to. struct path. */
 export interface VfsPath {
@@ -69,6 +71,10 @@ export abstract class Filesystem {
   readonly magic: number;
   /** MS_RDONLY of the superblock. */
   readOnly = false;
+  /** Made by rootDentry(), one for all mounts. */
+  rootDentry: Dentry | null = null;
+  /** Mounts of it, in all namespaces; release() runs when the last goes. */
+  mounts = 0;
 
   constructor(type: string, dev: number, magic: number) {
     this.type = type;
@@ -89,6 +95,11 @@ export abstract class Filesystem {
   }
 
   sync(): number {
+    return 0;
+  }
+
+  /** mount(2) with MS_REMOUNT: new options ("size=1m,mode=700"), before readOnly changes. */
+  remount(_options: string): number {
     return 0;
   }
 
@@ -125,15 +136,31 @@ export abstract class Inode {
   btimeSec = 0;
   btimeNsec = 0;
   /** flock, POSIX and OFD locks, inotify watches, FIFO and socket state: made when first needed by their owners in vfs/ and fs/. */
-  locks: unknown = null;
+  locks: FileLocks | null = null;
   watches: unknown = null;
   fifo: unknown = null;
   boundSocket: unknown = null;
+  /** Dentries and open descriptions that refer to it; evict() runs when both are gone. */
+  dentries = 0;
+  opens = 0;
+  /** Open for writing when positive, executed (so writes are ETXTBSY) when negative: i_writecount. */
+  writers = 0;
+  /** An unlinked O_TMPFILE inode that linkat(2) may still name: I_LINKABLE. */
+  mayBeLinked = false;
+  /** Reads through the VFS set atime in the fields above: tmpfs. Others keep their own or none. */
+  keepsAtime = false;
+  /** A directory that rmdir(2) or rename(2) has removed: S_DEAD. */
+  dead = false;
 
   constructor(fs: Filesystem, ino: number, mode: number) {
     this.fs = fs;
     this.ino = ino;
     this.mode = mode;
+  }
+
+  /** st_dev. */
+  get dev(): number {
+    return this.fs.dev;
   }
 
   isDir(): boolean {
@@ -146,6 +173,11 @@ export abstract class Inode {
 
   isRegular(): boolean {
     return (this.mode & S_IFMT) === S_IFREG;
+  }
+
+  /** May `creds` do this? mask: MAY_* of permissions.ts. 0 or -errno; read-only mounts are judged elsewhere. */
+  permission(creds: Credentials, mask: number): number {
+    return genericPermission(this, creds, mask);
   }
 
   // ---- directories
@@ -253,6 +285,9 @@ export abstract class Inode {
     return -EOPNOTSUPP;
   }
 
-  /** No dentry and no description refers to it any more: evict(). */
+  /**
+   * No description is open and either no dentry is left or the file is unlinked: give back what is
+   * held for it. May be called more than once, and the inode may be looked up again afterwards.
+   */
   evict(): void {}
 }

@@ -1,0 +1,107 @@
+// Where file events leave the VFS for inotify: include/linux/fsnotify.h. fs/inotify.ts installs the
+// handler with its first watch and marks watched inodes in inode.watches; until then an event costs
+// one comparison. A watch must hold the dentry, not only the inode: that keeps both from being
+// dropped and made anew under another identity.
+
+import {
+  IN_ACCESS,
+  IN_ATTRIB,
+  IN_CLOSE_NOWRITE,
+  IN_CLOSE_WRITE,
+  IN_DELETE_SELF,
+  IN_ISDIR,
+  IN_MODIFY,
+  IN_MOVE_SELF,
+  IN_OPEN,
+} from '../abi/poll.ts';
+import type { Dentry } from './dentry.ts';
+import type { FileDescription } from './file-description.ts';
+import type { Inode } from './filesystem.ts';
+import type { Mount } from './mount.ts';
+
+export interface FsnotifyHandler {
+  /**
+   * An event for a watched inode. name is '' when it happened to the inode itself, else the entry of
+   * the directory. cookie joins IN_MOVED_FROM and IN_MOVED_TO. `dentry` is the entry, for IN_EXCL_UNLINK.
+   */
+  event(watched: Inode, mask: number, name: string, cookie: number, dentry: Dentry | null): void;
+  /** The last link and the last description of a watched inode are gone: the watch ends with IN_IGNORED. */
+  inodeGone(watched: Inode): void;
+  /** A file system is no longer mounted: IN_UNMOUNT and the end of its watches. */
+  unmounted(mount: Mount): void;
+}
+
+let handler: FsnotifyHandler | null = null;
+let lastCookie = 0;
+
+/** Installs the receiver of events; null stops them. */
+export function setFsnotifyHandler(h: FsnotifyHandler | null): void {
+  handler = h;
+}
+
+/** A number that joins the two halves of a rename. */
+export function moveCookie(): number {
+  return ++lastCookie;
+}
+
+/** Something happened to an object that has a name: told to its watches and, with the name, to its directory's. */
+export function notifyDentry(d: Dentry, mask: number): void {
+  if (handler === null) return;
+  const inode = d.inode;
+  if (inode === null) return;
+  if (inode.isDir()) mask |= IN_ISDIR;
+  const parent = d.parent?.inode;
+  if (parent && parent.watches !== null) handler.event(parent, mask, d.name, 0, d);
+  if (inode.watches !== null) handler.event(inode, mask, '', 0, d);
+}
+
+/** An entry of a directory came or went: IN_CREATE, IN_DELETE, IN_MOVED_FROM, IN_MOVED_TO. */
+export function notifyEntry(dir: Inode, mask: number, name: string, cookie: number, child: Dentry): void {
+  if (handler === null || dir.watches === null) return;
+  if (child.inode?.isDir() === true) mask |= IN_ISDIR;
+  handler.event(dir, mask, name, cookie, child);
+}
+
+/** IN_MOVE_SELF, IN_DELETE_SELF: to the inode's own watches only. */
+export function notifySelf(inode: Inode, mask: number): void {
+  if (handler === null || inode.watches === null) return;
+  handler.event(inode, inode.isDir() && mask !== IN_DELETE_SELF ? mask | IN_ISDIR : mask, '', 0, null);
+}
+
+export function notifyMoveSelf(inode: Inode): void {
+  notifySelf(inode, IN_MOVE_SELF);
+}
+
+/** The inode is gone for good. */
+export function notifyInodeGone(inode: Inode): void {
+  if (handler === null || inode.watches === null) return;
+  notifySelf(inode, IN_DELETE_SELF);
+  handler.inodeGone(inode);
+}
+
+export function notifyUnmounted(mount: Mount): void {
+  handler?.unmounted(mount);
+}
+
+/** After a successful read of at least a byte. */
+export function notifyAccess(file: FileDescription): void {
+  if (handler !== null && file.path !== undefined) notifyDentry(file.path.dentry, IN_ACCESS);
+}
+
+/** After a successful write of at least a byte, or a truncation. */
+export function notifyModify(file: FileDescription): void {
+  if (handler !== null && file.path !== undefined) notifyDentry(file.path.dentry, IN_MODIFY);
+}
+
+export function notifyOpen(file: FileDescription): void {
+  if (handler !== null && file.path !== undefined) notifyDentry(file.path.dentry, IN_OPEN);
+}
+
+export function notifyClose(file: FileDescription): void {
+  if (handler !== null && file.path !== undefined) notifyDentry(file.path.dentry, file.writable ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
+}
+
+/** After a change of attributes. */
+export function notifyAttrib(d: Dentry): void {
+  notifyDentry(d, IN_ATTRIB);
+}

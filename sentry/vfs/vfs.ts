@@ -1,0 +1,591 @@
+// Operations by path: fs/namei.c and fs/open.c. File systems are asked only for what Linux asks
+// them (lookup, create, rename, open, …); checks, their order and their errnos are here.
+//
+// Starting points are VfsPaths (null: the working directory); who acts is a VfsContext: a task, or
+// boot code without one. Nothing here blocks. Results are values or -errno.
+
+import { major, minor } from '../abi/device.ts';
+import {
+  EACCES,
+  EBUSY,
+  EEXIST,
+  EINVAL,
+  EISDIR,
+  ELOOP,
+  ENOENT,
+  ENOTDIR,
+  ENOTEMPTY,
+  ENXIO,
+  EPERM,
+  EROFS,
+  ETXTBSY,
+  EXDEV,
+} from '../abi/errno.ts';
+import {
+  O_ACCMODE,
+  O_CREAT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_NOATIME,
+  O_NOFOLLOW,
+  O_PATH,
+  O_RDONLY,
+  O_RDWR,
+  O_TMPFILE,
+  O_TRUNC,
+  O_WRONLY,
+  RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
+  RENAME_WHITEOUT,
+} from '../abi/fcntl.ts';
+import { MS_NODEV, MS_NOEXEC } from '../abi/mount.ts';
+import { IN_CREATE, IN_DELETE, IN_MOVED_FROM, IN_MOVED_TO } from '../abi/poll.ts';
+import { CAP_MKNOD } from '../abi/sched.ts';
+import { S_IALLUGO, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, S_ISVTX } from '../abi/stat.ts';
+import type { Credentials } from '../kernel/credentials.ts';
+import type { Task } from '../kernel/task.ts';
+import { truncateInode } from './attributes.ts';
+import type { VfsContext } from './context.ts';
+import { type Dentry, detachedDentry, exchangeDentries, instantiate, lookupChild, moveDentry, removed } from './dentry.ts';
+import type { FileDescription } from './file-description.ts';
+import type { Filesystem, Inode, VfsPath } from './filesystem.ts';
+import { moveCookie, notifyAttrib, notifyEntry, notifyInodeGone, notifyMoveSelf, notifyOpen } from './fsnotify.ts';
+import type { Mount } from './mount.ts';
+import { PathFile } from './path-file.ts';
+import { LAST_DOT, LAST_DOTDOT, LAST_NONE, LAST_NORM, LOOKUP_DIRECTORY, LOOKUP_FOLLOW, PathWalk } from './path-walk.ts';
+import {
+  accessOfFlags,
+  inodePermission,
+  MAY_EXEC,
+  MAY_WRITE,
+  mayCreate,
+  mayDelete,
+  newMode,
+  ownerOrCapable,
+  wantWrite,
+} from './permissions.ts';
+import { touchAtime } from './times.ts';
+
+/** Opens a node that stands for something else: a device, a FIFO. */
+export type NodeOpener = (t: Task | null, path: VfsPath, flags: number) => FileDescription | number;
+
+/** A type of file system as mount(2) knows it. */
+export interface FilesystemType {
+  readonly name: string;
+  /** Shown by /proc/filesystems as "nodev". */
+  readonly nodev: boolean;
+  /** May be mounted by the root of a user namespace: FS_USERNS_MOUNT. */
+  readonly userMount: boolean;
+  /** A new instance or, for types with one instance, that one. options is mount(2)'s data, flags its MS_*. */
+  mount(ctx: VfsContext, source: string, flags: number, options: string): Filesystem | number;
+}
+
+/** O_TMPFILE without O_DIRECTORY. */
+const TMPFILE_BIT = O_TMPFILE & ~O_DIRECTORY;
+
+export class Vfs {
+  /** For mount(2) and /proc/filesystems, by name. */
+  readonly types: Map<string, FilesystemType> = new Map();
+  private readonly charDevices: Map<number, NodeOpener> = new Map();
+  private readonly charMajors: Map<number, NodeOpener> = new Map();
+  private openFifo: NodeOpener | null = null;
+  private readonly walk: PathWalk = new PathWalk();
+
+  // ---- what boot registers
+
+  registerFilesystem(type: FilesystemType): void {
+    this.types.set(type.name, type);
+  }
+
+  /** minorNumber -1: all minors of the major that have no opener of their own. */
+  registerCharDevice(majorNumber: number, minorNumber: number, open: NodeOpener): void {
+    if (minorNumber < 0) this.charMajors.set(majorNumber, open);
+    else this.charDevices.set(majorNumber * 0x100000 + minorNumber, open);
+  }
+
+  /** fs/pipe.ts: the opener may answer a description whose finishOpen() says that the other end is missing. */
+  registerFifo(open: NodeOpener): void {
+    this.openFifo = open;
+  }
+
+  // ---- lookup
+
+  /** The place a path leads to. flags: LOOKUP_*, resolve: RESOLVE_*. */
+  lookup(ctx: VfsContext, start: VfsPath | null, path: string, flags: number, resolve = 0): VfsPath | number {
+    const error = this.walk.lookup(ctx, start, path, flags, resolve);
+    return error < 0 ? error : this.walk.result();
+  }
+
+  /** The inode with its attributes brought up to date: stat(2). */
+  stat(ctx: VfsContext, start: VfsPath | null, path: string, flags: number): Inode | number {
+    const error = this.walk.lookup(ctx, start, path, flags);
+    if (error < 0) return error;
+    const inode = this.walk.dentry.inode!;
+    const failed = inode.getattr(ctx.task);
+    return failed < 0 ? failed : inode;
+  }
+
+  /** The target of a symbolic link. An empty path with LOOKUP_EMPTY reads `start` itself. */
+  readlink(ctx: VfsContext, start: VfsPath | null, path: string, flags: number): string | number {
+    const error = this.walk.lookup(ctx, start, path, flags);
+    if (error < 0) return error;
+    const inode = this.walk.dentry.inode!;
+    if (!inode.isSymlink()) return path === '' ? -ENOENT : -EINVAL;
+    touchAtime(this.walk.mount, inode);
+    return inode.readlink(ctx.task);
+  }
+
+  /** access(2) for `creds`: mode is R_OK | W_OK | X_OK or F_OK. */
+  access(ctx: VfsContext, creds: Credentials, start: VfsPath | null, path: string, mode: number, flags: number): number {
+    const own = creds === ctx.creds ? ctx : { creds, fs: ctx.fs, task: ctx.task };
+    const error = this.walk.lookup(own, start, path, flags);
+    return error < 0 ? error : accessPath(creds, this.walk.mount, this.walk.dentry.inode!, mode);
+  }
+
+  // ---- open
+
+  /**
+   * open(2), openat2(2). mode has the umask applied (S_IALLUGO only); resolve: RESOLVE_*. The
+   * description's finishOpen() has not been asked yet.
+   */
+  openAt(ctx: VfsContext, start: VfsPath | null, path: string, flags: number, mode: number, resolve = 0): FileDescription | number {
+    if ((flags & TMPFILE_BIT) !== 0) return this.openTmpfile(ctx, start, path, flags, mode, resolve);
+    if ((flags & O_PATH) !== 0) flags &= O_DIRECTORY | O_NOFOLLOW | O_PATH;
+    if ((flags & O_CREAT) !== 0) return this.openCreate(ctx, start, path, flags, mode, resolve);
+    let lookup = (flags & O_NOFOLLOW) !== 0 ? 0 : LOOKUP_FOLLOW;
+    if ((flags & O_DIRECTORY) !== 0) lookup |= LOOKUP_DIRECTORY;
+    const error = this.walk.lookup(ctx, start, path, lookup, resolve);
+    if (error < 0) return error;
+    if ((flags & O_PATH) !== 0) return this.openedPathFile(flags);
+    return this.openResult(ctx, flags, accessOfFlags(flags));
+  }
+
+  /** Opens a place that is already known: dentry_open() with open(2)'s checks. For /proc/[pid]/fd and exec. */
+  openPath(ctx: VfsContext, at: VfsPath, flags: number): FileDescription | number {
+    this.walk.mount = at.mount;
+    this.walk.dentry = at.dentry;
+    if ((flags & O_PATH) !== 0) return this.openedPathFile(flags);
+    return this.openResult(ctx, flags, accessOfFlags(flags));
+  }
+
+  /** Opens a program for execve: a regular file that may be executed, and is not open for writing. flags: LOOKUP_*. */
+  openExec(ctx: VfsContext, start: VfsPath | null, path: string, flags: number): FileDescription | number {
+    const error = this.walk.lookup(ctx, start, path, flags);
+    if (error < 0) return error;
+    const { mount, dentry } = this.walk;
+    const inode = dentry.inode!;
+    if (inode.isSymlink()) return -ELOOP;
+    if (!inode.isRegular() || (mount.flags & MS_NOEXEC) !== 0) return -EACCES;
+    const denied = inodePermission(inode, ctx.creds, MAY_EXEC);
+    if (denied < 0) return denied;
+    if (inode.writers > 0) return -ETXTBSY;
+    return this.opened(ctx.task, inode, { mount, dentry }, O_RDONLY);
+  }
+
+  private openedPathFile(flags: number): FileDescription {
+    const file = new PathFile(this.walk.result(), flags & (O_DIRECTORY | O_NOFOLLOW | O_PATH));
+    file.countOpen(file.inode(), false);
+    return file;
+  }
+
+  private openCreate(
+    ctx: VfsContext,
+    start: VfsPath | null,
+    path: string,
+    flags: number,
+    mode: number,
+    resolve: number,
+  ): FileDescription | number {
+    const walk = this.walk;
+    let error = walk.parent(ctx, start, path, resolve);
+    for (;;) {
+      if (error < 0) return error;
+      if (walk.lastType === LAST_NONE) break;
+      if (walk.lastType !== LAST_NORM || walk.lastSlash) return -EISDIR;
+      const dir = walk.dentry;
+      if (!dir.isDir()) return -ENOTDIR;
+      const denied = inodePermission(dir.inode!, ctx.creds, MAY_EXEC);
+      if (denied < 0) return denied;
+      const child = lookupChild(dir, walk.last);
+      if (typeof child === 'number') return child;
+      if (child.inode === null) return this.createAndOpen(ctx, dir, child, flags, mode);
+
+      if ((flags & O_EXCL) !== 0) return -EEXIST;
+      if (child.mountCount === 0 && child.inode.isSymlink()) {
+        if ((flags & O_NOFOLLOW) !== 0) return -ELOOP;
+        error = walk.followLast(child);
+        continue;
+      }
+      error = walk.stepInto(child);
+      if (error < 0) return error;
+      break;
+    }
+    if ((flags & O_EXCL) !== 0) return -EEXIST;
+    const found = walk.dentry.inode!;
+    if (found.isDir()) return -EISDIR;
+    if ((flags & O_DIRECTORY) !== 0) return -ENOTDIR;
+    return this.openResult(ctx, flags, accessOfFlags(flags));
+  }
+
+  private createAndOpen(ctx: VfsContext, dir: Dentry, child: Dentry, flags: number, mode: number): FileDescription | number {
+    const mount = this.walk.mount;
+    const error = wantWrite(mount);
+    if (error < 0) return error;
+    const parent = dir.inode!;
+    const denied = parent.dead ? -ENOENT : mayCreate(parent, ctx.creds);
+    if (denied < 0) return denied;
+    const inode = parent.create(ctx.creds, child.name, newMode(parent, ctx.creds, S_IFREG | (mode & S_IALLUGO)));
+    if (typeof inode === 'number') return inode;
+    instantiate(child, inode);
+    notifyEntry(parent, IN_CREATE, child.name, 0, child);
+    // "The created file's mode applies only to future accesses": no permission check. - open(2)
+    return this.opened(ctx.task, inode, { mount, dentry: child }, flags & ~O_TRUNC);
+  }
+
+  private openTmpfile(
+    ctx: VfsContext,
+    start: VfsPath | null,
+    path: string,
+    flags: number,
+    mode: number,
+    resolve: number,
+  ): FileDescription | number {
+    if ((flags & O_DIRECTORY) === 0 || (flags & O_ACCMODE) === O_RDONLY || (flags & O_CREAT) !== 0) return -EINVAL;
+    const error = this.walk.lookup(ctx, start, path, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, resolve);
+    if (error < 0) return error;
+    const { mount, dentry } = this.walk;
+    const dir = dentry.inode!;
+    const denied = wantWrite(mount) || mayCreate(dir, ctx.creds);
+    if (denied < 0) return denied;
+    const inode = dir.tmpfile(ctx.creds, newMode(dir, ctx.creds, S_IFREG | (mode & S_IALLUGO)));
+    if (typeof inode === 'number') return inode;
+    inode.mayBeLinked = (flags & O_EXCL) === 0;
+    const d = detachedDentry(dentry.fs, `#${inode.ino}`, inode);
+    d.parent = dentry;
+    return this.opened(ctx.task, inode, { mount, dentry: d }, flags & ~(O_DIRECTORY | TMPFILE_BIT | O_TRUNC));
+  }
+
+  /** do_open() for the place the walk has reached. */
+  private openResult(ctx: VfsContext, flags: number, access: number): FileDescription | number {
+    const { mount, dentry } = this.walk;
+    const inode = dentry.inode!;
+    const type = inode.mode & S_IFMT;
+    if (type === S_IFLNK) return -ELOOP;
+    if (type === S_IFDIR && (access & MAY_WRITE) !== 0) return -EISDIR;
+    if ((type === S_IFCHR || type === S_IFBLK) && (mount.flags & MS_NODEV) !== 0) return -EACCES;
+    if (type !== S_IFREG) flags &= ~O_TRUNC;
+    else if ((access & MAY_WRITE) !== 0 && mount.readOnly) return -EROFS;
+    const denied = inodePermission(inode, ctx.creds, access);
+    if (denied < 0) return denied;
+    if ((flags & O_NOATIME) !== 0 && !ownerOrCapable(ctx.creds, inode)) return -EPERM;
+    return this.opened(ctx.task, inode, { mount, dentry }, flags, ctx.creds);
+  }
+
+  /** vfs_open() and, for O_TRUNC, handle_truncate(). */
+  private opened(t: Task | null, inode: Inode, at: VfsPath, flags: number, creds?: Credentials): FileDescription | number {
+    const type = inode.mode & S_IFMT;
+    const forWriting = type === S_IFREG && ((flags & O_ACCMODE) === O_WRONLY || (flags & O_ACCMODE) === O_RDWR);
+    if ((forWriting || (flags & O_TRUNC) !== 0) && inode.writers < 0) return -ETXTBSY;
+    let file: FileDescription | number;
+    if (type === S_IFREG || type === S_IFDIR) file = inode.open(t, at, flags);
+    else if (type === S_IFIFO) file = this.openFifo === null ? -ENXIO : this.openFifo(t, at, flags);
+    else if (type === S_IFCHR) file = this.openCharDevice(t, at, flags, inode);
+    else if (type === S_IFSOCK || type === S_IFBLK) file = -ENXIO;
+    // Anonymous inodes have no type bits: /proc/[pid]/fd of an eventfd.
+    else file = inode.open(t, at, flags);
+    if (typeof file === 'number') return file;
+    file.countOpen(inode, forWriting);
+    if ((flags & O_TRUNC) !== 0 && creds !== undefined) {
+      const error = truncateInode(t, creds, inode, 0, file);
+      if (error < 0) {
+        file.decRef(t);
+        return error;
+      }
+    }
+    notifyOpen(file);
+    return file;
+  }
+
+  private openCharDevice(t: Task | null, at: VfsPath, flags: number, inode: Inode): FileDescription | number {
+    const number = major(inode.rdev);
+    const open = this.charDevices.get(number * 0x100000 + minor(inode.rdev)) ?? this.charMajors.get(number);
+    return open === undefined ? -ENXIO : open(t, at, flags);
+  }
+
+  // ---- making names
+
+  /**
+   * filename_create(): the negative dentry of a new name in `this.walk.dentry`, or -errno.
+   * A trailing slash is for directories only.
+   */
+  private newName(ctx: VfsContext, start: VfsPath | null, path: string, isDir: boolean): Dentry | number {
+    const walk = this.walk;
+    const error = walk.parent(ctx, start, path);
+    if (error < 0) return error;
+    if (walk.lastType !== LAST_NORM) return -EEXIST;
+    const dir = walk.dentry;
+    if (!dir.isDir()) return -ENOTDIR;
+    const child = lookupChild(dir, walk.last);
+    if (typeof child === 'number') return child;
+    if (child.inode !== null) return -EEXIST;
+    if (walk.lastSlash && !isDir) return -ENOENT;
+    const readOnly = wantWrite(walk.mount);
+    if (readOnly < 0) return readOnly;
+    const parent = dir.inode!;
+    if (parent.dead) return -ENOENT;
+    const denied = mayCreate(parent, ctx.creds);
+    return denied < 0 ? denied : child;
+  }
+
+  /** mkdir(2); mode has the umask applied. */
+  mkdirAt(ctx: VfsContext, start: VfsPath | null, path: string, mode: number): number {
+    const child = this.newName(ctx, start, path, true);
+    if (typeof child === 'number') return child;
+    const parent = child.parent!.inode!;
+    const inode = parent.mkdir(ctx.creds, child.name, newMode(parent, ctx.creds, S_IFDIR | (mode & (0o777 | S_ISVTX))));
+    return this.made(child, inode);
+  }
+
+  /** mknod(2): mode carries the type (0 means a regular file) and has the umask applied. */
+  mknodAt(ctx: VfsContext, start: VfsPath | null, path: string, mode: number, rdev: number): number {
+    const child = this.makeNode(ctx, start, path, mode, rdev);
+    return typeof child === 'number' ? child : 0;
+  }
+
+  /** mknodAt that answers the place: for bind(2) of a unix socket. */
+  makeNode(ctx: VfsContext, start: VfsPath | null, path: string, mode: number, rdev: number): VfsPath | number {
+    const type = (mode & S_IFMT) === 0 ? S_IFREG : mode & S_IFMT;
+    if (type === S_IFDIR) return -EPERM;
+    if (type !== S_IFREG && type !== S_IFCHR && type !== S_IFBLK && type !== S_IFIFO && type !== S_IFSOCK) return -EINVAL;
+    const child = this.newName(ctx, start, path, false);
+    if (typeof child === 'number') return child;
+    const parent = child.parent!.inode!;
+    const full = newMode(parent, ctx.creds, type | (mode & S_IALLUGO));
+    if (type === S_IFREG) {
+      const made = this.made(child, parent.create(ctx.creds, child.name, full));
+      return made < 0 ? made : { mount: this.walk.mount, dentry: child };
+    }
+    // Whiteouts are for everybody: fs/namei.c:vfs_mknod().
+    const isDevice = type === S_IFCHR || type === S_IFBLK;
+    if (isDevice && !(type === S_IFCHR && rdev === 0) && !ctx.creds.capable(CAP_MKNOD)) return -EPERM;
+    const made = this.made(child, parent.mknod(ctx.creds, child.name, full, isDevice ? rdev : 0));
+    return made < 0 ? made : { mount: this.walk.mount, dentry: child };
+  }
+
+  /** symlink(2). */
+  symlinkAt(ctx: VfsContext, target: string, start: VfsPath | null, path: string): number {
+    if (target === '') return -ENOENT;
+    const child = this.newName(ctx, start, path, false);
+    if (typeof child === 'number') return child;
+    return this.made(child, child.parent!.inode!.symlink(ctx.creds, child.name, target));
+  }
+
+  private made(child: Dentry, inode: Inode | number): number {
+    if (typeof inode === 'number') return inode;
+    instantiate(child, inode);
+    notifyEntry(child.parent!.inode!, IN_CREATE, child.name, 0, child);
+    return 0;
+  }
+
+  /** linkat(2). flags: LOOKUP_FOLLOW and LOOKUP_EMPTY for the old path. */
+  linkAt(ctx: VfsContext, oldStart: VfsPath | null, oldPath: string, newStart: VfsPath | null, newPath: string, flags: number): number {
+    let error = this.walk.lookup(ctx, oldStart, oldPath, flags);
+    if (error < 0) return error;
+    const oldMount = this.walk.mount;
+    const old = this.walk.dentry;
+    const inode = old.inode!;
+    const child = this.newName(ctx, newStart, newPath, false);
+    if (typeof child === 'number') return child;
+    const dir = child.parent!.inode!;
+    if (oldMount !== this.walk.mount || inode.fs !== dir.fs) return -EXDEV;
+    if (inode.isDir()) return -EPERM;
+    if (inode.nlink === 0 && !inode.mayBeLinked) return -ENOENT;
+    error = dir.link(child.name, inode);
+    if (error < 0) return error;
+    inode.mayBeLinked = false;
+    instantiate(child, inode);
+    notifyEntry(dir, IN_CREATE, child.name, 0, child);
+    notifyAttrib(child);
+    return 0;
+  }
+
+  // ---- taking names away
+
+  /** unlink(2). */
+  unlinkAt(ctx: VfsContext, start: VfsPath | null, path: string): number {
+    const walk = this.walk;
+    const error = walk.parent(ctx, start, path);
+    if (error < 0) return error;
+    if (walk.lastType !== LAST_NORM) return -EISDIR;
+    const dir = walk.dentry;
+    if (!dir.isDir()) return -ENOTDIR;
+    const readOnly = wantWrite(walk.mount);
+    const child = lookupChild(dir, walk.last);
+    if (typeof child === 'number') return child;
+    const inode = child.inode;
+    if (walk.lastSlash) return inode === null ? -ENOENT : inode.isDir() ? -EISDIR : -ENOTDIR;
+    if (readOnly < 0) return readOnly;
+    if (inode === null) return -ENOENT;
+    const parent = dir.inode!;
+    const denied = mayDelete(parent, inode, ctx.creds);
+    if (denied < 0) return denied;
+    if (inode.isDir()) return -EISDIR;
+    if (isMountpoint(ctx, child)) return -EBUSY;
+    const failed = parent.unlink(child.name, inode);
+    if (failed < 0) return failed;
+    notifyEntry(parent, IN_DELETE, child.name, 0, child);
+    notifyAttrib(child);
+    if (inode.nlink === 0 && inode.opens === 0) notifyInodeGone(inode);
+    removed(child);
+    return 0;
+  }
+
+  /** rmdir(2). */
+  rmdirAt(ctx: VfsContext, start: VfsPath | null, path: string): number {
+    const walk = this.walk;
+    const error = walk.parent(ctx, start, path);
+    if (error < 0) return error;
+    if (walk.lastType === LAST_DOTDOT) return -ENOTEMPTY;
+    if (walk.lastType === LAST_DOT) return -EINVAL;
+    if (walk.lastType === LAST_NONE) return -EBUSY;
+    const dir = walk.dentry;
+    if (!dir.isDir()) return -ENOTDIR;
+    const readOnly = wantWrite(walk.mount);
+    const child = lookupChild(dir, walk.last);
+    if (typeof child === 'number') return child;
+    if (readOnly < 0) return readOnly;
+    const inode = child.inode;
+    if (inode === null) return -ENOENT;
+    const parent = dir.inode!;
+    const denied = mayDelete(parent, inode, ctx.creds);
+    if (denied < 0) return denied;
+    if (!inode.isDir()) return -ENOTDIR;
+    if (child.mountCount > 0) return -EBUSY;
+    const failed = parent.rmdir(child.name, inode);
+    if (failed < 0) return failed;
+    inode.dead = true;
+    notifyEntry(parent, IN_DELETE, child.name, 0, child);
+    notifyInodeGone(inode);
+    removed(child);
+    return 0;
+  }
+
+  /** renameat2(2). flags: RENAME_*. */
+  renameAt(ctx: VfsContext, oldStart: VfsPath | null, oldPath: string, newStart: VfsPath | null, newPath: string, flags: number): number {
+    if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) !== 0) return -EINVAL;
+    if ((flags & RENAME_EXCHANGE) !== 0 && (flags & (RENAME_NOREPLACE | RENAME_WHITEOUT)) !== 0) return -EINVAL;
+    const walk = this.walk;
+    let error = walk.parent(ctx, oldStart, oldPath);
+    if (error < 0) return error;
+    const mount = walk.mount;
+    const oldDir = walk.dentry;
+    const oldName = walk.last;
+    const oldType = walk.lastType;
+    const oldSlash = walk.lastSlash;
+    error = walk.parent(ctx, newStart, newPath);
+    if (error < 0) return error;
+    const newDir = walk.dentry;
+    if (mount !== walk.mount) return -EXDEV;
+    if (oldType !== LAST_NORM) return -EBUSY;
+    if (walk.lastType !== LAST_NORM) return (flags & RENAME_NOREPLACE) !== 0 ? -EEXIST : -EBUSY;
+    const readOnly = wantWrite(mount);
+    if (readOnly < 0) return readOnly;
+    if (!oldDir.isDir() || !newDir.isDir()) return -ENOTDIR;
+
+    const old = lookupChild(oldDir, oldName);
+    if (typeof old === 'number') return old;
+    const inode = old.inode;
+    if (inode === null) return -ENOENT;
+    const target = lookupChild(newDir, walk.last);
+    if (typeof target === 'number') return target;
+    const replaced = target.inode;
+    const exchange = (flags & RENAME_EXCHANGE) !== 0;
+    if ((flags & RENAME_NOREPLACE) !== 0 && replaced !== null) return -EEXIST;
+    if (exchange && replaced === null) return -ENOENT;
+    if (exchange && walk.lastSlash && !replaced!.isDir()) return -ENOTDIR;
+    if (!inode.isDir()) {
+      if (oldSlash) return -ENOTDIR;
+      if (!exchange && walk.lastSlash) return -ENOTDIR;
+    }
+    // "an attempt was made to make a directory a subdirectory of itself" - rename(2)
+    if (newDir.isUnder(old)) return -EINVAL;
+    if (oldDir.isUnder(target)) return exchange ? -EINVAL : -ENOTEMPTY;
+    return this.rename(ctx, oldDir, old, newDir, target, flags);
+  }
+
+  /** vfs_rename(). */
+  private rename(ctx: VfsContext, oldDir: Dentry, old: Dentry, newDir: Dentry, target: Dentry, flags: number): number {
+    const from = oldDir.inode!;
+    const to = newDir.inode!;
+    const inode = old.inode!;
+    const replaced = target.inode;
+    const exchange = (flags & RENAME_EXCHANGE) !== 0;
+    const creds = ctx.creds;
+    if (inode === replaced) return 0;
+    let error = mayDelete(from, inode, creds);
+    if (error < 0) return error;
+    if (replaced === null) {
+      if (to.dead) return -ENOENT;
+      error = mayCreate(to, creds);
+      if (error < 0) return error;
+    } else {
+      error = mayDelete(to, replaced, creds);
+      if (error < 0) return error;
+      if (!exchange && inode.isDir() && !replaced.isDir()) return -ENOTDIR;
+      if (!exchange && !inode.isDir() && replaced.isDir()) return -EISDIR;
+    }
+    // Moving a directory rewrites its "..".
+    if (from !== to) {
+      if (inode.isDir() && (error = inodePermission(inode, creds, MAY_WRITE)) < 0) return error;
+      if (exchange && replaced!.isDir() && (error = inodePermission(replaced!, creds, MAY_WRITE)) < 0) return error;
+    }
+    if (isMountpoint(ctx, old) || isMountpoint(ctx, target)) return -EBUSY;
+    if ((flags & RENAME_WHITEOUT) !== 0 && !creds.capable(CAP_MKNOD)) return -EPERM;
+
+    const oldName = old.name;
+    const newName = target.name;
+    error = from.rename(oldName, inode, to, newName, replaced ?? undefined, flags);
+    if (error < 0) return error;
+
+    const cookie = moveCookie();
+    notifyEntry(from, IN_MOVED_FROM, oldName, cookie, old);
+    notifyEntry(to, IN_MOVED_TO, newName, cookie, old);
+    notifyMoveSelf(inode);
+    if (exchange) {
+      const back = moveCookie();
+      notifyEntry(to, IN_MOVED_FROM, newName, back, target);
+      notifyEntry(from, IN_MOVED_TO, oldName, back, target);
+      notifyMoveSelf(replaced!);
+      exchangeDentries(old, target);
+      return 0;
+    }
+    if (replaced !== null) {
+      if (replaced.isDir()) {
+        replaced.dead = true;
+        notifyInodeGone(replaced);
+      } else if (replaced.nlink === 0 && replaced.opens === 0) notifyInodeGone(replaced);
+    }
+    moveDentry(old, target);
+    return 0;
+  }
+}
+
+/** The check of access(2) on a resolved file. */
+export function accessPath(creds: Credentials, mount: Mount, inode: Inode, mode: number): number {
+  const isReg = inode.isRegular();
+  if ((mode & MAY_EXEC) !== 0 && isReg && (mount.flags & MS_NOEXEC) !== 0) return -EACCES;
+  if (mode !== 0) {
+    const denied = inodePermission(inode, creds, mode);
+    if (denied < 0) return denied;
+  }
+  const type = inode.mode & S_IFMT;
+  const isSpecial = type === S_IFCHR || type === S_IFBLK || type === S_IFIFO || type === S_IFSOCK;
+  return (mode & MAY_WRITE) !== 0 && !isSpecial && mount.readOnly ? -EROFS : 0;
+}
+
+/** Whether something is mounted on the dentry in the caller's namespace: is_local_mountpoint(). */
+function isMountpoint(ctx: VfsContext, d: Dentry): boolean {
+  if (d.mountCount === 0) return false;
+  for (const m of ctx.fs.mountNamespace.mounts) if (m.mountpoint === d) return true;
+  return false;
+}
