@@ -21,7 +21,7 @@ import {
   SEEK_MAX,
 } from '../abi/fcntl.ts';
 import { MAX_RW_COUNT } from '../abi/limits.ts';
-import { SI_USER, SIGXFSZ } from '../abi/signal.ts';
+import { SIGXFSZ } from '../abi/signal.ts';
 import {
   SYS_lseek,
   SYS_pread64,
@@ -35,10 +35,9 @@ import {
   SYS_write,
   SYS_writev,
 } from '../abi/sysno-x64.ts';
-import { SigInfo } from '../kernel/signal-queue.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import { type Task, WAKE_SIGNAL, WAKE_TIMEOUT } from '../kernel/task.ts';
-import { sendSignalToTask } from '../kernel/task-signals.ts';
+import { raiseSignal } from '../kernel/task-signals.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import { deadlineAfter, interruptedIo, openFile, outsideUser, READ_EVENTS, raiseSigpipe, WRITE_EVENTS } from './io-common.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
@@ -84,7 +83,7 @@ function startWrite(t: Task, file: FileDescription, offset: number, nowait: bool
   file.incRef();
   t.file = file;
   t.n0 = offset;
-  t.n1 = n > 0 ? n : 0;
+  t.n1 = Math.max(n, 0);
   return t.block(file.waiters, WRITE_EVENTS, deadlineAfter(t, file.writeTimeoutNs), resumeWrite);
 }
 
@@ -126,7 +125,7 @@ function keepFileSize(t: Task, file: FileDescription, offset: number): number {
   const limit = t.group.limits.fileSize;
   const start = (file.flags & O_APPEND) !== 0 ? inode.size : offset < 0 ? file.pos : offset;
   if (start >= limit) {
-    sendSignalToTask(t, SIGXFSZ, new SigInfo(SIGXFSZ, SI_USER));
+    raiseSignal(t, SIGXFSZ);
     return -EFBIG;
   }
   t.io.remaining = Math.min(t.io.remaining, limit - start);

@@ -200,7 +200,7 @@ function spliceSome(t: Task, input: FileDescription, output: FileDescription, po
     raiseSigpipe(t);
     return -EPIPE;
   }
-  if (from !== undefined && from.empty) return from.writers === 0 ? 0 : -EAGAIN;
+  if (from?.empty) return from.writers === 0 ? 0 : -EAGAIN;
   if (from !== undefined && to !== undefined) return from.copyTo(to, count, true);
   return from !== undefined ? pipeToFile(t, from, output, count, positional) : fileToPipe(t, input, to!, count, positional);
 }

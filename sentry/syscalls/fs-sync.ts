@@ -12,13 +12,12 @@ import {
   POSIX_FADV_NORMAL,
   SYNC_FILE_RANGE_WRITE_AND_WAIT,
 } from '../abi/fcntl.ts';
-import { SI_USER, SIGXFSZ } from '../abi/signal.ts';
+import { SIGXFSZ } from '../abi/signal.ts';
 import { S_IFBLK, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../abi/stat.ts';
 import { SYS_fadvise64, SYS_fallocate, SYS_fdatasync, SYS_fsync, SYS_readahead, SYS_sync_file_range } from '../abi/sysno-x64.ts';
-import { SigInfo } from '../kernel/signal-queue.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
-import { sendSignalToTask } from '../kernel/task-signals.ts';
+import { raiseSignal } from '../kernel/task-signals.ts';
 import { openFile } from './io-common.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
@@ -87,7 +86,7 @@ export function fallocate(t: Task, a: SyscallArgs): number {
   if (offset + length >= MAX_FILE_SIZE) return -EFBIG;
   const grows = (mode & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_COLLAPSE_RANGE)) === 0 && offset + length > inode.size;
   if (grows && offset + length > t.group.limits.fileSize) {
-    sendSignalToTask(t, SIGXFSZ, new SigInfo(SIGXFSZ, SI_USER));
+    raiseSignal(t, SIGXFSZ);
     return -EFBIG;
   }
   return file.fallocate(t, mode, offset, length);

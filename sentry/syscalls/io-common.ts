@@ -3,10 +3,9 @@
 import { EINTR, ERESTARTSYS } from '../abi/errno.ts';
 import { O_PATH } from '../abi/fcntl.ts';
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, POLLRDNORM, POLLWRNORM } from '../abi/poll.ts';
-import { SI_USER, SIGPIPE } from '../abi/signal.ts';
-import { SigInfo } from '../kernel/signal-queue.ts';
+import { SIGPIPE } from '../abi/signal.ts';
 import type { Task } from '../kernel/task.ts';
-import { sendSignalToTask } from '../kernel/task-signals.ts';
+import { raiseSignal } from '../kernel/task-signals.ts';
 import { FOREVER } from '../kernel/timers.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 
@@ -38,10 +37,7 @@ export function interruptedIo(t: Task): number {
   return t.deadlineNs === FOREVER ? -ERESTARTSYS : -EINTR;
 }
 
-/** send_sig(SIGPIPE, current, 0): somebody wrote to what has no reader. */
+/** Somebody wrote to what has no reader. */
 export function raiseSigpipe(t: Task): void {
-  const info = new SigInfo(SIGPIPE, SI_USER);
-  info.pid = t.group.pid.numberIn(t.group.pidns);
-  info.uid = t.creds.userns.uidFromKernel(t.creds.uid);
-  sendSignalToTask(t, SIGPIPE, info);
+  raiseSignal(t, SIGPIPE);
 }

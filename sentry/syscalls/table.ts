@@ -22,6 +22,7 @@ import { signalCalls } from './signal.ts';
 import { timeCalls } from './time.ts';
 import { futexCalls } from './futex.ts';
 import { pollCalls } from './poll.ts';
+import { epollCalls } from './epoll.ts';
 import { eventFdCalls } from './event-fd.ts';
 import { socketCalls } from './socket.ts';
 import { schedCalls } from './sched.ts';
@@ -47,6 +48,7 @@ const families: readonly (readonly SyscallLine[])[] = [
   timeCalls,
   futexCalls,
   pollCalls,
+  epollCalls,
   eventFdCalls,
   socketCalls,
   schedCalls,
