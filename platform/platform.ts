@@ -18,6 +18,37 @@
 import type { Context } from './context.ts';
 
 // The kernel knows this file alone.
+export {
+  CS,
+  CTX_REGS_SIZE,
+  DS,
+  EFLAGS,
+  ES,
+  FS,
+  FS_BASE,
+  GS,
+  GS_BASE,
+  MAX_HOST_CALLS,
+  ORIG_RAX,
+  R8,
+  R9,
+  R10,
+  R11,
+  R12,
+  R13,
+  R14,
+  R15,
+  RAX,
+  RBP,
+  RBX,
+  RCX,
+  RDI,
+  RDX,
+  RIP,
+  RSI,
+  RSP,
+  SS,
+} from './context-page.ts';
 export { type Context, HOSTCALL_MAY_FAIL, HOSTCALL_RECEIVED_FD } from './context.ts';
 
 export const EVENT_SYSCALL = 1;
@@ -52,6 +83,9 @@ export interface Platform {
   readonly topAddress: number;
   /** Where the host's vDSO lies in every address space: AT_SYSINFO_EHDR. 0 for none. */
   readonly vdsoAddr: number;
+  /** The processor's features as AT_HWCAP and AT_HWCAP2 tell them. */
+  readonly hwcap: number;
+  readonly hwcap2: number;
   /** Bytes of extended state in a signal frame, final magic included: fpu_user_cfg.default_size + FP_XSTATE_MAGIC2_SIZE. */
   readonly fpStateSize: number;
 

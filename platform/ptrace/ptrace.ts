@@ -29,6 +29,7 @@ import { CONTEXT_SIZE, CTX_REGS, CTX_REGS_SIZE, MAX_CONTEXTS, RAX } from '../con
 import { Context } from '../context.ts';
 import type { AddressSpace, Platform } from '../platform.ts';
 import { Region } from '../region.ts';
+import { hostAuxv } from '../host-auxv.ts';
 
 /** The stub starts at 0x7ff000000000; the filter's arithmetic (architecture.md 2) keeps the 4 GiB below it free. */
 export const TOP_ADDRESS = 0x7fef00000000;
@@ -73,6 +74,8 @@ export class PtracePlatform implements Platform {
   readonly topAddress: number = TOP_ADDRESS;
   readonly vdsoAddr: number;
   readonly fpStateSize: number;
+  readonly hwcap: number;
+  readonly hwcap2: number;
   private readonly region: Region;
   private readonly contexts: (Context | undefined)[] = [];
   private readonly freeIndexes: number[] = [];
@@ -95,6 +98,9 @@ export class PtracePlatform implements Platform {
     space.hostPid = out[0]!;
     this.vdsoAddr = out[1]!;
     this.fpStateSize = out[2]!;
+    const auxv = hostAuxv();
+    this.hwcap = auxv.hwcap;
+    this.hwcap2 = auxv.hwcap2;
     this.zygote = new Context(this.region, 0, space);
     this.zygote.hostTid = space.hostPid;
     space.contexts.push(this.zygote);

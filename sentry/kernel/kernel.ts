@@ -4,10 +4,13 @@ import type { Platform } from '../../platform/platform.ts';
 import { List } from '../base/list.ts';
 import type { Vfs } from '../vfs/vfs.ts';
 import type { FutexTable } from './futex.ts';
+import { UserTable } from './limits.ts';
 import { type Machine, plainMachine } from './machine.ts';
+import { CgroupNamespace, IpcNamespace, NetNamespace, NsProxy } from './namespaces.ts';
 import type { PidNamespace } from './pid-namespace.ts';
 import type { SyscallArgs } from './syscall-args.ts';
 import type { Task } from './task.ts';
+import type { ThreadGroup } from './thread-group.ts';
 import type { Timekeeper } from './timekeeper.ts';
 import { TimerHeap } from './timers.ts';
 import type { UserNamespace } from './user-namespace.ts';
@@ -46,6 +49,15 @@ export class Kernel {
   readonly tasks: Map<number, Task> = new Map();
   /** By platform context index. */
   readonly taskOfContext: (Task | undefined)[] = [];
+  /** What a task has that has unshared nothing; boot gives a further container its own. */
+  readonly initialNamespaces: NsProxy;
+  readonly users: UserTable = new UserTable();
+  /** The init of a pid namespace has ended, with this wait status, and everybody in it is gone; set by boot. */
+  onInitExit: ((group: ThreadGroup, status: number) => void) | null = null;
+  /** The run loop returns at its next turn. */
+  stopped = false;
+  /** Prints every call: syscalls/strace.ts, installed by boot for --strace. */
+  trace: SyscallTrace | null = null;
   /** Called by the run loop for ready host descriptors, by token. */
   readonly hostWatchers: Map<number, HostWatcher> = new Map();
 
@@ -68,10 +80,23 @@ export class Kernel {
     this.rootPidNamespace = parts.rootPidNamespace;
     this.rootUserNamespace = parts.rootUserNamespace;
     this.rootUtsNamespace = parts.rootUtsNamespace;
+    this.initialNamespaces = new NsProxy(
+      parts.rootUtsNamespace,
+      new IpcNamespace(parts.rootUserNamespace),
+      new NetNamespace(parts.rootUserNamespace, false),
+      new CgroupNamespace(parts.rootUserNamespace),
+      parts.rootPidNamespace,
+    );
     this.options = parts.options;
     this.machine = parts.machine ?? plainMachine();
     this.syscalls = parts.syscalls;
   }
+}
+
+/** Told of every system call; `result` may be an internal one of base/errors.ts. */
+export interface SyscallTrace {
+  enter(t: Task, entry: SyscallEntry | undefined): void;
+  exit(t: Task, result: number): void;
 }
 
 /** Told when a watched host descriptor changes; events are poll(2) bits. */
