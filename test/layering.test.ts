@@ -33,7 +33,8 @@ const allowed = [
   imports('sentry/mm/memory-manager.ts', 'platform/platform.ts'),
   imports('sentry/host/notifier.ts', 'ptrace-napi'),
   imports('platform/systrap/systrap.ts', 'sentry/abi/signal.ts'),
-  imports('runsc/sandbox.ts', 'ptrace-napi'),
+  imports('runsc/host.ts', 'ptrace-napi'),
+  imports('runsc/sandbox.ts', 'sentry/boot/boot-config.ts', 'type'),
   imports('runsc/main.ts', 'sentry/boot/main.ts', 'dynamic'),
   imports('shim/main.ts', 'runsc/control-client.ts'),
 ];

@@ -1,0 +1,135 @@
+// The global flags, once: their help, and what they come to.
+
+import { join } from 'node:path';
+import type { Flag, FlagValues } from './flags.ts';
+
+export type PlatformName = 'systrap' | 'ptrace';
+export type NetworkMode = 'none' | 'host' | 'sandbox';
+export type FileAccess = 'exclusive' | 'shared';
+
+export const globalFlags: readonly Flag[] = [
+  {
+    name: 'root',
+    kind: 'string',
+    value: 'DIR',
+    help: 'where the state of containers is kept',
+    fallback: '$XDG_RUNTIME_DIR/runsc or /run/runsc',
+  },
+  { name: 'log', kind: 'string', value: 'FILE', help: 'file that errors are appended to, for whoever called runsc' },
+  { name: 'log-format', kind: 'string', choices: ['text', 'json', 'json-k8s'], fallback: 'text', help: 'form of the lines of --log' },
+  { name: 'debug', kind: 'switch', help: 'more lines in the logs' },
+  {
+    name: 'debug-log',
+    kind: 'string',
+    value: 'FILE',
+    help: "the sandbox's own log; in a name that ends in / or has %ID%, %COMMAND% or %TIMESTAMP%, these are filled in",
+  },
+  { name: 'strace', kind: 'switch', help: 'a line in the debug log for each system call of the guest' },
+  { name: 'platform', kind: 'string', choices: ['systrap', 'ptrace'], fallback: 'systrap', help: 'how guest code is run' },
+  {
+    name: 'network',
+    kind: 'string',
+    choices: ['none', 'host', 'sandbox'],
+    fallback: 'host',
+    help: "the guest's network: only lo, or the sockets of the container's network namespace",
+  },
+  {
+    name: 'file-access',
+    kind: 'string',
+    choices: ['exclusive', 'shared'],
+    fallback: 'exclusive',
+    help: 'whether others change the root file system while the container runs',
+  },
+  { name: 'file-access-mounts', kind: 'string', choices: ['exclusive', 'shared'], fallback: 'shared', help: 'the same for bind mounts' },
+  {
+    name: 'overlay2',
+    kind: 'string',
+    value: 'WHERE:MEDIUM',
+    fallback: 'none',
+    help: 'keep writes in the sandbox: root:memory, all:memory or none',
+  },
+  {
+    name: 'host-uds',
+    kind: 'string',
+    choices: ['none', 'open', 'create', 'all'],
+    fallback: 'none',
+    help: "unix sockets of the host in the container's files",
+  },
+  { name: 'host-fifo', kind: 'string', choices: ['none', 'open'], fallback: 'none', help: "FIFOs of the host in the container's files" },
+  { name: 'rootless', kind: 'tristate', choices: ['auto'], help: 'go on where the caller may not do what only root may' },
+  { name: 'systemd-cgroup', kind: 'switch', help: 'cgroupsPath is slice:prefix:name, and systemd makes the cgroup' },
+  { name: 'ignore-cgroups', kind: 'switch', help: 'put the sandbox into no cgroup' },
+  { name: 'systrap-disable-syscall-patching', kind: 'switch', help: 'leave guest code as it is: each system call traps' },
+  { name: 'net-raw', kind: 'switch', help: 'leave CAP_NET_RAW to containers that ask for it' },
+  { name: 'allow-flag-override', kind: 'switch', help: 'annotations dev.gvisor.flag.* may set flags' },
+  { name: 'alsologtostderr', kind: 'switch', help: 'debug lines on stderr too' },
+  { name: 'debug-log-format', kind: 'string', value: 'FORMAT', help: 'form of the debug log', ignored: true },
+  { name: 'debug-command', kind: 'string', value: 'NAMES', help: 'commands that write a debug log', ignored: true },
+  { name: 'panic-log', kind: 'string', value: 'FILE', help: 'where the Sentry writes why it died' },
+  { name: 'watchdog-action', kind: 'string', value: 'WORD', help: 'what a stuck task leads to', ignored: true },
+  { name: 'oci-seccomp', kind: 'switch', help: "apply the spec's seccomp filters inside the sandbox", ignored: true },
+  { name: 'directfs', kind: 'switch', help: 'how files of the host are opened', ignored: true },
+];
+
+/** What the global flags come to. */
+export interface Config {
+  readonly root: string;
+  readonly log: string | undefined;
+  readonly logFormat: string;
+  readonly debug: boolean;
+  readonly debugLog: string | undefined;
+  readonly panicLog: string | undefined;
+  readonly alsoLogToStderr: boolean;
+  readonly strace: boolean;
+  readonly platform: PlatformName;
+  readonly network: NetworkMode;
+  readonly fileAccess: FileAccess;
+  readonly fileAccessMounts: FileAccess;
+  /** Whose writes stay in the sandbox. */
+  readonly overlay: 'none' | 'root' | 'all';
+  readonly hostUds: 'none' | 'open' | 'create' | 'all';
+  readonly hostFifo: 'none' | 'open';
+  readonly rootless: boolean;
+  readonly systemdCgroup: boolean;
+  readonly ignoreCgroups: boolean;
+  readonly patchSyscalls: boolean;
+  readonly netRaw: boolean;
+}
+
+export function configFrom(values: FlagValues): Config {
+  const rootless = values.string('rootless');
+  const ordinaryUser = process.geteuid!() !== 0;
+  return {
+    root: values.string('root') ?? defaultRoot(),
+    log: values.string('log') || undefined,
+    logFormat: values.string('log-format') ?? 'text',
+    debug: values.on('debug'),
+    debugLog: values.string('debug-log') || undefined,
+    panicLog: values.string('panic-log') || undefined,
+    alsoLogToStderr: values.on('alsologtostderr'),
+    strace: values.on('strace'),
+    platform: (values.string('platform') ?? 'systrap') as PlatformName,
+    network: (values.string('network') ?? 'host') as NetworkMode,
+    fileAccess: (values.string('file-access') ?? 'exclusive') as FileAccess,
+    fileAccessMounts: (values.string('file-access-mounts') ?? 'shared') as FileAccess,
+    overlay: overlayOf(values.string('overlay2')),
+    hostUds: (values.string('host-uds') ?? 'none') as Config['hostUds'],
+    hostFifo: (values.string('host-fifo') ?? 'none') as Config['hostFifo'],
+    rootless: rootless === undefined || rootless === 'auto' ? ordinaryUser : rootless === 'true',
+    systemdCgroup: values.on('systemd-cgroup'),
+    ignoreCgroups: values.on('ignore-cgroups'),
+    patchSyscalls: !values.on('systrap-disable-syscall-patching'),
+    netRaw: values.on('net-raw'),
+  };
+}
+
+// runc's rule: an ordinary user's state is in the run-time folder of the login, root's in /run.
+function defaultRoot(): string {
+  const runtime = process.env['XDG_RUNTIME_DIR'];
+  return runtime !== undefined && runtime !== '' && process.geteuid!() !== 0 ? join(runtime, 'runsc') : '/run/runsc';
+}
+
+function overlayOf(text: string | undefined): Config['overlay'] {
+  if (text === undefined || text === '' || text === 'none') return 'none';
+  return text.startsWith('all:') ? 'all' : 'root';
+}

@@ -1,0 +1,122 @@
+// Staying with a sandbox until its program ends: run, do. Signals of ours go to the program, and a terminal is put
+// into raw mode meanwhile, since the guest has a terminal of its own that does the echo and the signals.
+
+import { readSync } from 'node:fs';
+import { isatty } from 'node:tty';
+import { EACCES, ENOENT, ENOEXEC } from '../sentry/abi/errno.ts';
+import { SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH } from '../sentry/abi/signal.ts';
+import type { Event } from '../sentry/boot/control-protocol.ts';
+import { EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, errnoText, RunscError } from './errors.ts';
+import { getTermios, getWindowSize, makeRaw, setTermios, signalPipe } from './host.ts';
+import { exitCodeOfStatus, type Sandbox } from './sandbox.ts';
+
+const FORWARDED = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT];
+
+/** Signals of this process, caught from now on: readable bytes. */
+export function catchSignals(): number {
+  const fd = signalPipe([...FORWARDED, SIGWINCH]);
+  if (fd < 0) throw new RunscError('catching signals', errnoText(fd));
+  return fd;
+}
+
+/** The terminal on a descriptor as it was, to be put back. */
+export class RawTerminal {
+  private readonly fd: number;
+  private readonly saved: Uint8Array;
+
+  private constructor(fd: number, saved: Uint8Array) {
+    this.fd = fd;
+    this.saved = saved;
+  }
+
+  static enter(fd: number): RawTerminal | undefined {
+    if (!isatty(fd)) return undefined;
+    const saved = getTermios(fd);
+    if (typeof saved === 'number') return undefined;
+    makeRaw(fd);
+    return new RawTerminal(fd, saved);
+  }
+
+  restore(): void {
+    setTermios(this.fd, this.saved);
+  }
+}
+
+export interface ForegroundOptions {
+  /** The program, for messages. */
+  readonly name: string;
+  /** Stdin is a terminal that the guest's one is bridged to. */
+  readonly terminal: boolean;
+}
+
+/** Starts the sandbox's program, waits for its end and answers the exit code. Ends the sandbox in any case. */
+export function runInForeground(sandbox: Sandbox, signals: number, options: ForegroundOptions): number {
+  let raw: RawTerminal | undefined;
+  try {
+    const started = sandbox.control.send({ method: 'start' });
+    if (options.terminal) raw = RawTerminal.enter(0);
+    if (raw !== undefined) resize(sandbox);
+    for (;;) {
+      const reply = sandbox.control.takeReply(started);
+      if (reply?.error !== undefined) {
+        // A terminal in raw mode would garble the message.
+        raw?.restore();
+        raw = undefined;
+        throw startError(options.name, reply.error, reply.errno);
+      }
+      const event = sandbox.control.takeEvent();
+      if (event !== undefined) {
+        const code = exitCodeFrom(event);
+        if (code !== undefined) return code;
+        continue;
+      }
+      const dead = sandbox.waitForMessage(signals);
+      if (dead !== undefined) {
+        raw?.restore();
+        raw = undefined;
+        throw new RunscError(`running "${options.name}"`, `${dead}, and the sandbox with it`);
+      }
+      forwardSignals(sandbox, signals);
+    }
+  } finally {
+    raw?.restore();
+    sandbox.end();
+  }
+}
+
+function exitCodeFrom(event: Event): number | undefined {
+  if (event.event === 'exit') return exitCodeOfStatus(event.status);
+  if (event.event === 'failed') throw new RunscError('the sandbox failed', event.error);
+  return undefined;
+}
+
+/** An error of the start of a program, with a shell's exit code for it. */
+export function startError(name: string, error: string, errno: number | undefined): RunscError {
+  const code = errno === ENOENT ? EXIT_NOT_FOUND : errno === EACCES || errno === ENOEXEC ? EXIT_NOT_EXECUTABLE : 1;
+  return new RunscError(
+    `starting "${name}"`,
+    errno === undefined ? error : error === '' ? errnoText(errno) : `${error}: ${errnoText(errno)}`,
+    code,
+  );
+}
+
+const signalBytes = new Uint8Array(64);
+
+function forwardSignals(sandbox: Sandbox, signals: number): void {
+  let n: number;
+  try {
+    n = readSync(signals, signalBytes);
+  } catch {
+    return; // EAGAIN: none has come
+  }
+  for (let i = 0; i < n; i++) {
+    const signal = signalBytes[i]!;
+    if (signal === SIGWINCH) resize(sandbox);
+    else sandbox.control.send({ method: 'signal', pid: 1, signal, to: 'process' });
+  }
+}
+
+function resize(sandbox: Sandbox): void {
+  const size = getWindowSize(0);
+  if (typeof size !== 'number') sandbox.control.send({ method: 'resize', pid: 1, rows: size[0], columns: size[1] });
+}

@@ -1,0 +1,51 @@
+// Id maps of user namespaces: what /proc/PID/uid_map and gid_map are told.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, writeFileSync } from 'node:fs';
+import { RunscError } from './errors.ts';
+
+/** OCI's linux.uidMappings entry. */
+export interface IdMap {
+  readonly containerID: number;
+  readonly hostID: number;
+  readonly size: number;
+}
+
+/** Root inside is `id` outside, and nobody else exists. */
+export function oneId(id: number): IdMap[] {
+  return [{ containerID: 0, hostID: id, size: 1 }];
+}
+
+export function idMapText(map: readonly IdMap[]): string {
+  return map.map((m) => `${m.containerID} ${m.hostID} ${m.size}\n`).join('');
+}
+
+/**
+ * Gives a fresh user namespace its maps. An ordinary user may map only the own ids by itself; ranges go through
+ * newuidmap and newgidmap, which look into /etc/subuid: user_namespaces(7).
+ */
+export function writeIdMaps(pid: number, uid: readonly IdMap[], gid: readonly IdMap[]): void {
+  const single = uid.length === 1 && uid[0]!.size === 1 && gid.length === 1 && gid[0]!.size === 1;
+  if (process.geteuid!() !== 0) {
+    if (!single) {
+      runMapper('newuidmap', pid, uid);
+      runMapper('newgidmap', pid, gid);
+      return;
+    }
+    // Without this an unprivileged gid_map is refused: Linux 3.19.
+    writeFileSync(`/proc/${pid}/setgroups`, 'deny');
+  }
+  writeFileSync(`/proc/${pid}/uid_map`, idMapText(uid));
+  writeFileSync(`/proc/${pid}/gid_map`, idMapText(gid));
+}
+
+function runMapper(program: string, pid: number, map: readonly IdMap[]): void {
+  const words = map.flatMap((m) => [String(m.containerID), String(m.hostID), String(m.size)]);
+  const done = spawnSync(program, [String(pid), ...words], { encoding: 'utf8' });
+  if (done.error !== undefined) throw new RunscError(`running ${program}`, done.error);
+  if (done.status !== 0) throw new RunscError(`${program} refused the ranges of /etc/sub${program.slice(3, 6)}`, done.stderr.trim());
+}
+
+export function canMapRanges(): boolean {
+  return ['/usr/bin/newuidmap', '/bin/newuidmap'].some((path) => existsSync(path));
+}

@@ -1,0 +1,400 @@
+// Starting the two processes of a sandbox. Gofer and Sentry are started at the same time, get all they need by
+// inherited descriptors, and the Sentry says "ready" when it has locked itself in.
+//
+//   runsc --+-- startProcess(gofer)   }
+//           +-- startProcess(sentry)  } both wait for their id maps and their cgroup
+//           +-- finishProcess x 2
+//           +-- "ready" or "failed" over the parent channel, or one of them dies
+//
+// Whatever goes wrong, what was started is killed and reaped before the error is thrown.
+
+import { openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isSea } from 'node:sea';
+import type { GoferConfig, GoferTree } from '../gofer/config.ts';
+import { POLLIN } from '../sentry/abi/poll.ts';
+import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS } from '../sentry/abi/sched.ts';
+import { SIGKILL } from '../sentry/abi/signal.ts';
+import { SOCK_SEQPACKET } from '../sentry/abi/socket.ts';
+import type { BootConfig, BootFds } from '../sentry/boot/boot-config.ts';
+import { ControlClient, SandboxGone } from './control-client.ts';
+import { errnoText, RunscError } from './errors.ts';
+import {
+  closeFd,
+  finishProcess,
+  ftruncate,
+  memfdCreate,
+  memfdWith,
+  pidfdSendSignal,
+  pollFds,
+  socketPair,
+  startProcess,
+  unixListen,
+  waitPid,
+} from './host.ts';
+import { type IdMap, oneId, writeIdMaps } from './id-maps.ts';
+
+/** At least gofer/protocol's REGION_SIZE. */
+const GOFER_REGION_SIZE = 1024 * 1024;
+/** A folder that every host has; the gofer's new root is made on it, in its own mount namespace. */
+const GOFER_NEW_ROOT = '/proc';
+
+export interface SandboxOptions {
+  readonly boot: Omit<BootConfig, 'fds'>;
+  readonly trees: readonly GoferTree[];
+  /** The container's stdio. */
+  readonly stdio: readonly [number, number, number];
+  /** Where the control socket is bound; none for a sandbox that nobody else asks. */
+  readonly controlPath?: string;
+  /** Opened for appending. */
+  readonly logFd?: number;
+  /** The network: the caller's, a new one, or the one this file stands for. */
+  readonly network: 'host' | 'new' | { readonly path: string };
+  /** Ids of the gofer's user namespace, as the spec has them; the caller's own ids when undefined. */
+  readonly maps?: { readonly uid: readonly IdMap[]; readonly gid: readonly IdMap[] };
+  /** Called with each process before it runs: puts it into the cgroup. */
+  readonly joinCgroup?: (pid: number) => void;
+}
+
+export interface SandboxProcess {
+  readonly name: 'sentry' | 'gofer';
+  readonly pid: number;
+  readonly pidfd: number;
+}
+
+/** How this very program is started in another role. */
+function selfCommand(role: string): { exe: string; argv: string[] } {
+  // After an upgrade the path is another file or none: the running one is still there.
+  const exe = process.execPath;
+  return isSea() ? { exe, argv: [exe, role] } : { exe, argv: [exe, join(import.meta.dirname, 'main.ts'), role] };
+}
+
+/** Node's own variables would be meant for the caller's programs; its cache of compiled sources is ours. */
+function roleEnvironment(): string[] {
+  const cache = process.env['NODE_COMPILE_CACHE'];
+  return cache === undefined || cache === '' ? [] : [`NODE_COMPILE_CACHE=${cache}`];
+}
+
+export class Sandbox {
+  readonly sentry: SandboxProcess;
+  readonly gofer: SandboxProcess;
+  readonly control: ControlClient;
+
+  constructor(sentry: SandboxProcess, gofer: SandboxProcess, control: ControlClient) {
+    this.sentry = sentry;
+    this.gofer = gofer;
+    this.control = control;
+  }
+
+  /** Starts gofer and Sentry and waits until the Sentry is locked in. */
+  static start(options: SandboxOptions): Sandbox {
+    const owned: number[] = [];
+    const started: SandboxProcess[] = [];
+    try {
+      const parent = pair(SOCK_SEQPACKET, owned);
+      const gofer = pair(SOCK_SEQPACKET, owned);
+      const region = regionFd(owned);
+      const control = options.controlPath === undefined ? -1 : listenAt(options.controlPath, owned);
+
+      const goferProcess = startGofer(options, gofer[1]!, region, owned);
+      started.push(goferProcess);
+      const sentryProcess = startSentry(options, parent[1]!, gofer[0]!, region, control, owned);
+      started.push(sentryProcess);
+      for (const process of [...started]) finish(process, started);
+
+      const sandbox = new Sandbox(sentryProcess, goferProcess, new ControlClient(parent[0]!));
+      owned.splice(owned.indexOf(parent[0]!), 1);
+      // Our copies of the children's ends must go before we wait: their death is an end of file here.
+      while (owned.length > 0) closeFd(owned.pop()!);
+      sandbox.awaitReady();
+      return sandbox;
+    } catch (error) {
+      for (const process of started) endProcess(process);
+      for (const fd of owned) closeFd(fd);
+      throw error;
+    }
+  }
+
+  private awaitReady(): void {
+    for (;;) {
+      const event = this.control.takeEvent();
+      if (event?.event === 'ready') return;
+      if (event?.event === 'failed')
+        throw new RunscError('booting the sandbox', event.errno === undefined ? event.error : `${event.error}: ${errnoText(event.errno)}`);
+      if (event?.event === 'exit') throw new RunscError('booting the sandbox', 'the Sentry ended early');
+      const dead = this.waitForMessage(-1);
+      if (dead !== undefined) throw new RunscError('booting the sandbox', dead);
+    }
+  }
+
+  /** Files one message, or answers what died: a sentence. extraFd makes it return early when that is readable. */
+  waitForMessage(extraFd: number): string | undefined {
+    const triples = Int32Array.of(
+      this.control.fd,
+      POLLIN,
+      0,
+      this.gofer.pidfd,
+      POLLIN,
+      0,
+      this.sentry.pidfd,
+      POLLIN,
+      0,
+      extraFd,
+      POLLIN,
+      0,
+    );
+    pollFds(triples, -1);
+    if (triples[2] !== 0) {
+      try {
+        while (this.control.receive(0));
+        return undefined;
+      } catch (error) {
+        if (!(error instanceof SandboxGone)) throw error;
+        // The end of the channel: one of the two is dead, or about to be.
+        return triples[5] !== 0 ? this.obituary(this.gofer) : this.obituary(this.sentry);
+      }
+    }
+    if (triples[5] !== 0) return this.obituary(this.gofer);
+    if (triples[8] !== 0) return this.obituary(this.sentry);
+    return undefined;
+  }
+
+  private obituary(process: SandboxProcess): string {
+    const [pid, status] = waitPid(process.pid, 0);
+    const what = process.name === 'sentry' ? 'the Sentry' : 'the gofer';
+    return pid < 0 ? `${what} is gone` : `${what} ${describeStatus(status)}`;
+  }
+
+  /** Kills what is left and reaps it. */
+  end(): void {
+    endProcess(this.sentry);
+    endProcess(this.gofer);
+    this.control.close();
+  }
+}
+
+/** "was killed by signal 9", "ended with status 1". */
+export function describeStatus(status: number): string {
+  const signal = status & 0x7f;
+  return signal === 0 ? `ended with status ${(status >> 8) & 0xff}` : `was killed by signal ${signal}`;
+}
+
+/** What a shell would make of a wait status: the code, or 128+n. */
+export function exitCodeOfStatus(status: number): number {
+  const signal = status & 0x7f;
+  return signal === 0 ? (status >> 8) & 0xff : 128 + signal;
+}
+
+function endProcess(process: SandboxProcess): void {
+  pidfdSendSignal(process.pidfd, SIGKILL);
+  waitPid(process.pid, 0);
+  closeFd(process.pidfd);
+}
+
+function pair(type: number, owned: number[]): Int32Array {
+  const ends = new Int32Array(2);
+  const result = socketPair(type, ends);
+  if (result < 0) throw new RunscError('making a socket pair', errnoText(result));
+  owned.push(ends[0]!, ends[1]!);
+  return ends;
+}
+
+function listenAt(path: string, owned: number[]): number {
+  const fd = unixListen(path, SOCK_SEQPACKET);
+  if (fd < 0) throw new RunscError(`listening at ${path}`, errnoText(fd));
+  owned.push(fd);
+  return fd;
+}
+
+function configFd(name: string, config: unknown, owned: number[]): number {
+  const fd = memfdWith(name, new TextEncoder().encode(JSON.stringify(config)));
+  if (fd < 0) throw new RunscError(`making a memfd for ${name}`, errnoText(fd));
+  owned.push(fd);
+  return fd;
+}
+
+function devNull(owned: number[]): number {
+  const fd = openSync('/dev/null', 'r+');
+  owned.push(fd);
+  return fd;
+}
+
+/** The memory that gofer and Sentry talk through; its pages come as they are touched. */
+function regionFd(owned: number[]): number {
+  const fd = memfdCreate('gofer-channel');
+  if (fd < 0) throw new RunscError('making a memfd for the gofer', errnoText(fd));
+  owned.push(fd);
+  const result = ftruncate(fd, GOFER_REGION_SIZE);
+  if (result < 0) throw new RunscError('sizing the memfd for the gofer', errnoText(result));
+  return fd;
+}
+
+function startGofer(options: SandboxOptions, socket: number, region: number, owned: number[]): SandboxProcess {
+  const nothing = devNull(owned);
+  const errors = options.logFd ?? nothing;
+  const maps = options.maps ?? (process.geteuid!() === 0 ? undefined : callersMaps());
+  const config: GoferConfig = {
+    trees: [...options.trees],
+    regionFd: 5,
+    socketFd: 4,
+    logFd: options.logFd === undefined ? -1 : 2,
+    debug: options.boot.debug,
+    singleId: maps !== undefined && maps.uid.length === 1 && maps.uid[0]!.size === 1,
+    newRoot: GOFER_NEW_ROOT,
+    seccomp: true,
+  };
+  const fds: [number, number][] = [
+    [0, nothing],
+    [1, errors],
+    [2, errors],
+    [3, configFd('gofer-config', config, owned)],
+    [4, socket],
+    [5, region],
+  ];
+  const flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWPID;
+  return begin('gofer', { fds, flags, maps, join: [], cwd: '/', pdeathsig: 0 }, options);
+}
+
+function startSentry(
+  options: SandboxOptions,
+  parent: number,
+  gofer: number,
+  region: number,
+  control: number,
+  owned: number[],
+): SandboxProcess {
+  const nothing = devNull(owned);
+  const errors = options.logFd ?? nothing;
+  const fds: [number, number][] = [
+    [0, nothing],
+    [1, errors],
+    [2, errors],
+    [4, parent],
+    [5, gofer],
+    [6, region],
+  ];
+  let next = 7;
+  const place = (fd: number): number => {
+    fds.push([next, fd]);
+    return next++;
+  };
+  const bootFds: BootFds = {
+    parent: 4,
+    gofer: 5,
+    goferRegion: 6,
+    control: control < 0 ? undefined : place(control),
+    log: options.logFd === undefined ? undefined : place(options.logFd),
+    stdio: [place(options.stdio[0]), place(options.stdio[1]), place(options.stdio[2])],
+  };
+  const config: BootConfig = { ...options.boot, fds: bootFds };
+  fds.push([3, configFd('sentry-config', config, owned)]);
+
+  const join: [number, string][] = [];
+  let flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID;
+  if (options.network === 'new') flags |= CLONE_NEWNET;
+  else if (options.network !== 'host') {
+    const fd = openNamespace(options.network.path, 'network');
+    owned.push(fd);
+    join.push([fd, 'net']);
+  }
+  return begin('sentry', { fds, flags, maps: callersMaps(), join, cwd: '/', pdeathsig: SIGKILL }, options);
+}
+
+interface RoleOptions {
+  readonly fds: readonly (readonly [number, number])[];
+  readonly flags: number;
+  /** undefined: no user namespace. */
+  readonly maps: { readonly uid: readonly IdMap[]; readonly gid: readonly IdMap[] } | undefined;
+  readonly join: readonly (readonly [number, string])[];
+  readonly cwd: string;
+  readonly pdeathsig: number;
+}
+
+function callersMaps(): { uid: IdMap[]; gid: IdMap[] } {
+  return { uid: oneId(process.geteuid!()), gid: oneId(process.getegid!()) };
+}
+
+function begin(name: 'sentry' | 'gofer', role: RoleOptions, options: SandboxOptions): SandboxProcess {
+  const { exe, argv } = selfCommand(name);
+  const base = {
+    exe,
+    argv,
+    env: roleEnvironment(),
+    fds: role.fds,
+    cwd: role.cwd,
+    session: true,
+    privateMounts: true,
+    join: role.join,
+    pdeathsig: role.pdeathsig,
+  };
+  let maps = role.maps;
+  let child: { pid: number; pidfd: number };
+  try {
+    const ids = maps === undefined ? {} : { uid: 0, gid: 0, dropGroups: process.geteuid!() === 0 };
+    child = startProcess({ ...base, ...ids, cloneFlags: role.flags | (maps === undefined ? 0 : CLONE_NEWUSER) });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).syscall !== 'clone') throw new RunscError(`starting the ${name}`, error);
+    // Root of a container that may not make namespaces may still make a user namespace and be root there.
+    if (maps === undefined) {
+      maps = callersMaps();
+      try {
+        child = startProcess({ ...base, uid: 0, gid: 0, cloneFlags: role.flags | CLONE_NEWUSER });
+      } catch {
+        throw refused(name, error);
+      }
+    } else throw refused(name, error);
+  }
+  try {
+    if (maps !== undefined) writeIdMaps(child.pid, maps.uid, maps.gid);
+    options.joinCgroup?.(child.pid);
+  } catch (error) {
+    finishProcess(child.pid, true);
+    endProcess({ name, ...child });
+    throw new RunscError(`starting the ${name}`, error);
+  }
+  return { name, pid: child.pid, pidfd: child.pidfd };
+}
+
+function finish(process: SandboxProcess, started: SandboxProcess[]): void {
+  try {
+    finishProcess(process.pid);
+  } catch (error) {
+    // It has been reaped, and its pidfd is closed.
+    started.splice(started.indexOf(process), 1);
+    const { syscall } = error as NodeJS.ErrnoException;
+    throw syscall === 'mount' ? refused(process.name, error) : new RunscError(`starting the ${process.name}: ${syscall}`, error);
+  }
+}
+
+/** Why a user namespace cannot be had, naming the setting that says so. */
+function refused(name: string, error: unknown): RunscError {
+  const settings: [string, (value: string) => boolean][] = [
+    ['/proc/sys/user/max_user_namespaces', (v) => v === '0'],
+    ['/proc/sys/kernel/unprivileged_userns_clone', (v) => v === '0'],
+    ['/proc/sys/kernel/apparmor_restrict_unprivileged_userns', (v) => v === '1'],
+  ];
+  for (const [path, forbids] of settings) {
+    let value: string;
+    try {
+      value = readFileSync(path, 'utf8').trim();
+    } catch {
+      continue;
+    }
+    const sysctl = path.slice('/proc/sys/'.length).replaceAll('/', '.');
+    if (forbids(value))
+      return new RunscError(`starting the ${name}: the host refuses user namespaces because of sysctl ${sysctl}=${value}`, error);
+  }
+  return new RunscError(
+    `starting the ${name}: the host refuses new namespaces (is runsc itself in a container without CAP_SYS_ADMIN and with a seccomp profile?)`,
+    error,
+  );
+}
+
+/** Opens a namespace file such as /proc/7/ns/net. */
+function openNamespace(path: string, kind: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw new RunscError(`opening the ${kind} namespace ${path}`, error);
+  }
+}

@@ -1,0 +1,110 @@
+// What the command line hands the Sentry, as JSON in a memfd. Descriptors are numbers in the Sentry's own table.
+// Types only: runsc/ writes it, boot/ reads it.
+
+/** A program to run in the container: the first one, or that of exec. OCI's process, checked and completed. */
+export interface ProcessConfig {
+  readonly args: readonly string[];
+  /** "NAME=value". */
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+  /** undefined leaves 0022. */
+  readonly umask?: number;
+  readonly capabilities: CapabilitySets;
+  /** RLIMIT_* number, soft, hard; -1 is no limit. */
+  readonly rlimits: readonly (readonly [number, number, number])[];
+  readonly noNewPrivileges: boolean;
+  readonly oomScoreAdj?: number;
+  /** A terminal of the sandbox's own is its stdio, bridged to stdioFds[0]. */
+  readonly terminal: boolean;
+  /** Rows and columns. */
+  readonly consoleSize?: readonly [number, number];
+}
+
+/** Two words each, low first: bit n is capability n. */
+export interface CapabilitySets {
+  readonly bounding: readonly [number, number];
+  readonly effective: readonly [number, number];
+  readonly permitted: readonly [number, number];
+  readonly inheritable: readonly [number, number];
+  readonly ambient: readonly [number, number];
+}
+
+/** One file tree that the gofer serves: its number in the gofer's configuration. */
+export interface TreeConfig {
+  readonly tree: number;
+  readonly readOnly: boolean;
+  /** Nobody else changes it while we run: attributes need no second look. */
+  readonly exclusive: boolean;
+  /** Writes stay in the Sentry's memory. */
+  readonly overlay: boolean;
+  /** The tree is one file (a bind mount of a file). */
+  readonly isFile: boolean;
+}
+
+export interface MountConfig {
+  readonly target: string;
+  /** "bind", or a file system of the Sentry's: "proc", "tmpfs", … */
+  readonly type: string;
+  /** As mountinfo shows it. */
+  readonly source: string;
+  /** MS_* */
+  readonly flags: number;
+  /** File-system options, comma-separated: "size=65536k,mode=755". */
+  readonly data: string;
+  /** For bind mounts. */
+  readonly tree?: TreeConfig;
+}
+
+/** A device node of the spec, made in /dev. */
+export interface DeviceConfig {
+  readonly path: string;
+  /** S_IFMT and permission bits. */
+  readonly mode: number;
+  readonly major: number;
+  readonly minor: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface BootConfig {
+  /** The container's id; "do" has none of a container's state. */
+  readonly id: string;
+  readonly hostname: string;
+  readonly domainname?: string;
+  readonly platform: 'systrap' | 'ptrace';
+  readonly patchSyscalls: boolean;
+  readonly strace: boolean;
+  readonly debug: boolean;
+  readonly network: 'none' | 'host' | 'sandbox';
+  readonly root: TreeConfig;
+  readonly mounts: readonly MountConfig[];
+  /** Links and nodes in /dev that the OCI runtime spec promises are made in addition. */
+  readonly devices: readonly DeviceConfig[];
+  readonly maskedPaths: readonly string[];
+  readonly readonlyPaths: readonly string[];
+  /** "kernel.shmmax" to its value. */
+  readonly sysctl: Readonly<Record<string, string>>;
+  readonly process: ProcessConfig;
+  /** Limits of the sandbox's cgroup, for /proc/meminfo and /proc/cpuinfo; undefined: the host's. */
+  readonly memoryBytes?: number;
+  readonly cpus?: number;
+  readonly fds: BootFds;
+}
+
+export interface BootFds {
+  /** SOCK_SEQPACKET to who started us: "ready", "exit", and requests as on the control socket. */
+  readonly parent: number;
+  /** The listening control socket, when the sandbox has one. */
+  readonly control?: number;
+  /** Lines are appended. */
+  readonly log?: number;
+  /** Connection to the gofer. */
+  readonly gofer: number;
+  /** Memory shared with it. */
+  readonly goferRegion: number;
+  /** The container's stdin, stdout and stderr; with a terminal three times the same. */
+  readonly stdio: readonly [number, number, number];
+}

@@ -1,0 +1,65 @@
+// Messages of the control socket: SOCK_SEQPACKET, one JSON object a message, descriptors beside it by SCM_RIGHTS.
+// Who asks sends a Request and gets one Reply with the same number; Events come unasked to who started the sandbox.
+// Types only: runsc/control-client.ts asks, boot/control-server.ts answers.
+
+import type { ProcessConfig } from './boot-config.ts';
+
+export type Request =
+  /** Runs the container's first program. Reply: its pid in the sandbox. */
+  | { readonly id: number; readonly method: 'start' }
+  /** Replies when the process has ended, with its wait status. pid 1, or what exec answered. */
+  | { readonly id: number; readonly method: 'wait'; readonly pid: number }
+  /** To one process, its process group, or all of the container. */
+  | {
+      readonly id: number;
+      readonly method: 'signal';
+      readonly pid: number;
+      readonly signal: number;
+      readonly to: 'process' | 'group' | 'all';
+    }
+  /** Starts a program beside the first one; its three stdio descriptors come with the message. Reply: its pid. */
+  | { readonly id: number; readonly method: 'exec'; readonly process: ProcessConfig }
+  | { readonly id: number; readonly method: 'ps' }
+  | { readonly id: number; readonly method: 'state' }
+  | { readonly id: number; readonly method: 'pause' }
+  | { readonly id: number; readonly method: 'resume' }
+  /** The host's terminal behind a process's stdio has a new size. */
+  | { readonly id: number; readonly method: 'resize'; readonly pid: number; readonly rows: number; readonly columns: number }
+  | { readonly id: number; readonly method: 'stats' };
+
+export type Method = Request['method'];
+
+export interface Reply {
+  readonly id: number;
+  readonly result?: unknown;
+  /** What went wrong, for the user, with the errno if there is one. */
+  readonly error?: string;
+  readonly errno?: number;
+}
+
+export type Event =
+  /** Locked down: nothing of the host can be reached any more. */
+  | { readonly event: 'ready' }
+  /** The sandbox could not be made; the process ends after this. */
+  | { readonly event: 'failed'; readonly error: string; readonly errno?: number }
+  /** The first program has ended: a wait status. The process ends after this. */
+  | { readonly event: 'exit'; readonly status: number };
+
+export interface ProcessInfo {
+  readonly pid: number;
+  readonly ppid: number;
+  readonly uid: number;
+  readonly threads: number;
+  readonly command: string;
+  readonly cpuNs: number;
+  readonly startedSec: number;
+}
+
+export interface SandboxState {
+  readonly status: 'created' | 'running' | 'paused' | 'stopped';
+}
+
+export interface SandboxStats {
+  readonly processes: number;
+  readonly cpuNs: number;
+}
