@@ -17,6 +17,7 @@
 
 import type { Context } from './context.ts';
 
+export { type Context, HOSTCALL_MAY_FAIL, HOSTCALL_RECEIVED_FD } from './context.ts';
 // The kernel knows this file alone.
 export {
   CS,
@@ -49,7 +50,6 @@ export {
   RSP,
   SS,
 } from './context-page.ts';
-export { type Context, HOSTCALL_MAY_FAIL, HOSTCALL_RECEIVED_FD } from './context.ts';
 
 export const EVENT_SYSCALL = 1;
 export const EVENT_FAULT = 2;

@@ -1,5 +1,6 @@
 import type { VfsPath } from '../vfs/filesystem.ts';
-import type { MountNamespace } from '../vfs/mount.ts';
+import { copyNamespace, type Mount, type MountNamespace, releaseNamespace } from '../vfs/mount.ts';
+import type { UserNamespace } from './user-namespace.ts';
 
 /** Root, working directory and umask: struct fs_struct; shared by CLONE_FS. */
 export class FsContext {
@@ -9,6 +10,7 @@ export class FsContext {
   umask = 0o022;
   mountNamespace: MountNamespace;
 
+  /** Takes over a reference to the namespace. */
   constructor(root: VfsPath, cwd: VfsPath, mountNamespace: MountNamespace) {
     this.root = root;
     this.cwd = cwd;
@@ -18,6 +20,23 @@ export class FsContext {
   clone(): FsContext {
     const c = new FsContext(this.root, this.cwd, this.mountNamespace);
     c.umask = this.umask;
+    this.mountNamespace.refs++;
     return c;
+  }
+
+  /** A task that uses it is gone. */
+  decRef(): void {
+    if (--this.refs === 0) releaseNamespace(this.mountNamespace);
+  }
+
+  /** CLONE_NEWNS: a copy of the mount tree, with root and working directory at the same places in it. */
+  unshareMounts(userns: UserNamespace): void {
+    const copies = new Map<Mount, Mount>();
+    const ns = copyNamespace(this.mountNamespace, userns, copies);
+    const old = this.mountNamespace;
+    this.mountNamespace = ns;
+    this.root = { mount: copies.get(this.root.mount) ?? this.root.mount, dentry: this.root.dentry };
+    this.cwd = { mount: copies.get(this.cwd.mount) ?? this.cwd.mount, dentry: this.cwd.dentry };
+    releaseNamespace(old);
   }
 }

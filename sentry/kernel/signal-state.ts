@@ -1,4 +1,6 @@
-/** A task's own signal fields; queues and delivery are in task-signals.ts. Masks are two words, bit n-1 is signal n. */
+import { SignalQueue } from './signal-queue.ts';
+
+/** A task's own signal fields; delivery is in task-signals.ts. Masks are two words, bit n-1 is signal n. */
 export class SignalState {
   blockedLo = 0;
   blockedHi = 0;
@@ -12,4 +14,21 @@ export class SignalState {
   altStackAddr = 0;
   altStackSize = 0;
   altStackFlags = 2;
+  /** Signals for this thread alone: tgkill, faults. */
+  readonly pending: SignalQueue = new SignalQueue();
+  /** What rt_sigtimedwait waits for while it is parked: real_blocked, the other way round. */
+  waitLo = 0;
+  waitHi = 0;
+  /** This thread is to take part in the group stop under way: JOBCTL_STOP_PENDING. */
+  stopPending = false;
+  /** The result to go on with after a stop. */
+  stoppedResult = 0;
+  /** Of the last fault, for sigcontext: thread.trap_nr, error_code, cr2. */
+  trapno = 0;
+  errorCode = 0;
+  faultAddr = 0;
+  /** Extended state that rt_sigreturn has asked to be restored on the resume under way; 0 for none. */
+  fpRestoreAddr = 0;
+  /** This resume already saves the CPU's extended state into a frame. */
+  fpSaved = false;
 }

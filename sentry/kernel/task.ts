@@ -20,10 +20,12 @@ import type { FileDescription } from '../vfs/file-description.ts';
 import type { Credentials } from './credentials.ts';
 import type { FdTable } from './fd-table.ts';
 import type { FsContext } from './fs-context.ts';
+import type { FutexWaiter } from './futex.ts';
+import type { PiState } from './futex-pi.ts';
 import type { Kernel } from './kernel.ts';
-import type { PollTable } from './poll-table.ts';
 import type { NsProxy } from './namespaces.ts';
 import type { Pid, PidNamespace } from './pid-namespace.ts';
+import type { PollTable } from './poll-table.ts';
 import { SchedState } from './sched-state.ts';
 import { SignalState } from './signal-state.ts';
 import { SyscallArgs } from './syscall-args.ts';
@@ -122,6 +124,11 @@ export class Task implements ListNode<Task> {
   n0 = 0;
   n1 = 0;
   n2 = 0;
+
+  /** The one futex that FUTEX_WAIT waits for; made by the first one. */
+  futexWaiter: FutexWaiter | null = null;
+  /** PI futexes that we own and others wait for. */
+  piStates: PiState[] | null = null;
 
   // Set by set_tid_address(2), set_robust_list(2), CLONE_CHILD_CLEARTID.
   clearTidAddr = 0;

@@ -1,6 +1,8 @@
 // struct user_namespace. Ids everywhere in the Sentry are those of the root namespace (kuid_t);
 // mapping happens where a number crosses to or from the guest.
 
+import { type Namespace, nextNamespaceIno } from './namespace.ts';
+
 /** One line of uid_map: `count` ids from `inside` on stand for `outside` on, in the parent. */
 export interface IdRange {
   inside: number;
@@ -11,7 +13,9 @@ export interface IdRange {
 /** What an id without a mapping is shown as: /proc/sys/kernel/overflowuid. */
 export const OVERFLOW_ID = 65534;
 
-export class UserNamespace {
+export class UserNamespace implements Namespace {
+  readonly kind = 'user';
+  readonly ino: number = nextNamespaceIno();
   readonly parent: UserNamespace | null;
   /** Euid of the creator, as a root-namespace id. */
   readonly owner: number;
@@ -28,6 +32,10 @@ export class UserNamespace {
     this.ownerGid = ownerGid;
     this.level = parent === null ? 0 : parent.level + 1;
     this.setgroupsAllowed = parent === null || parent.setgroupsAllowed;
+  }
+
+  get userns(): UserNamespace | null {
+    return this.parent;
   }
 
   /** make_kuid(): the root-namespace id for `id` in this namespace, or -1. */

@@ -1,7 +1,10 @@
+import { type Namespace, nextNamespaceIno } from './namespace.ts';
 import type { UserNamespace } from './user-namespace.ts';
 
 /** Host and domain name: struct uts_namespace. */
-export class UtsNamespace {
+export class UtsNamespace implements Namespace {
+  readonly kind = 'uts';
+  readonly ino: number = nextNamespaceIno();
   hostname: string;
   domainname: string;
   readonly userns: UserNamespace;

@@ -59,6 +59,17 @@ export abstract class GuestMemory {
     return this.writeSome(addr, own.u8, 0, 4) === 4 ? 0 : -EFAULT;
   }
 
+  /**
+   * Stores `value` if the word is `expected`: the word as it was, or -EFAULT. The Sentry does not
+   * map guest memory, so a guest thread can slip in between the load and the store; callers are
+   * futex operations whose other side goes through the Sentry as well.
+   */
+  compareExchangeU32(addr: number, expected: number, value: number): number {
+    const was = this.loadU32(addr);
+    if (was !== expected >>> 0) return was;
+    return this.storeU32(addr, value) < 0 ? -EFAULT : was;
+  }
+
   /** Unsigned, exact below 2^53; or -EFAULT. */
   loadU64(addr: number): number {
     return this.readSome(addr, own.u8, 0, 8) === 8 ? getU64(own.view, 0) : -EFAULT;

@@ -1,0 +1,62 @@
+// struct nsproxy and the namespaces that hold no more than others hang on them. A task's set is
+// immutable: unshare and setns install a changed copy, so that threads can share one.
+
+import type { Namespace } from './namespace.ts';
+import { nextNamespaceIno } from './namespace.ts';
+import type { PidNamespace } from './pid-namespace.ts';
+import type { UserNamespace } from './user-namespace.ts';
+import type { UtsNamespace } from './uts-namespace.ts';
+
+/** SysV IPC objects and POSIX message queues; their tables hang on `tables`, by name of the owner module. */
+export class IpcNamespace implements Namespace {
+  readonly kind = 'ipc';
+  readonly ino: number = nextNamespaceIno();
+  readonly userns: UserNamespace;
+  readonly tables: Map<string, unknown> = new Map();
+
+  constructor(userns: UserNamespace) {
+    this.userns = userns;
+  }
+}
+
+/** Interfaces, routes, sockets. The network code keeps its state in `stack`. */
+export class NetNamespace implements Namespace {
+  readonly kind = 'net';
+  readonly ino: number = nextNamespaceIno();
+  readonly userns: UserNamespace;
+  /** Made inside the sandbox: it has a loopback interface that is down and nothing else. */
+  readonly isolated: boolean;
+  stack: unknown = null;
+
+  constructor(userns: UserNamespace, isolated: boolean) {
+    this.userns = userns;
+    this.isolated = isolated;
+  }
+}
+
+export class CgroupNamespace implements Namespace {
+  readonly kind = 'cgroup';
+  readonly ino: number = nextNamespaceIno();
+  readonly userns: UserNamespace;
+
+  constructor(userns: UserNamespace) {
+    this.userns = userns;
+  }
+}
+
+export class NsProxy {
+  readonly uts: UtsNamespace;
+  readonly ipc: IpcNamespace;
+  readonly net: NetNamespace;
+  readonly cgroup: CgroupNamespace;
+  /** Where the next child is born: pid_ns_for_children. A task's own namespace is its pid's. */
+  readonly pidForChildren: PidNamespace;
+
+  constructor(uts: UtsNamespace, ipc: IpcNamespace, net: NetNamespace, cgroup: CgroupNamespace, pidForChildren: PidNamespace) {
+    this.uts = uts;
+    this.ipc = ipc;
+    this.net = net;
+    this.cgroup = cgroup;
+    this.pidForChildren = pidForChildren;
+  }
+}

@@ -1,0 +1,132 @@
+// Process numbers: struct pid and struct pid_namespace. A Pid has one number in its own namespace
+// and one in each above it, up to the sandbox's root. It lives as long as a task, a process group
+// or a session uses it, so that no number means two things at once.
+
+import { EAGAIN, ENOMEM } from '../abi/errno.ts';
+import { WaitQueue } from '../base/wait-queue.ts';
+import type { Namespace } from './namespace.ts';
+import { nextNamespaceIno } from './namespace.ts';
+import type { ProcessGroup, Session } from './process-group.ts';
+import type { Task } from './task.ts';
+import type { ThreadGroup } from './thread-group.ts';
+import type { UserNamespace } from './user-namespace.ts';
+
+/** include/linux/threads.h: numbers are below it. */
+export const PID_MAX = 32768;
+/** Where numbering goes on after it has wrapped: kernel/pid.c. */
+const RESERVED_PIDS = 300;
+/** include/linux/pid_namespace.h. */
+export const MAX_PID_NS_LEVEL = 32;
+
+export class Pid {
+  /** The deepest namespace that knows it: the task's own. */
+  readonly ns: PidNamespace;
+  /** By level; numbers[0] is the sandbox's root namespace. */
+  readonly numbers: readonly number[];
+  task: Task | null = null;
+  /** The process whose leader's number this is. */
+  group: ThreadGroup | null = null;
+  processGroup: ProcessGroup | null = null;
+  session: Session | null = null;
+  /** pidfd pollers: POLLIN when the process has ended. */
+  readonly waiters: WaitQueue = new WaitQueue();
+
+  constructor(ns: PidNamespace, numbers: readonly number[]) {
+    this.ns = ns;
+    this.numbers = numbers;
+  }
+
+  /** pid_nr_ns(): the number as seen from `ns`, 0 when it cannot be seen from there. */
+  numberIn(ns: PidNamespace): number {
+    if (ns.level > this.ns.level) return 0;
+    let at = this.ns;
+    while (at.level > ns.level) at = at.parent!;
+    return at === ns ? this.numbers[ns.level]! : 0;
+  }
+
+  /** Frees the numbers if nothing uses them any more. Call after clearing one of the four uses. */
+  releaseIfUnused(): void {
+    if (this.task !== null || this.group !== null || this.processGroup !== null || this.session !== null) return;
+    for (let ns: PidNamespace | null = this.ns; ns !== null; ns = ns.parent) ns.forget(this.numbers[ns.level]!);
+  }
+}
+
+export class PidNamespace implements Namespace {
+  readonly kind = 'pid';
+  readonly ino: number = nextNamespaceIno();
+  readonly parent: PidNamespace | null;
+  readonly userns: UserNamespace;
+  readonly level: number;
+  /** Number 1; orphans become its children, and its death is everybody's. */
+  init: ThreadGroup | null = null;
+  /** init has died: nobody may be born here any more. */
+  dying = false;
+  /** Processes numbered here, zombies included; counted by thread-group.ts and task-exit.ts. */
+  processes = 0;
+  private readonly pids = new Map<number, Pid>();
+  private last = 0;
+
+  constructor(parent: PidNamespace | null, userns: UserNamespace) {
+    this.parent = parent;
+    this.userns = userns;
+    this.level = parent === null ? 0 : parent.level + 1;
+  }
+
+  /** A new Pid here and in all namespaces above; -EAGAIN without a free number, -ENOMEM once init is dead. */
+  allocate(): Pid | number {
+    if (this.dying) return -ENOMEM;
+    const numbers: number[] = new Array(this.level + 1);
+    for (let ns: PidNamespace | null = this; ns !== null; ns = ns.parent) {
+      const number = ns.nextFree();
+      if (number < 0) return number;
+      numbers[ns.level] = number;
+    }
+    const pid = new Pid(this, numbers);
+    for (let ns: PidNamespace | null = this; ns !== null; ns = ns.parent) {
+      ns.last = numbers[ns.level]!;
+      ns.pids.set(ns.last, pid);
+    }
+    return pid;
+  }
+
+  /** find_pid_ns(). */
+  find(number: number): Pid | undefined {
+    return this.pids.get(number);
+  }
+
+  /** The thread with this number here. */
+  task(number: number): Task | undefined {
+    return this.pids.get(number)?.task ?? undefined;
+  }
+
+  /** The process with this number here. */
+  group(number: number): ThreadGroup | undefined {
+    return this.pids.get(number)?.group ?? undefined;
+  }
+
+  /** All numbers in use, ascending: /proc's directory, kill(-1). */
+  numbers(): number[] {
+    return [...this.pids.keys()].sort((a, b) => a - b);
+  }
+
+  forget(number: number): void {
+    this.pids.delete(number);
+  }
+
+  /** Whether `other` is this namespace or lies inside it. */
+  contains(other: PidNamespace): boolean {
+    for (let at: PidNamespace | null = other; at !== null; at = at.parent) if (at === this) return true;
+    return false;
+  }
+
+  private nextFree(): number {
+    if (this.pids.size >= PID_MAX - 1) return -EAGAIN;
+    let number = this.last;
+    do {
+      number = number + 1 < PID_MAX ? number + 1 : RESERVED_PIDS;
+      // The low numbers are used only once, so a wrapped search that finds nothing has failed.
+      if (number === this.last) return -EAGAIN;
+    } while (this.pids.has(number));
+    return number;
+  }
+}
