@@ -14,6 +14,7 @@
 // calls only: errno and malloc belong to the parent, who runs on meanwhile.
 #include <napi.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -40,6 +41,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -463,6 +465,63 @@ Value SetCapabilities(const CallbackInfo& info) {
   return Result(info, syscall(SYS_capset, &header, data));
 }
 
+// Linux keeps capabilities per thread, and Node has threads before any script runs. Each is interrupted by the signal
+// that glibc uses to make setuid(2) hold for all threads: one that its sigfillset() leaves out, so nobody blocks it.
+constexpr int kSetxidSignal = 33;
+volatile int dropped, dropFailed;
+
+void DropHere(int) {
+  struct {
+    uint32_t version;
+    int pid;
+  } header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  uint32_t none[6] = {};
+  Raw(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  for (int cap = 0; Raw(SYS_prctl, PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) Raw(SYS_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
+  if (Raw(SYS_capset, Ptr(&header), Ptr(none)) < 0) __atomic_store_n(&dropFailed, 1, __ATOMIC_SEQ_CST);
+  Raw(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  __atomic_add_fetch(&dropped, 1, __ATOMIC_SEQ_CST);
+}
+
+asm(".text\n.type setxid_restorer,@function\nsetxid_restorer:\n mov $15,%eax\n syscall\n.size setxid_restorer,.-setxid_restorer\n");
+extern "C" void setxid_restorer();
+
+/// Takes all capabilities, the bounding set and the hope of new privileges from every thread of the process.
+Value DropAllCapabilities(const CallbackInfo& info) {
+  constexpr unsigned long kSaRestorer = 0x04000000;
+  KernelSigaction action = {reinterpret_cast<unsigned long>(DropHere), SA_RESTART | SA_ONSTACK | kSaRestorer,
+                            reinterpret_cast<unsigned long>(setxid_restorer), 0};
+  KernelSigaction old;
+  long r = Raw(SYS_rt_sigaction, kSetxidSignal, Ptr(&action), Ptr(&old), 8);
+  if (r < 0) return Num(info, static_cast<double>(r));
+  dropFailed = 0;
+  int self = static_cast<int>(Raw(SYS_gettid)), pid = getpid();
+  std::vector<int> done;
+  // Threads that start meanwhile inherit from one that is done, or are seen in the next round.
+  for (bool more = true; more;) {
+    more = false;
+    DIR* dir = opendir("/proc/self/task");
+    if (dir == nullptr) return Result(info, -1);
+    while (struct dirent* entry = readdir(dir)) {
+      int tid = atoi(entry->d_name);
+      if (tid <= 0 || tid == self || std::find(done.begin(), done.end(), tid) != done.end()) continue;
+      done.push_back(tid);
+      more = true;
+      int before = __atomic_load_n(&dropped, __ATOMIC_SEQ_CST);
+      if (Raw(SYS_tgkill, pid, tid, kSetxidSignal) < 0) continue;
+      for (int turn = 0; __atomic_load_n(&dropped, __ATOMIC_SEQ_CST) == before; turn++) {
+        // It has ended instead: nobody to wait for.
+        if (turn % 256 == 255 && Raw(SYS_tgkill, pid, tid, 0) < 0) break;
+        sched_yield();
+      }
+    }
+    closedir(dir);
+  }
+  DropHere(0);
+  Raw(SYS_rt_sigaction, kSetxidSignal, Ptr(&old), 0, 8);
+  return Num(info, dropFailed ? -EPERM : 0);
+}
+
 /// [effective lo, hi, permitted lo, hi, inheritable lo, hi]
 Value GetCapabilities(const CallbackInfo& info) {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
@@ -752,6 +811,7 @@ void InitProcess(Napi::Env env, Napi::Object exports) {
       {"moveMount", MoveMount},
       {"bringUpLoopback", BringUpLoopback},
       {"setCapabilities", SetCapabilities},
+      {"dropAllCapabilities", DropAllCapabilities},
       {"getCapabilities", GetCapabilities},
       {"dropBounding", DropBounding},
       {"clearAmbient", ClearAmbient},
