@@ -268,7 +268,11 @@ function resumeLoaded(t: Task, _why: number): number {
   }
   const group = t.group;
   creds.install(t);
-  group.handlers = group.handlers.forExec();
+  if (group.handlers.refs > 1) {
+    group.handlers.refs--;
+    group.handlers = group.handlers.clone();
+  }
+  group.handlers.reset();
   t.signals.altStackAddr = 0;
   t.signals.altStackSize = 0;
   t.signals.altStackFlags = 2;
