@@ -206,6 +206,16 @@ export abstract class FileDescription {
     return -EOPNOTSUPP;
   }
 
+  /** F_GET_SEALS: the F_SEAL_* set on the file; -EINVAL where it has none. */
+  getSeals(): number {
+    return -EINVAL;
+  }
+
+  /** F_ADD_SEALS: 0, -EPERM, -EBUSY or -EINVAL. */
+  addSeals(_seals: number): number {
+    return -EINVAL;
+  }
+
   /** F_SETFL has changed this.flags. */
   flagsChanged(_t: Task): void {}
 
