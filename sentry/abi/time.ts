@@ -17,3 +17,8 @@ export const ITIMER_VIRTUAL = 1;
 export const ITIMER_PROF = 2;
 
 export const TIMER_ABSTIME = 1;
+
+export const SIGEV_SIGNAL = 0;
+export const SIGEV_NONE = 1;
+export const SIGEV_THREAD = 2;
+export const SIGEV_THREAD_ID = 4;

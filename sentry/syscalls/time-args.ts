@@ -67,12 +67,14 @@ export function storeTimevalNs(t: Task, addr: number, ns: number): number {
 
 /** Puts a timespec of `ns` at byte `at` of an array that is about to be copied out. */
 export function putTimespecNs(v: DataView, at: number, ns: number): void {
+  if (ns === FOREVER) ns = SEC_MAX * SEC;
   put64(v, at, Math.floor(ns / SEC));
   put64(v, at + 8, Math.floor(ns % SEC));
 }
 
 /** Puts a timeval of `ns`. */
 export function putTimevalNs(v: DataView, at: number, ns: number): void {
+  if (ns === FOREVER) ns = SEC_MAX * SEC;
   put64(v, at, Math.floor(ns / SEC));
   put64(v, at + 8, Math.floor((ns % SEC) / 1000));
 }
