@@ -1,5 +1,10 @@
 // stat(2), statx(2), statfs(2), mode bits: include/uapi/linux/stat.h.
 
+import { assert } from '../base/assert.ts';
+import { put64 } from '../base/int64.ts';
+import { major, minor } from './device.ts';
+import { array, i32, i64, layout, u16, u32, u64 } from './layout.ts';
+
 export const AAFS_MAGIC = 0x5a3c69f0;
 
 export const ADFS_SUPER_MAGIC = 0xadf5;
@@ -214,3 +219,196 @@ export const S_IRWXUGO = 0o777;
 export const S_IXUGO = 0o111;
 export const S_IRUGO = 0o444;
 export const S_IWUGO = 0o222;
+
+/** What stat(2) and statx(2) tell of an inode. Ids are mapped by the caller. */
+export interface StatSource {
+  readonly dev: number;
+  readonly ino: number;
+  readonly mode: number;
+  readonly nlink: number;
+  readonly rdev: number;
+  readonly size: number;
+  readonly blocks: number;
+  readonly blockSize: number;
+  readonly atimeSec: number;
+  readonly atimeNsec: number;
+  readonly mtimeSec: number;
+  readonly mtimeNsec: number;
+  readonly ctimeSec: number;
+  readonly ctimeNsec: number;
+  readonly btimeSec: number;
+  readonly btimeNsec: number;
+}
+
+// struct stat, arch/x86/include/uapi/asm/stat.h.
+export const STAT = layout({
+  dev: u64,
+  ino: u64,
+  nlink: u64,
+  mode: u32,
+  uid: u32,
+  gid: u32,
+  pad0: u32,
+  rdev: u64,
+  fileSize: i64,
+  blksize: i64,
+  blocks: i64,
+  atime: i64,
+  atimeNsec: u64,
+  mtime: i64,
+  mtimeNsec: u64,
+  ctime: i64,
+  ctimeNsec: u64,
+  unused: array(i64, 3),
+});
+assert(STAT.size === 144);
+
+export function putStat(v: DataView, at: number, s: StatSource, uid: number, gid: number): void {
+  put64(v, at + STAT.dev, s.dev);
+  put64(v, at + STAT.ino, s.ino);
+  put64(v, at + STAT.nlink, s.nlink);
+  v.setUint32(at + STAT.mode, s.mode, true);
+  v.setUint32(at + STAT.uid, uid, true);
+  v.setUint32(at + STAT.gid, gid, true);
+  v.setUint32(at + STAT.pad0, 0, true);
+  put64(v, at + STAT.rdev, s.rdev);
+  put64(v, at + STAT.fileSize, s.size);
+  put64(v, at + STAT.blksize, s.blockSize);
+  put64(v, at + STAT.blocks, s.blocks);
+  put64(v, at + STAT.atime, s.atimeSec);
+  put64(v, at + STAT.atimeNsec, s.atimeNsec);
+  put64(v, at + STAT.mtime, s.mtimeSec);
+  put64(v, at + STAT.mtimeNsec, s.mtimeNsec);
+  put64(v, at + STAT.ctime, s.ctimeSec);
+  put64(v, at + STAT.ctimeNsec, s.ctimeNsec);
+  put64(v, at + STAT.unused, 0);
+  put64(v, at + STAT.unused + 8, 0);
+  put64(v, at + STAT.unused + 16, 0);
+}
+
+// struct statx, include/uapi/linux/stat.h. Timestamps are { i64 sec; u32 nsec; i32 reserved }.
+const statxTime = { size: 16, align: 8 };
+export const STATX = layout({
+  mask: u32,
+  blksize: u32,
+  attributes: u64,
+  nlink: u32,
+  uid: u32,
+  gid: u32,
+  mode: u16,
+  spare0: u16,
+  ino: u64,
+  fileSize: u64,
+  blocks: u64,
+  attributesMask: u64,
+  atime: statxTime,
+  btime: statxTime,
+  ctime: statxTime,
+  mtime: statxTime,
+  rdevMajor: u32,
+  rdevMinor: u32,
+  devMajor: u32,
+  devMinor: u32,
+  mntId: u64,
+  dioMemAlign: u32,
+  dioOffsetAlign: u32,
+  spare: array(u64, 12),
+});
+assert(STATX.size === 256);
+
+/** mask and attributes: what the caller knows to be valid and set. */
+export function putStatx(
+  v: DataView,
+  at: number,
+  s: StatSource,
+  uid: number,
+  gid: number,
+  mask: number,
+  attributes: number,
+  attributesMask: number,
+  mountId: number,
+): void {
+  for (let i = 0; i < STATX.size; i += 4) v.setUint32(at + i, 0, true);
+  v.setUint32(at + STATX.mask, mask, true);
+  v.setUint32(at + STATX.blksize, s.blockSize, true);
+  put64(v, at + STATX.attributes, attributes);
+  v.setUint32(at + STATX.nlink, s.nlink, true);
+  v.setUint32(at + STATX.uid, uid, true);
+  v.setUint32(at + STATX.gid, gid, true);
+  v.setUint16(at + STATX.mode, s.mode, true);
+  put64(v, at + STATX.ino, s.ino);
+  put64(v, at + STATX.fileSize, s.size);
+  put64(v, at + STATX.blocks, s.blocks);
+  put64(v, at + STATX.attributesMask, attributesMask);
+  put64(v, at + STATX.atime, s.atimeSec);
+  v.setUint32(at + STATX.atime + 8, s.atimeNsec, true);
+  put64(v, at + STATX.btime, s.btimeSec);
+  v.setUint32(at + STATX.btime + 8, s.btimeNsec, true);
+  put64(v, at + STATX.ctime, s.ctimeSec);
+  v.setUint32(at + STATX.ctime + 8, s.ctimeNsec, true);
+  put64(v, at + STATX.mtime, s.mtimeSec);
+  v.setUint32(at + STATX.mtime + 8, s.mtimeNsec, true);
+  v.setUint32(at + STATX.rdevMajor, major(s.rdev), true);
+  v.setUint32(at + STATX.rdevMinor, minor(s.rdev), true);
+  v.setUint32(at + STATX.devMajor, major(s.dev), true);
+  v.setUint32(at + STATX.devMinor, minor(s.dev), true);
+  put64(v, at + STATX.mntId, mountId);
+}
+
+/** What statfs(2) tells of a file system. */
+export interface StatfsSource {
+  readonly type: number;
+  readonly blockSize: number;
+  readonly blocks: number;
+  readonly blocksFree: number;
+  readonly blocksAvailable: number;
+  readonly files: number;
+  readonly filesFree: number;
+  readonly nameLength: number;
+  readonly flags: number;
+}
+
+// struct statfs, include/uapi/asm-generic/statfs.h.
+export const STATFS = layout({
+  type: i64,
+  bsize: i64,
+  blocks: u64,
+  bfree: u64,
+  bavail: u64,
+  files: u64,
+  ffree: u64,
+  fsid: array(i32, 2),
+  namelen: i64,
+  frsize: i64,
+  flags: i64,
+  spare: array(i64, 4),
+});
+assert(STATFS.size === 120);
+
+// f_flags: include/linux/statfs.h.
+export const ST_RDONLY = 1;
+export const ST_NOSUID = 2;
+export const ST_NODEV = 4;
+export const ST_NOEXEC = 8;
+export const ST_VALID = 0x20;
+export const ST_NOATIME = 0x400;
+export const ST_NODIRATIME = 0x800;
+export const ST_RELATIME = 0x1000;
+export const ST_NOSYMFOLLOW = 0x2000;
+
+/** fsid is what stands for the file system: its device number. */
+export function putStatfs(v: DataView, at: number, s: StatfsSource, fsid: number): void {
+  put64(v, at + STATFS.type, s.type);
+  put64(v, at + STATFS.bsize, s.blockSize);
+  put64(v, at + STATFS.blocks, s.blocks);
+  put64(v, at + STATFS.bfree, s.blocksFree);
+  put64(v, at + STATFS.bavail, s.blocksAvailable);
+  put64(v, at + STATFS.files, s.files);
+  put64(v, at + STATFS.ffree, s.filesFree);
+  v.setUint32(at + STATFS.fsid, fsid, true);
+  v.setUint32(at + STATFS.fsid + 4, 0, true);
+  put64(v, at + STATFS.namelen, s.nameLength);
+  put64(v, at + STATFS.frsize, s.blockSize);
+  put64(v, at + STATFS.flags, s.flags);
+  for (let i = 0; i < 4; i++) put64(v, at + STATFS.spare + i * 8, 0);
+}

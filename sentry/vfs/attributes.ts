@@ -1,5 +1,6 @@
 // Changes of attributes, checked as Linux checks them, then handed to the inode: fs/attr.c, fs/open.c,
-// fs/utimes.c. All take a resolved inode, so that path and descriptor calls share them.
+// fs/utimes.c. All take a resolved inode, so that path and descriptor calls share them; mount and
+// dentry are null for files without a place in the tree.
 
 import { EINVAL, EISDIR, EOVERFLOW, EPERM, EROFS, ETXTBSY } from '../abi/errno.ts';
 import { IN_MODIFY } from '../abi/poll.ts';
@@ -29,10 +30,9 @@ import { capableOver, inodePermission, MAY_WRITE, ownerOrCapable, privilegeBits,
 const attr = new SetAttr();
 
 /** chmod(2): mode's S_IALLUGO bits. */
-export function chmod(t: Task | null, creds: Credentials, mount: Mount, d: Dentry, mode: number): number {
-  const error = wantWrite(mount);
+export function chmod(t: Task | null, creds: Credentials, mount: Mount | null, inode: Inode, d: Dentry | null, mode: number): number {
+  const error = mount === null ? 0 : wantWrite(mount);
   if (error < 0) return error;
-  const inode = d.inode!;
   if (!ownerOrCapable(creds, inode)) return -EPERM;
   mode &= S_IALLUGO;
   if ((mode & S_ISGID) !== 0 && !creds.inGroup(inode.gid) && !capableOver(creds, inode, CAP_FSETID)) mode &= ~S_ISGID;
@@ -42,10 +42,17 @@ export function chmod(t: Task | null, creds: Credentials, mount: Mount, d: Dentr
 }
 
 /** chown(2) with root-namespace ids; -1 leaves one as it is. */
-export function chown(t: Task | null, creds: Credentials, mount: Mount, d: Dentry, uid: number, gid: number): number {
-  const error = wantWrite(mount);
+export function chown(
+  t: Task | null,
+  creds: Credentials,
+  mount: Mount | null,
+  inode: Inode,
+  d: Dentry | null,
+  uid: number,
+  gid: number,
+): number {
+  const error = mount === null ? 0 : wantWrite(mount);
   if (error < 0) return error;
-  const inode = d.inode!;
   if (uid !== -1 && !(creds.fsuid === inode.uid && uid === inode.uid) && !capableOver(creds, inode, CAP_CHOWN)) return -EPERM;
   if (gid !== -1 && !mayChangeGroup(creds, inode, gid)) return -EPERM;
   attr.mask = (uid === -1 ? 0 : ATTR_UID) | (gid === -1 ? 0 : ATTR_GID);
@@ -88,7 +95,6 @@ export function setTimes(
   atime: NewTime | null,
   mtime: NewTime | null,
 ): number {
-  const inode = d.inode!;
   attr.mask = 0;
   let explicit = false;
   if (atime === null || mtime === null || (atime.nsec === UTIME_NOW && mtime.nsec === UTIME_NOW)) {
@@ -111,7 +117,7 @@ export function setTimes(
       attr.mtimeNsec = mtime.nsec;
     }
   }
-  const error = wantWrite(mount);
+  const error = mount === null ? 0 : wantWrite(mount);
   if (error < 0) return error;
   if (explicit) {
     if (!ownerOrCapable(creds, inode)) return -EPERM;
@@ -127,15 +133,28 @@ function validNsec(nsec: number): boolean {
 }
 
 /** truncate(2) on a resolved place. The file-size limit is the caller's to check. */
-export function truncatePath(t: Task | null, creds: Credentials, mount: Mount, d: Dentry, size: number): number {
-  const inode = d.inode!;
+export function truncatePath(
+  t: Task | null,
+  creds: Credentials,
+  mount: Mount | null,
+  inode: Inode,
+  d: Dentry | null,
+  size: number,
+): number {
+  t: Task | null,
+  creds: Credentials,
+  mount: Mount | null,
+  inode: Inode,
+  d: Dentry | null,
+  size: number,
+): number {
   if (inode.isDir()) return -EISDIR;
   if (!inode.isRegular()) return -EINVAL;
-  const error = wantWrite(mount) || inodePermission(inode, creds, MAY_WRITE);
+  const error = (mount === null ? 0 : wantWrite(mount)) || inodePermission(inode, creds, MAY_WRITE);
   if (error < 0) return error;
   if (inode.writers < 0) return -ETXTBSY;
   const failed = truncateInode(t, creds, inode, size, null);
-  if (failed === 0) notifyDentry(d, IN_MODIFY);
+  if (failed === 0 && d !== null) notifyDentry(d, IN_MODIFY);
   return failed;
 }
 
@@ -168,10 +187,10 @@ export function removePrivileges(t: Task | null, inode: Inode): number {
   return inode.setattr(t, attr);
 }
 
-function apply(t: Task | null, d: Dentry, inode: Inode): number {
+function apply(t: Task | null, d: Dentry | null, inode: Inode): number {
   if (inode.fs.readOnly) return -EROFS;
   if (inode.uid < 0 || inode.gid < 0) return -EOVERFLOW;
   const error = inode.setattr(t, attr);
-  if (error === 0) notifyAttrib(d);
+  if (error === 0 && d !== null) notifyAttrib(d);
   return error;
 }

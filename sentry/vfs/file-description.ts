@@ -52,6 +52,7 @@ export abstract class FileDescription {
   /** The inode whose opens (and, when counted for writing, writers) this description is one of. */
   private counted: Inode | null = null;
   private countedWriter = false;
+  private denying = false;
   /** mmap(2) of this file makes anonymous memory: /dev/zero, drivers/char/mem.c:mmap_zero(). */
   readonly anonymousMapping: boolean = false;
 
@@ -96,6 +97,7 @@ export abstract class FileDescription {
       return;
     }
     notifyClose(this);
+    this.allowWrites();
     releaseFileLocks(inode, this);
     this.release(t);
     inode.opens--;
@@ -116,6 +118,19 @@ export abstract class FileDescription {
       inode.writers++;
       this.path!.mount.writers++;
     }
+  }
+
+  /** While this program runs, opening it for writing is ETXTBSY: deny_write_access(). */
+  denyWrites(): void {
+    if (this.denying || this.counted === null) return;
+    this.denying = true;
+    this.counted.writers--;
+  }
+
+  allowWrites(): void {
+    if (!this.denying) return;
+    this.denying = false;
+    this.counted!.writers++;
   }
 
   /** close(2) of one descriptor by `t`: filp_close(). Its reference is the caller's to drop. */

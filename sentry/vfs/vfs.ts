@@ -23,10 +23,12 @@ import {
 } from '../abi/errno.ts';
 import {
   O_ACCMODE,
+  O_CLOEXEC,
   O_CREAT,
   O_DIRECTORY,
   O_EXCL,
   O_NOATIME,
+  O_NOCTTY,
   O_NOFOLLOW,
   O_PATH,
   O_RDONLY,
@@ -80,6 +82,8 @@ export interface FilesystemType {
   mount(ctx: VfsContext, source: string, flags: number, options: string): Filesystem | number;
 }
 
+/** Flags that mean something to open(2) only: F_GETFL does not show them. */
+const OPEN_ONLY_FLAGS = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC;
 /** O_TMPFILE without O_DIRECTORY. */
 const TMPFILE_BIT = O_TMPFILE & ~O_DIRECTORY;
 
@@ -114,6 +118,11 @@ export class Vfs {
   lookup(ctx: VfsContext, start: VfsPath | null, path: string, flags: number, resolve = 0): VfsPath | number {
     const error = this.walk.lookup(ctx, start, path, flags, resolve);
     return error < 0 ? error : this.walk.result();
+  }
+
+  /** Where the last walk ended: valid until the next one. */
+  get reached(): PathWalk {
+    return this.walk;
   }
 
   /** The inode with its attributes brought up to date: stat(2). */
@@ -168,7 +177,10 @@ export class Vfs {
     return this.openResult(ctx, flags, accessOfFlags(flags));
   }
 
-  /** Opens a program for execve: a regular file that may be executed, and is not open for writing. flags: LOOKUP_*. */
+  /**
+   * Opens a program for execve: a regular file that may be executed, and is not open for writing, nor
+   * can be until file.allowWrites() or the end of the description. flags: LOOKUP_*.
+   */
   openExec(ctx: VfsContext, start: VfsPath | null, path: string, flags: number): FileDescription | number {
     const error = this.walk.lookup(ctx, start, path, flags);
     if (error < 0) return error;
@@ -179,7 +191,9 @@ export class Vfs {
     const denied = inodePermission(inode, ctx.creds, MAY_EXEC);
     if (denied < 0) return denied;
     if (inode.writers > 0) return -ETXTBSY;
-    return this.opened(ctx.task, inode, { mount, dentry }, O_RDONLY);
+    const file = this.opened(ctx.task, inode, { mount, dentry }, O_RDONLY);
+    if (typeof file !== 'number') file.denyWrites();
+    return file;
   }
 
   private openedPathFile(flags: number): FileDescription {
@@ -294,6 +308,7 @@ export class Vfs {
     // Anonymous inodes have no type bits: /proc/[pid]/fd of an eventfd.
     else file = inode.open(t, at, flags);
     if (typeof file === 'number') return file;
+    file.flags &= ~OPEN_ONLY_FLAGS;
     file.countOpen(inode, forWriting);
     if ((flags & O_TRUNC) !== 0 && creds !== undefined) {
       const error = truncateInode(t, creds, inode, 0, file);

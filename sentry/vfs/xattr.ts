@@ -1,0 +1,77 @@
+// Extended attributes: the rules of fs/xattr.c and security/commoncap.c, by name prefix.
+
+import { EINVAL, ENODATA, EPERM, EROFS } from '../abi/errno.ts';
+import { CAP_SETFCAP, CAP_SYS_ADMIN } from '../abi/sched.ts';
+import { S_IFDIR, S_IFMT, S_IFREG, S_ISVTX } from '../abi/stat.ts';
+import type { Credentials } from '../kernel/credentials.ts';
+import type { Dentry } from './dentry.ts';
+import type { Inode } from './filesystem.ts';
+import { notifyAttrib } from './fsnotify.ts';
+import type { Mount } from './mount.ts';
+import { capableOver, inodePermission, MAY_READ, MAY_WRITE, ownerOrCapable, wantWrite } from './permissions.ts';
+import { XATTR_CREATE, XATTR_REPLACE } from './simple-attr.ts';
+
+/** xattr_permission() and the capability checks of the security prefix. */
+function permitted(creds: Credentials, inode: Inode, name: string, writing: boolean): number {
+  if (name.startsWith('security.')) {
+    if (!writing) return 0;
+    if (name === 'security.capability') return capableOver(creds, inode, CAP_SETFCAP) ? 0 : -EPERM;
+    return creds.capable(CAP_SYS_ADMIN) ? 0 : -EPERM;
+  }
+  if (name.startsWith('system.')) return 0;
+  if (name.startsWith('trusted.')) {
+    // Of the initial user namespace only.
+    const may = creds.capable(CAP_SYS_ADMIN) && creds.userns.parent === null;
+    return may ? 0 : writing ? -EPERM : -ENODATA;
+  }
+  if (name.startsWith('user.')) {
+    const type = inode.mode & S_IFMT;
+    if (type !== S_IFREG && type !== S_IFDIR) return writing ? -EPERM : -ENODATA;
+    if (type === S_IFDIR && (inode.mode & S_ISVTX) !== 0 && writing && !ownerOrCapable(creds, inode)) return -EPERM;
+  }
+  return inodePermission(inode, creds, writing ? MAY_WRITE : MAY_READ);
+}
+
+/** setxattr(2). value is the inode's to keep. */
+export function setXattr(
+  creds: Credentials,
+  mount: Mount | null,
+  inode: Inode,
+  d: Dentry | null,
+  name: string,
+  value: Uint8Array,
+  flags: number,
+): number {
+  if ((flags & ~(XATTR_CREATE | XATTR_REPLACE)) !== 0) return -EINVAL;
+  const error = mayChange(creds, mount, inode, name) || inode.setxattr(name, value, flags);
+  if (error === 0 && d !== null) notifyAttrib(d);
+  return error;
+}
+
+/** removexattr(2). */
+export function removeXattr(creds: Credentials, mount: Mount | null, inode: Inode, d: Dentry | null, name: string): number {
+  const error = mayChange(creds, mount, inode, name) || inode.removexattr(name);
+  if (error === 0 && d !== null) notifyAttrib(d);
+  return error;
+}
+
+function mayChange(creds: Credentials, mount: Mount | null, inode: Inode, name: string): number {
+  const error = mount === null ? 0 : wantWrite(mount);
+  if (error < 0) return error;
+  if (inode.fs.readOnly) return -EROFS;
+  return permitted(creds, inode, name, true);
+}
+
+/** getxattr(2): the value (not the caller's to change) or -errno. */
+export function getXattr(creds: Credentials, inode: Inode, name: string): Uint8Array | number {
+  const error = permitted(creds, inode, name, false);
+  return error < 0 ? error : inode.getxattr(name);
+}
+
+/** listxattr(2): the names that the caller may know of. */
+export function listXattr(creds: Credentials, inode: Inode): string[] | number {
+  const names = inode.listxattr();
+  if (typeof names === 'number') return names;
+  const seesTrusted = creds.capable(CAP_SYS_ADMIN) && creds.userns.parent === null;
+  return seesTrusted ? names : names.filter((n) => !n.startsWith('trusted.'));
+}
