@@ -90,8 +90,9 @@ export interface NewTime {
 export function setTimes(
   t: Task | null,
   creds: Credentials,
-  mount: Mount,
-  d: Dentry,
+  mount: Mount | null,
+  inode: Inode,
+  d: Dentry | null,
   atime: NewTime | null,
   mtime: NewTime | null,
 ): number {
@@ -134,13 +135,6 @@ function validNsec(nsec: number): boolean {
 
 /** truncate(2) on a resolved place. The file-size limit is the caller's to check. */
 export function truncatePath(
-  t: Task | null,
-  creds: Credentials,
-  mount: Mount | null,
-  inode: Inode,
-  d: Dentry | null,
-  size: number,
-): number {
   t: Task | null,
   creds: Credentials,
   mount: Mount | null,
