@@ -24,6 +24,11 @@ export function hasCap(set: CapSet, cap: number): boolean {
   return cap < 32 ? (set.lo & (1 << cap)) !== 0 : (set.hi & (1 << (cap - 32))) !== 0;
 }
 
+/** Whether every capability of `a` is in `b`. */
+export function capsSubset(a: CapSet, b: CapSet): boolean {
+  return (a.lo & ~b.lo) === 0 && (a.hi & ~b.hi) === 0;
+}
+
 export class Credentials {
   uid = 0;
   gid = 0;

@@ -1,20 +1,28 @@
-// What execve makes of a task's credentials: set-id bits, file capabilities, root's own rules.
-// security/commoncap.c:cap_bprm_creds_from_file(), fs/exec.c:bprm_fill_uid().
+// Whose rights a program runs with: fs/exec.c:bprm_fill_uid(), security/commoncap.c:
+// cap_bprm_creds_from_file(). In capabilities(7)'s words, for a program without root's privileges:
+//
+//   P'(ambient)   = (file is privileged) ? 0 : P(ambient)
+//   P'(permitted) = (P(inheritable) & F(inheritable)) | (F(permitted) & P(bounding)) | P'(ambient)
+//   P'(effective) = F(effective) ? P'(permitted) : P'(ambient)
 
+import { EPERM } from '../abi/errno.ts';
 import { MS_NOSUID } from '../abi/mount.ts';
+import { CAP_SETUID, SECBIT_KEEP_CAPS, SECBIT_NOROOT } from '../abi/sched.ts';
 import { S_ISGID, S_ISUID, S_IXGRP } from '../abi/stat.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
-import type { CapSet, Credentials } from './credentials.ts';
+import { type CapSet, type Credentials, capsSubset, noCaps } from './credentials.ts';
 import type { Task } from './task.ts';
+import type { UserNamespace } from './user-namespace.ts';
 
-const SECBIT_NOROOT = 1;
-const SECBIT_KEEP_CAPS = 16;
-
-/** struct vfs_ns_cap_data: include/uapi/linux/capability.h. */
+// include/uapi/linux/capability.h: struct vfs_ns_cap_data.
 const VFS_CAP_REVISION_MASK = 0xff000000;
+const VFS_CAP_REVISION_1 = 0x01000000;
 const VFS_CAP_REVISION_2 = 0x02000000;
 const VFS_CAP_REVISION_3 = 0x03000000;
-const VFS_CAP_EFFECTIVE = 1;
+const VFS_CAP_FLAGS_EFFECTIVE = 1;
+
+const SUID_DUMP_DISABLE = 0;
+const SUID_DUMP_USER = 1;
 
 interface FileCaps {
   permitted: CapSet;
@@ -22,10 +30,10 @@ interface FileCaps {
   effective: boolean;
 }
 
-/** The credentials a program is to start with; installed once exec can no longer fail. */
+/** Credentials of the program that an exec is about to start. */
 export class ExecCredentials {
   readonly creds: Credentials;
-  /** AT_SECURE: ids or capabilities have grown. */
+  /** AT_SECURE. */
   readonly secure: boolean;
 
   constructor(creds: Credentials, secure: boolean) {
@@ -33,77 +41,125 @@ export class ExecCredentials {
     this.secure = secure;
   }
 
+  /** commit_creds(), and what begin_new_exec() does with them. */
   install(t: Task): void {
-    const group = t.group;
     const old = t.creds;
-    const changed = this.creds.euid !== old.euid || this.creds.egid !== old.egid;
-    // A process that has become somebody else is not its user's to inspect: begin_new_exec().
-    group.dumpable = this.secure || changed || this.creds.uid !== this.creds.euid || this.creds.gid !== this.creds.egid ? 0 : 1;
-    if (changed) t.parentDeathSignal = 0;
-    t.creds = this.creds;
+    const c = this.creds;
+    t.group.dumpable = old.euid === old.uid && old.egid === old.gid ? SUID_DUMP_USER : SUID_DUMP_DISABLE;
+    if (this.secure) t.parentDeathSignal = 0;
+    commitCredentials(t, old, c);
   }
 }
 
-/** Computes them for the program behind `file`. */
+/** Makes `c` the task's credentials; more rights than before make it undumpable and forget PR_SET_PDEATHSIG: kernel/cred.c:commit_creds(). */
+export function commitCredentials(t: Task, old: Credentials, c: Credentials): void {
+  if (
+    old.euid !== c.euid ||
+    old.egid !== c.egid ||
+    old.fsuid !== c.fsuid ||
+    old.fsgid !== c.fsgid ||
+    !(old.userns === c.userns ? capsSubset(c.permitted, old.permitted) : false)
+  ) {
+    t.group.dumpable = SUID_DUMP_DISABLE;
+    t.parentDeathSignal = 0;
+  }
+  if (old.uid !== c.uid) {
+    t.kernel.users.get(old.uid).processes--;
+    t.kernel.users.get(c.uid).processes++;
+  }
+  t.creds = c;
+}
+
+/** What `t` becomes by executing `file`; nothing changes yet. An error of file capabilities is left to the caller as no privilege. */
 export function credentialsForExec(t: Task, file: FileDescription): ExecCredentials {
   const old = t.creds;
   const c = old.clone();
   const inode = file.inode();
-  const mount = file.path?.mount;
-  const maySuid = mount !== undefined && (mount.flags & MS_NOSUID) === 0 && !old.noNewPrivs;
-  if (maySuid && c.userns.hasUid(inode.uid) && c.userns.hasGid(inode.gid)) {
+  const honoursSetid = file.path === undefined || (file.path.mount.flags & MS_NOSUID) === 0;
+  if (honoursSetid && !old.noNewPrivs && c.userns.hasUid(inode.uid) && c.userns.hasGid(inode.gid)) {
     if ((inode.mode & S_ISUID) !== 0) c.euid = inode.uid;
+    // Without group execution the bit means mandatory locking.
     if ((inode.mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP)) c.egid = inode.gid;
   }
-  const setId = c.euid !== old.euid || c.egid !== old.egid;
-  c.suid = c.fsuid = c.euid;
-  c.sgid = c.fsgid = c.egid;
 
-  const raw = maySuid ? inode.getxattr('security.capability') : -1;
-  const fileCaps = typeof raw === 'number' ? null : parseFileCaps(raw);
-  let permitted: CapSet = { lo: 0, hi: 0 };
+  const fileCaps = honoursSetid ? readFileCaps(file, c.userns) : null;
   let effective = false;
+  c.permitted = noCaps();
   if (fileCaps !== null) {
-    permitted = union(intersect(fileCaps.permitted, c.bounding), intersect(fileCaps.inheritable, c.inheritable));
+    c.permitted = {
+      lo: (fileCaps.permitted.lo & c.bounding.lo) | (fileCaps.inheritable.lo & c.inheritable.lo),
+      hi: (fileCaps.permitted.hi & c.bounding.hi) | (fileCaps.inheritable.hi & c.inheritable.hi),
+    };
     effective = fileCaps.effective;
   }
-  const rootUid = c.userns.uidToKernel(0);
-  const noRoot = (c.securebits & SECBIT_NOROOT) !== 0;
-  if (!noRoot && (c.euid === rootUid || c.uid === rootUid) && !(fileCaps !== null && c.uid !== rootUid)) {
-    permitted = union(c.bounding, c.inheritable);
-    if (c.euid === rootUid) effective = true;
+  const root = c.userns.uidToKernel(0);
+  const isSuidRootWithCaps = fileCaps !== null && c.uid !== root && c.euid === root;
+  if ((c.securebits & SECBIT_NOROOT) === 0 && !isSuidRootWithCaps) {
+    if (c.euid === root || c.uid === root) {
+      c.permitted = { lo: old.bounding.lo | old.inheritable.lo, hi: old.bounding.hi | old.inheritable.hi };
+    }
+    if (c.euid === root) effective = true;
   }
-  if (fileCaps !== null || setId) c.ambient = { lo: 0, hi: 0 };
-  c.permitted = union(permitted, c.ambient);
-  c.effective = effective ? { lo: c.permitted.lo, hi: c.permitted.hi } : { lo: c.ambient.lo, hi: c.ambient.hi };
+
+  const isSetid = c.euid !== old.uid || c.egid !== old.gid;
+  if ((isSetid || !capsSubset(c.permitted, old.permitted)) && (old.noNewPrivs || sharesFs(t))) {
+    if (old.noNewPrivs || !old.capableIn(c.userns, CAP_SETUID)) {
+      c.euid = c.uid;
+      c.egid = c.gid;
+    }
+    c.permitted = { lo: c.permitted.lo & old.permitted.lo, hi: c.permitted.hi & old.permitted.hi };
+  }
+  c.suid = c.euid;
+  c.fsuid = c.euid;
+  c.sgid = c.egid;
+  c.fsgid = c.egid;
+  if (fileCaps !== null || isSetid) c.ambient = noCaps();
+  c.permitted = { lo: c.permitted.lo | c.ambient.lo, hi: c.permitted.hi | c.ambient.hi };
+  const source = effective ? c.permitted : c.ambient;
+  c.effective = { lo: source.lo, hi: source.hi };
   c.securebits &= ~SECBIT_KEEP_CAPS;
-
-  const gained = c.uid !== rootUid && (effective || !isSubset(c.permitted, c.ambient));
-  return new ExecCredentials(c, setId || gained || c.uid !== c.euid || c.gid !== c.egid);
+  const gained = effective || !capsSubset(c.permitted, c.ambient);
+  return new ExecCredentials(c, isSetid || (c.uid !== root && gained));
 }
 
-function union(a: CapSet, b: CapSet): CapSet {
-  return { lo: a.lo | b.lo, hi: a.hi | b.hi };
+/** LSM_UNSAFE_SHARE: another process sees the same root and working directory. */
+function sharesFs(t: Task): boolean {
+  let own = 0;
+  for (const other of t.group.tasks) if (other.fs === t.fs) own++;
+  return t.fs.refs > own;
 }
 
-function intersect(a: CapSet, b: CapSet): CapSet {
-  return { lo: a.lo & b.lo, hi: a.hi & b.hi };
+/** Whether exec must fail: the file demands capabilities that the bounding set withholds. 0 or -EPERM. */
+export function checkFileCaps(t: Task, file: FileDescription): number {
+  if (file.path !== undefined && (file.path.mount.flags & MS_NOSUID) !== 0) return 0;
+  const caps = readFileCaps(file, t.creds.userns);
+  if (caps === null || !caps.effective) return 0;
+  const c = t.creds;
+  const got = {
+    lo: (caps.permitted.lo & c.bounding.lo) | (caps.inheritable.lo & c.inheritable.lo),
+    hi: (caps.permitted.hi & c.bounding.hi) | (caps.inheritable.hi & c.inheritable.hi),
+  };
+  return capsSubset(caps.permitted, got) ? 0 : -EPERM;
 }
 
-function isSubset(a: CapSet, b: CapSet): boolean {
-  return (a.lo & ~b.lo) === 0 && (a.hi & ~b.hi) === 0;
-}
-
-/** null when the attribute is not of a revision that Linux knows. */
-function parseFileCaps(raw: Uint8Array): FileCaps | null {
-  if (raw.length < 20) return null;
-  const v = new DataView(raw.buffer, raw.byteOffset, raw.length);
+/** get_vfs_caps_from_disk(): null without the attribute, or when it belongs to another user namespace. */
+function readFileCaps(file: FileDescription, userns: UserNamespace): FileCaps | null {
+  const value = file.inode().getxattr('security.capability');
+  if (typeof value === 'number' || value.length < 12) return null;
+  const v = new DataView(value.buffer, value.byteOffset, value.length);
   const magic = v.getUint32(0, true);
   const revision = (magic & VFS_CAP_REVISION_MASK) >>> 0;
-  if (revision !== VFS_CAP_REVISION_2 && revision !== VFS_CAP_REVISION_3) return null;
+  const size = revision === VFS_CAP_REVISION_1 ? 12 : revision === VFS_CAP_REVISION_2 ? 20 : revision === VFS_CAP_REVISION_3 ? 24 : -1;
+  if (size !== value.length) return null;
+  const rootId = revision === VFS_CAP_REVISION_3 ? v.getUint32(20, true) : 0;
+  // v2 belongs to the root of the file system's namespace, v3 to the root it names: rootid_owns_currentns().
+  let owns = false;
+  for (let ns: UserNamespace | null = userns; ns !== null; ns = ns.parent) if (ns.uidToKernel(0) === rootId) owns = true;
+  if (!owns) return null;
+  const two = revision !== VFS_CAP_REVISION_1;
   return {
-    permitted: { lo: v.getInt32(4, true), hi: v.getInt32(12, true) },
-    inheritable: { lo: v.getInt32(8, true), hi: v.getInt32(16, true) },
-    effective: (magic & VFS_CAP_EFFECTIVE) !== 0,
+    permitted: { lo: v.getInt32(4, true), hi: two ? v.getInt32(12, true) : 0 },
+    inheritable: { lo: v.getInt32(8, true), hi: two ? v.getInt32(16, true) : 0 },
+    effective: (magic & VFS_CAP_FLAGS_EFFECTIVE) !== 0,
   };
 }

@@ -89,6 +89,11 @@ export class PidNamespace implements Namespace {
     return pid;
   }
 
+  /** The number given out last: loadavg, ns_last_pid. */
+  get lastNumber(): number {
+    return this.last;
+  }
+
   /** find_pid_ns(). */
   find(number: number): Pid | undefined {
     return this.pids.get(number);

@@ -50,6 +50,17 @@ export class SignalHandlers {
     return c;
   }
 
+  /** What a process has after exec: a table of its own, reset. Takes over the caller's reference. */
+  forExec(): SignalHandlers {
+    let own: SignalHandlers = this;
+    if (this.refs > 1) {
+      this.refs--;
+      own = this.clone();
+    }
+    own.reset();
+    return own;
+  }
+
   /** exec, and CLONE_CLEAR_SIGHAND: handlers become SIG_DFL, ignored signals stay ignored. flush_signal_handlers(). */
   reset(): void {
     for (const action of this.actions) {
