@@ -133,3 +133,9 @@ export const TCGETS2 = 0x802c542a;
 export const TCSETS2 = 0x402c542b;
 export const TCSETSW2 = 0x402c542c;
 export const TCSETSF2 = 0x402c542d;
+
+// Namespaces: include/uapi/linux/nsfs.h.
+export const NS_GET_USERNS = 0xb701;
+export const NS_GET_PARENT = 0xb702;
+export const NS_GET_NSTYPE = 0xb703;
+export const NS_GET_OWNER_UID = 0xb704;

@@ -10,6 +10,7 @@ import type { Task } from '../kernel/task.ts';
 import { FileDescription, type Mappable } from '../vfs/file-description.ts';
 import type { Inode, VfsPath } from '../vfs/filesystem.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
+import type { Vfs } from '../vfs/vfs.ts';
 
 export const MEM_MAJOR = 1;
 export const MEM_NULL = 3;
@@ -22,9 +23,9 @@ export const MEM_URANDOM = 9;
 export abstract class DeviceDescription extends FileDescription {
   protected readonly node: Inode;
 
-  constructor(flags: number, path: VfsPath, node: Inode) {
+  constructor(flags: number, path: VfsPath) {
     super(flags, path);
-    this.node = node;
+    this.node = path.dentry.inode!;
   }
 
   override inode(): Inode {
@@ -89,8 +90,8 @@ const POOL_BITS = 256;
 class RandomDevice extends DeviceDescription {
   private readonly pollable: boolean;
 
-  constructor(flags: number, path: VfsPath, node: Inode, pollable: boolean) {
-    super(flags, path, node);
+  constructor(flags: number, path: VfsPath, pollable: boolean) {
+    super(flags, path);
     this.pollable = pollable;
   }
 
@@ -162,25 +163,11 @@ class RandomDevice extends DeviceDescription {
   }
 }
 
-/** What opening a device number means; the Vfs calls it for nodes of any file system. */
-export type DeviceOpen = (t: Task | null, path: VfsPath, node: Inode, flags: number) => FileDescription | number;
-
-export function openNull(_t: Task | null, path: VfsPath, node: Inode, flags: number): FileDescription {
-  return new NullDevice(flags, path, node);
-}
-
-export function openZero(_t: Task | null, path: VfsPath, node: Inode, flags: number): FileDescription {
-  return new ZeroDevice(flags, path, node);
-}
-
-export function openFull(_t: Task | null, path: VfsPath, node: Inode, flags: number): FileDescription {
-  return new FullDevice(flags, path, node);
-}
-
-export function openRandom(_t: Task | null, path: VfsPath, node: Inode, flags: number): FileDescription {
-  return new RandomDevice(flags, path, node, true);
-}
-
-export function openUrandom(_t: Task | null, path: VfsPath, node: Inode, flags: number): FileDescription {
-  return new RandomDevice(flags, path, node, false);
+/** Makes the memory devices known by number. */
+export function registerMemoryDevices(vfs: Vfs): void {
+  vfs.registerCharDevice(MEM_MAJOR, MEM_NULL, (_t, path, flags) => new NullDevice(flags, path));
+  vfs.registerCharDevice(MEM_MAJOR, MEM_ZERO, (_t, path, flags) => new ZeroDevice(flags, path));
+  vfs.registerCharDevice(MEM_MAJOR, MEM_FULL, (_t, path, flags) => new FullDevice(flags, path));
+  vfs.registerCharDevice(MEM_MAJOR, MEM_RANDOM, (_t, path, flags) => new RandomDevice(flags, path, true));
+  vfs.registerCharDevice(MEM_MAJOR, MEM_URANDOM, (_t, path, flags) => new RandomDevice(flags, path, false));
 }

@@ -12,6 +12,7 @@ import { SEEK_CUR, SEEK_END, SEEK_SET } from '../abi/fcntl.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../abi/stat.ts';
 import { latin1, putLatin1 } from '../base/latin1.ts';
+import type { WaitQueue } from '../base/wait-queue.ts';
 import type { Task } from '../kernel/task.ts';
 import { FileDescription } from '../vfs/file-description.ts';
 import {
@@ -27,6 +28,7 @@ import {
   type VfsPath,
 } from '../vfs/filesystem.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
+import { touchBorn } from '../vfs/times.ts';
 
 const DT_SHIFT = 12;
 
@@ -42,18 +44,6 @@ export abstract class KernfsFilesystem extends Filesystem {
   newIno(): number {
     return ++this.lastIno;
   }
-}
-
-/** Times of an inode that is made up: the moment it is first seen. */
-export function stampNow(inode: Inode, nowNs: number): void {
-  const sec = Math.floor(nowNs / 1e9);
-  const nsec = Math.floor(nowNs % 1e9);
-  inode.atimeSec = sec;
-  inode.atimeNsec = nsec;
-  inode.mtimeSec = sec;
-  inode.mtimeNsec = nsec;
-  inode.ctimeSec = sec;
-  inode.ctimeNsec = nsec;
 }
 
 /** setattr_copy() for inodes whose attributes live in memory only; a size change is accepted and means nothing. */
@@ -78,6 +68,7 @@ export abstract class KernfsDir extends Inode {
   constructor(fs: Filesystem, ino: number, permissions: number) {
     super(fs, ino, S_IFDIR | permissions);
     this.nlink = 2;
+    touchBorn(this);
   }
 
   abstract override lookup(name: string): Inode | number;
@@ -190,6 +181,7 @@ export class Symlink extends Inode {
 
   constructor(fs: Filesystem, ino: number, target: string) {
     super(fs, ino, S_IFLNK | 0o777);
+    touchBorn(this);
     this.target = target;
     this.size = target.length;
   }
@@ -209,6 +201,7 @@ export class Symlink extends Inode {
 export abstract class TextFile extends Inode {
   constructor(fs: Filesystem, ino: number, permissions: number) {
     super(fs, ino, S_IFREG | permissions);
+    touchBorn(this);
   }
 
   /** The whole text as it is now, or -errno. */
@@ -248,8 +241,8 @@ export class TextDescription extends FileDescription {
   private bytes: Uint8Array = NO_BYTES;
   private generated = false;
 
-  constructor(flags: number, path: VfsPath | undefined, node: TextFile) {
-    super(flags, path);
+  constructor(flags: number, path: VfsPath | undefined, node: TextFile, waiters?: WaitQueue) {
+    super(flags, path, waiters);
     this.node = node;
   }
 

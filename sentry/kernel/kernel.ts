@@ -9,6 +9,7 @@ import { type Machine, plainMachine } from './machine.ts';
 import { CgroupNamespace, IpcNamespace, NetNamespace, NsProxy } from './namespaces.ts';
 import type { PidNamespace } from './pid-namespace.ts';
 import type { SyscallArgs } from './syscall-args.ts';
+import { Sysctls } from './sysctl.ts';
 import type { Task } from './task.ts';
 import type { ThreadGroup } from './thread-group.ts';
 import type { Timekeeper } from './timekeeper.ts';
@@ -40,6 +41,9 @@ export class Kernel {
   readonly options: KernelOptions;
   /** Processors and memory as the guest sees them. */
   readonly machine: Machine;
+  readonly sysctls: Sysctls = new Sysctls();
+  /** Pseudo terminals in use, in all instances of devpts. */
+  ptyCount = 0;
   /** syscalls/table.ts by number; boot hands it in, since the kernel does not import upwards. */
   readonly syscalls: readonly (SyscallEntry | undefined)[];
   readonly timers: TimerHeap = new TimerHeap();

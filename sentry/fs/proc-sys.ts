@@ -1,0 +1,115 @@
+// /proc/sys: fs/proc/proc_sysctl.c. The names and values are kernel/sysctl.ts's; the live ones are
+// read and written here, where they are kept.
+
+import { randomUUID } from 'node:crypto';
+import { EINVAL, EPERM } from '../abi/errno.ts';
+import { SEEK_END } from '../abi/fcntl.ts';
+import { CAP_LAST_CAP, CAP_SYS_ADMIN } from '../abi/sched.ts';
+import type { SysctlSpec } from '../kernel/sysctl.ts';
+import type { Task } from '../kernel/task.ts';
+import type { FileDescription } from '../vfs/file-description.ts';
+import type { Filesystem, SetAttr, VfsPath } from '../vfs/filesystem.ts';
+import { applyAttr, type KernfsFilesystem, refuseModeChange, StaticDir, TextDescription, TextFile } from './kernfs.ts';
+
+const UTS_LEN = 64;
+
+/** The tree of all parameters: "net.ipv4.ip_forward" is net/ipv4/ip_forward. */
+export function sysDir(fs: KernfsFilesystem, specs: readonly SysctlSpec[]): StaticDir {
+  const root = new SysctlDir(fs, fs.newIno(), 0o555);
+  for (const spec of specs) {
+    const parts = spec.name.split('.');
+    let dir: StaticDir = root;
+    for (const part of parts.slice(0, -1)) {
+      let next = dir.children.get(part) as StaticDir | undefined;
+      if (next === undefined) {
+        next = new SysctlDir(fs, fs.newIno(), 0o555);
+        dir.add(part, next);
+      }
+      dir = next;
+    }
+    dir.add(parts[parts.length - 1]!, new SysctlFile(fs, fs.newIno(), spec));
+  }
+  return root;
+}
+
+class SysctlDir extends StaticDir {
+  override setattr(_t: Task | null, attr: SetAttr): number {
+    return refuseModeChange(attr) || applyAttr(this, attr);
+  }
+}
+
+class SysctlFile extends TextFile {
+  private readonly spec: SysctlSpec;
+
+  constructor(fs: Filesystem, ino: number, spec: SysctlSpec) {
+    super(fs, ino, spec.mode);
+    this.spec = spec;
+  }
+
+  override text(t: Task): string {
+    const value = this.spec.kind === 'live' ? liveValue(t, this.spec.name) : t.kernel.sysctls.get(this.spec.name)!;
+    return `${value}\n`;
+  }
+
+  override store(t: Task, data: string, _offset: number): number {
+    if ((this.spec.mode & 0o222) === 0) return -EPERM;
+    const error = this.spec.kind === 'live' ? setLive(t, this.spec.name, data) : t.kernel.sysctls.set(this.spec.name, data);
+    return error < 0 ? error : data.length;
+  }
+
+  override open(_t: Task | null, path: VfsPath, flags: number): FileDescription | number {
+    return new SysctlDescription(flags, path, this);
+  }
+
+  // proc_sys_setattr().
+  override setattr(_t: Task | null, attr: SetAttr): number {
+    return refuseModeChange(attr) || applyAttr(this, attr);
+  }
+}
+
+/** Unlike other generated files these can be sought from their end, which is at 0: default_llseek(). */
+class SysctlDescription extends TextDescription {
+  override seek(t: Task, offset: number, whence: number): number {
+    if (whence !== SEEK_END) return super.seek(t, offset, whence);
+    if (offset < 0) return -EINVAL;
+    this.pos = offset;
+    return offset;
+  }
+}
+
+function liveValue(t: Task, name: string): string {
+  const machine = t.kernel.machine;
+  switch (name) {
+    case 'kernel.cap_last_cap':
+      return String(CAP_LAST_CAP);
+    case 'kernel.domainname':
+      return t.uts.domainname;
+    case 'kernel.hostname':
+      return t.uts.hostname;
+    case 'kernel.ns_last_pid':
+      return String(t.pidns.lastNumber);
+    case 'kernel.osrelease':
+      return machine.release;
+    case 'kernel.ostype':
+      return machine.sysname;
+    case 'kernel.version':
+      return machine.version;
+    case 'kernel.random.boot_id':
+      return machine.bootId;
+    case 'kernel.random.uuid':
+      return randomUUID();
+    case 'kernel.pty.nr':
+      return String(t.kernel.ptyCount);
+    default:
+      return '';
+  }
+}
+
+function setLive(t: Task, name: string, data: string): number {
+  const value = data.replace(/[\0\n].*$/s, '').slice(0, UTS_LEN);
+  if (!t.creds.capableIn(t.uts.userns, CAP_SYS_ADMIN)) return -EPERM;
+  if (name === 'kernel.hostname') t.uts.hostname = value;
+  else if (name === 'kernel.domainname') t.uts.domainname = value;
+  else return -EPERM;
+  return 0;
+}
