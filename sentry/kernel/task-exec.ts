@@ -31,7 +31,7 @@ import { CLK_TCK, PAGE_SIZE, TASK_COMM_LEN } from '../abi/limits.ts';
 import { RLIMIT_STACK } from '../abi/sched.ts';
 import { SIGKILL } from '../abi/signal.ts';
 import { fillRandom } from '../base/entropy.ts';
-import { REGISTERS_SET } from '../base/errors.ts';
+import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
 import { latin1 } from '../base/latin1.ts';
 import { type ElfImage, readAt, readElf } from '../loader/elf.ts';
 import { type Loaded, loadProgram } from '../loader/load.ts';
@@ -41,7 +41,8 @@ import type { FileDescription } from '../vfs/file-description.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
 import { LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { credentialsForExec, type ExecCredentials } from './exec-credentials.ts';
-import { vforkDone } from './task-clone.ts';
+import type { Kernel } from './kernel.ts';
+import { createProcess, type ProcessSpec, vforkDone } from './task-clone.ts';
 import { exitGroup } from './task-exit.ts';
 import { wakeForSignal } from './task-signals.ts';
 import type { Task } from './task.ts';
@@ -97,6 +98,26 @@ export function execve(t: Task, dirfd: number, path: string, argv: string[], env
   const exec = prepare(t, file, filename, argv, envp);
   if (typeof exec === 'number') return exec;
   return beginExec(t, exec);
+}
+
+/**
+ * A process that no guest has forked: a container's init, or what exec starts beside it. It runs
+ * once the run loop does. The Task, or what execve(2) answers: -ENOENT, -EACCES, -ENOEXEC, …
+ */
+export function startProgram(kernel: Kernel, spec: Omit<ProcessSpec, 'context' | 'mm' | 'comm'>, path: string, argv: string[], envp: string[]): Task | number {
+  const context = kernel.platform.newAddressSpace();
+  if (typeof context === 'number') return context;
+  const mm = new MemoryManager(context.space, kernel.platform.topAddress);
+  const t = createProcess(kernel, { ...spec, context, mm, comm: 'runsc' });
+  if (typeof t === 'number') {
+    kernel.platform.releaseContext(context);
+    return t;
+  }
+  const result = execve(t, AT_FDCWD, path, argv, envp, 0);
+  if (result === BLOCKED) return t;
+  t.group.onExit = null;
+  exitGroup(t, 127 << 8);
+  return result;
 }
 
 /** Finds program and interpreter, checks sizes. Takes over `file`. */
@@ -239,6 +260,7 @@ function loadExec(t: Task, exec: Exec): number {
   exec.context = context;
   exec.mm = mm;
   exec.loaded = loaded;
+  exitFutexes(t);
   moveTo(t, context, mm);
   return t.hostCalls(resumeLoaded);
 }
