@@ -10,13 +10,16 @@
 #include <cstdint>
 #include <cstring>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/openat2.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -106,6 +109,8 @@ class Bytes {
     }
     data_ = static_cast<uint8_t*>(data);
   }
+
+  size_t size() const { return size_; }
 
   /** n bytes from `at`, or nullptr when they are not all inside. */
   uint8_t* Range(int64_t at, int64_t n) const {
@@ -577,6 +582,21 @@ int64_t ExitOnHangup(const Args& a) {
   return -error;
 }
 
+// ---- the end of asking
+
+// A program of struct sock_filter for all threads at once, which takes no_new_privs on all of them too.
+int64_t LoadSeccompProgram(const Args& a) {
+  const Bytes program(a, 0);
+  const size_t length = program.size();
+  if (length == 0 || length % sizeof(struct sock_filter) != 0 || length / sizeof(struct sock_filter) > BPF_MAXINSNS) return -EINVAL;
+  const struct sock_fprog filter = {static_cast<unsigned short>(length / sizeof(struct sock_filter)),
+                                    reinterpret_cast<struct sock_filter*>(program.Range(0, static_cast<int64_t>(length)))};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
+  const long result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter);
+  // A positive result is the thread that could not be brought in line.
+  return result > 0 ? -EBUSY : OrErrno(result);
+}
+
 struct Export {
   const char* name;
   napi_callback callback;
@@ -640,6 +660,7 @@ const Export kExports[] = {
     {"sendTaggedFd", Wrap<SendTaggedFd>},
     {"recvTaggedFd", Wrap<RecvTaggedFd>},
     {"exitOnHangup", Wrap<ExitOnHangup>},
+    {"loadSeccompProgram", Wrap<LoadSeccompProgram>},
 };
 
 }  // namespace

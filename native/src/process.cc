@@ -469,16 +469,19 @@ Value SetCapabilities(const CallbackInfo& info) {
 // that glibc uses to make setuid(2) hold for all threads: one that its sigfillset() leaves out, so nobody blocks it.
 constexpr int kSetxidSignal = 33;
 volatile int dropped, dropFailed;
+/// The capabilities that stay, low word first.
+uint32_t keptCapabilities[2];
 
 void DropHere(int) {
   struct {
     uint32_t version;
     int pid;
   } header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  uint32_t none[6] = {};
+  const uint32_t* keep = keptCapabilities;
+  uint32_t sets[6] = {keep[0], keep[0], 0, keep[1], keep[1], 0};
   Raw(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   for (int cap = 0; Raw(SYS_prctl, PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) Raw(SYS_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
-  if (Raw(SYS_capset, Ptr(&header), Ptr(none)) < 0) __atomic_store_n(&dropFailed, 1, __ATOMIC_SEQ_CST);
+  if (Raw(SYS_capset, Ptr(&header), Ptr(sets)) < 0) __atomic_store_n(&dropFailed, 1, __ATOMIC_SEQ_CST);
   Raw(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   __atomic_add_fetch(&dropped, 1, __ATOMIC_SEQ_CST);
 }
@@ -486,8 +489,14 @@ void DropHere(int) {
 asm(".text\n.type setxid_restorer,@function\nsetxid_restorer:\n mov $15,%eax\n syscall\n.size setxid_restorer,.-setxid_restorer\n");
 extern "C" void setxid_restorer();
 
-/// Takes all capabilities, the bounding set and the hope of new privileges from every thread of the process.
+// Thread numbers that a process which is PID 1 of a fresh namespace can have.
+constexpr int kFreshThreads = 4096;
+
+/// Takes capabilities (all but those of the two words given, low first), the bounding set and the hope of new privileges
+/// from every thread of the process.
 Value DropAllCapabilities(const CallbackInfo& info) {
+  keptCapabilities[0] = info.Length() > 0 ? static_cast<uint32_t>(Int(info, 0)) : 0;
+  keptCapabilities[1] = info.Length() > 1 ? static_cast<uint32_t>(Int(info, 1)) : 0;
   constexpr unsigned long kSaRestorer = 0x04000000;
   KernelSigaction action = {reinterpret_cast<unsigned long>(DropHere), SA_RESTART | SA_ONSTACK | kSaRestorer,
                             reinterpret_cast<unsigned long>(setxid_restorer), 0};
@@ -496,26 +505,37 @@ Value DropAllCapabilities(const CallbackInfo& info) {
   if (r < 0) return Num(info, static_cast<double>(r));
   dropFailed = 0;
   int self = static_cast<int>(Raw(SYS_gettid)), pid = getpid();
-  std::vector<int> done;
-  // Threads that start meanwhile inherit from one that is done, or are seen in the next round.
-  for (bool more = true; more;) {
-    more = false;
-    DIR* dir = opendir("/proc/self/task");
-    if (dir == nullptr) return Result(info, -1);
-    while (struct dirent* entry = readdir(dir)) {
-      int tid = atoi(entry->d_name);
-      if (tid <= 0 || tid == self || std::find(done.begin(), done.end(), tid) != done.end()) continue;
-      done.push_back(tid);
-      more = true;
-      int before = __atomic_load_n(&dropped, __ATOMIC_SEQ_CST);
-      if (Raw(SYS_tgkill, pid, tid, kSetxidSignal) < 0) continue;
-      for (int turn = 0; __atomic_load_n(&dropped, __ATOMIC_SEQ_CST) == before; turn++) {
-        // It has ended instead: nobody to wait for.
-        if (turn % 256 == 255 && Raw(SYS_tgkill, pid, tid, 0) < 0) break;
-        sched_yield();
-      }
+  auto drop = [&](int tid) {
+    int before = __atomic_load_n(&dropped, __ATOMIC_SEQ_CST);
+    if (Raw(SYS_tgkill, pid, tid, kSetxidSignal) < 0) return;
+    for (int turn = 0; __atomic_load_n(&dropped, __ATOMIC_SEQ_CST) == before; turn++) {
+      // It has ended instead: nobody to wait for.
+      if (turn % 256 == 255 && Raw(SYS_tgkill, pid, tid, 0) < 0) break;
+      sched_yield();
     }
-    closedir(dir);
+  };
+  if (pid == 1) {
+    // /proc, if there is any, is of another pid namespace and numbers our threads differently. Ours is new: its
+    // numbers so far are few.
+    for (int tid = 1; tid < kFreshThreads; tid++) {
+      if (tid != self) drop(tid);
+    }
+  } else {
+    std::vector<int> done;
+    // Threads that start meanwhile inherit from one that is done, or are seen in the next round.
+    for (bool more = true; more;) {
+      more = false;
+      DIR* dir = opendir("/proc/self/task");
+      if (dir == nullptr) return Result(info, -1);
+      while (struct dirent* entry = readdir(dir)) {
+        int tid = atoi(entry->d_name);
+        if (tid <= 0 || tid == self || std::find(done.begin(), done.end(), tid) != done.end()) continue;
+        done.push_back(tid);
+        more = true;
+        drop(tid);
+      }
+      closedir(dir);
+    }
   }
   DropHere(0);
   Raw(SYS_rt_sigaction, kSetxidSignal, Ptr(&old), 0, 8);

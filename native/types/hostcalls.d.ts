@@ -101,3 +101,6 @@ export function sendTaggedFd(socketFd: number, tag: number, fd: number): number;
 export function recvTaggedFd(socketFd: number, tag: number): number;
 /** Starts a thread that ends this process (status 0) when the peer of a unix socket is gone. */
 export function exitOnHangup(socketFd: number): number;
+
+/** Loads a seccomp filter (bytes of struct sock_filter) into all threads of the process. -EBUSY when one has another filter. */
+export function loadSeccompProgram(program: Uint8Array): number;

@@ -63,8 +63,8 @@ export function bringUpLoopback(): number;
 
 /** capset(2) of the calling thread: two words each, low first. */
 export function setCapabilities(effLo: number, effHi: number, permLo: number, permHi: number, inhLo: number, inhHi: number): number;
-/** Takes every capability, the bounding set and the hope of new privileges from every thread of the process; needs /proc. */
-export function dropAllCapabilities(): number;
+/** Takes every capability (but those given, low word first), the bounding set and the hope of new privileges from every thread of the process. Needs /proc unless the process is PID 1 of its namespace. */
+export function dropAllCapabilities(keepLo?: number, keepHi?: number): number;
 /** [effective lo, hi, permitted lo, hi, inheritable lo, hi]. */
 export function getCapabilities(): [number, number, number, number, number, number];
 /** Of the calling thread, as the next three. */

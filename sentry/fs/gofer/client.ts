@@ -1,0 +1,434 @@
+// The Sentry's side of a gofer connection: builds requests, waits for answers, and turns a broken connection into EIO.
+// One request is under way at a time, since handlers do not interleave. Answers are decoded into a few shared objects
+// (`attributes`, `directory`, …), valid until the next request.
+//
+// Handles that are not needed any more travel with the next request; nobody waits for a close.
+
+import { Attributes } from '../../../gofer/protocol/attributes.ts';
+import type { Reader, Writer } from '../../../gofer/protocol/buffer.ts';
+import { ClientChannel } from '../../../gofer/protocol/channel.ts';
+import {
+  type AttachReply,
+  CLOSE_MAX,
+  DirEntry,
+  getAttachReply,
+  getDirEntry,
+  getListXattrReply,
+  getMakeReply,
+  getReaddirReply,
+  getReadlinkReply,
+  getStatfsReply,
+  getStatReply,
+  getTwoAttributes,
+  getUnlinkReply,
+  getWalkReply,
+  getWalkStep,
+  getXattrReply,
+  OP_ATTACH,
+  OP_BIND,
+  OP_CLOSE,
+  OP_CONNECT,
+  OP_CREATE,
+  OP_GETXATTR,
+  OP_LINK,
+  OP_LISTXATTR,
+  OP_OPEN,
+  OP_READDIR,
+  OP_READLINK,
+  OP_REMOVEXATTR,
+  OP_RENAME,
+  OP_SETSTAT,
+  OP_SETXATTR,
+  OP_STAT,
+  OP_STATFS,
+  OP_SYNC,
+  OP_TMPFILE,
+  OP_UNLINK,
+  OP_WALK,
+  putAttach,
+  putConnect,
+  putHandle,
+  putLink,
+  putMake,
+  putOpen,
+  putReaddir,
+  putRename,
+  putSetStat,
+  putSetXattr,
+  putUnlink,
+  putWalk,
+  putXattrName,
+  READDIR_ATTRIBUTES,
+  ReaddirReply,
+  type SetStatFields,
+  WalkReply,
+} from '../../../gofer/protocol/messages.ts';
+import { EAGAIN, EIO } from '../../abi/errno.ts';
+import { POLLHUP } from '../../abi/poll.ts';
+import { ProtocolError } from '../../base/errors.ts';
+import { getU64 } from '../../base/int64.ts';
+import { warn } from '../../base/log.ts';
+import { close, futexWait, futexWake, mapShared, pollFd, recvTaggedFd } from '../../host/host-io.ts';
+import type { StatFs } from '../../vfs/filesystem.ts';
+
+/** What carries requests: a ClientChannel, or in tests a server in the same thread. */
+export interface Transport {
+  readonly request: Writer;
+  readonly reply: Reader;
+  readonly donated: number;
+  readonly sequence: number;
+  roundTrip(): number;
+}
+
+/** A directory's entries as parallel arrays. */
+export class Listing {
+  readonly names: string[] = [];
+  /** DT_*. */
+  readonly types: number[] = [];
+  readonly inos: number[] = [];
+}
+
+export class GoferClient {
+  private readonly transport: Transport;
+  private readonly socketFd: number;
+  private readonly closes: number[] = [];
+  /** An answer is being read: no other request may go out. */
+  private busy = false;
+  /** The connection is dropped: every request answers -EIO. */
+  broken = false;
+  /** Attributes of the file that a request is about, and of its directory. */
+  readonly attributes: Attributes = new Attributes();
+  readonly directory: Attributes = new Attributes();
+  /** After make() with OP_CREATE, OP_TMPFILE or OP_BIND: the descriptor that came with it, which is the caller's now. */
+  madeFd = -1;
+  private readonly walkReply: WalkReply = new WalkReply();
+  private readonly readdirReply: ReaddirReply = new ReaddirReply();
+  private readonly entry: DirEntry = new DirEntry();
+
+  constructor(transport: Transport, socketFd: number) {
+    this.transport = transport;
+    this.socketFd = socketFd;
+  }
+
+  /** A client over an inherited region and the socket beside it, or -errno. */
+  static connect(regionFd: number, regionSize: number, socketFd: number): GoferClient | number {
+    const memory = mapShared(regionFd, regionSize);
+    if (typeof memory === 'number') return memory;
+    const peerGone = () => (pollFd(socketFd, 0, 0) & POLLHUP) !== 0;
+    return new GoferClient(new ClientChannel(memory, { futexWait, futexWake }, peerGone), socketFd);
+  }
+
+  /** Gives a handle up, with the next request. */
+  closeLater(handle: number): void {
+    if (handle === 0 || this.broken) return;
+    this.closes.push(handle);
+    if (this.closes.length >= CLOSE_MAX && !this.busy) this.flush();
+  }
+
+  /** Sends what closeLater() has gathered. */
+  flush(): void {
+    while (this.closes.length > 0 && !this.broken) {
+      this.begin(OP_CLOSE);
+      this.call();
+    }
+  }
+
+  private begin(op: number): Writer {
+    const w = this.transport.request;
+    w.at = 0;
+    w.u32(op);
+    const { closes } = this;
+    const count = Math.min(closes.length, CLOSE_MAX);
+    w.u32(count);
+    for (let i = 0; i < count; i++) w.u32(closes.pop()!);
+    return w;
+  }
+
+  /** The result: ≥ 0 or -errno. */
+  private call(): number {
+    if (this.broken) return -EIO;
+    try {
+      return this.transport.roundTrip();
+    } catch (error) {
+      return this.drop(error);
+    }
+  }
+
+  /** Who breaks the protocol is not talked to again. */
+  private drop(error: unknown): number {
+    if (!(error instanceof ProtocolError)) throw error;
+    warn(`gofer connection dropped: ${error.message}`);
+    this.broken = true;
+    close(this.socketFd);
+    return -EIO;
+  }
+
+  /** The descriptor that came with the last answer, or -errno. */
+  private takeFd(): number {
+    const { transport } = this;
+    if (transport.donated === 0) return this.drop(new ProtocolError('an answer without its descriptor'));
+    const fd = recvTaggedFd(this.socketFd, transport.sequence);
+    if (fd >= 0) return fd;
+    return this.drop(new ProtocolError(fd === -EAGAIN ? 'a descriptor that was not sent' : `a descriptor that cannot be received: ${fd}`));
+  }
+
+  /** Runs a decoder over an answer: 0, or -EIO when the answer is broken. */
+  private decoded(result: number, decode: (c: GoferClient, r: Reader) => void): number {
+    if (result < 0) return result;
+    try {
+      decode(this, this.transport.reply);
+      return 0;
+    } catch (error) {
+      return this.drop(error);
+    }
+  }
+
+  /** The root of a tree. Attributes are in `out.attributes`. */
+  attach(tree: number, out: AttachReply): number {
+    putAttach(this.begin(OP_ATTACH), tree);
+    return this.decoded(this.call(), (_c, r) => getAttachReply(r, out));
+  }
+
+  /**
+   * Walks down; `step` hears of each name reached, with `attributes` filled. 0 when all names were reached or the walk
+   * ended at something that is no directory; else the -errno of the first name not reached.
+   */
+  walk(handle: number, flags: number, names: readonly string[], step: (index: number, handle: number) => void): number {
+    putWalk(this.begin(OP_WALK), handle, flags, names);
+    const result = this.call();
+    if (result < 0) return result;
+    const { reply } = this.transport;
+    this.busy = true;
+    try {
+      getWalkReply(reply, names.length, this.walkReply);
+      for (let i = 0; i < this.walkReply.reached; i++) step(i, getWalkStep(reply, this.attributes));
+      reply.done();
+    } catch (error) {
+      return this.drop(error);
+    } finally {
+      this.busy = false;
+    }
+    return this.walkReply.status;
+  }
+
+  /** One name; its handle (0 with WALK_LOOK), `attributes` filled; or -errno. */
+  walkOne(handle: number, flags: number, name: string): number {
+    oneName[0] = name;
+    putWalk(this.begin(OP_WALK), handle, flags, oneName);
+    const result = this.call();
+    if (result < 0) return result;
+    const { reply } = this.transport;
+    try {
+      getWalkReply(reply, 1, this.walkReply);
+      if (this.walkReply.reached === 0) {
+        reply.done();
+        if (this.walkReply.status === 0) throw new ProtocolError('a walk that went nowhere');
+        return this.walkReply.status;
+      }
+      const reached = getWalkStep(reply, this.attributes);
+      reply.done();
+      if ((reached === 0) !== (flags !== 0)) throw new ProtocolError('a step without its handle');
+      return reached;
+    } catch (error) {
+      return this.drop(error);
+    }
+  }
+
+  /** Fills `attributes`. */
+  stat(handle: number): number {
+    putHandle(this.begin(OP_STAT), handle);
+    return this.decoded(this.call(), decodeStat);
+  }
+
+  /** Changes attributes, then fills `attributes`. */
+  setStat(handle: number, fields: SetStatFields): number {
+    putSetStat(this.begin(OP_SETSTAT), handle, fields);
+    return this.decoded(this.call(), decodeStat);
+  }
+
+  /** A donated host descriptor, or -errno. flags: O_ACCMODE, O_APPEND, O_SYNC, O_DSYNC. */
+  open(handle: number, flags: number): number {
+    putOpen(this.begin(OP_OPEN), handle, flags);
+    const result = this.call();
+    return result < 0 ? result : this.takeFd();
+  }
+
+  /** Makes something: op is OP_CREATE, OP_MKDIR, OP_MKNOD, OP_SYMLINK, OP_TMPFILE or OP_BIND. Its handle, `attributes` and `directory` filled. */
+  make(
+    op: number,
+    directory: number,
+    name: string,
+    mode: number,
+    uid: number,
+    gid: number,
+    rdevMajor: number,
+    rdevMinor: number,
+    target: string,
+  ): number {
+    putMake(this.begin(op), directory, name, mode, uid, gid, rdevMajor, rdevMinor, target);
+    const result = this.call();
+    if (result < 0) return result;
+    this.madeFd = -1;
+    if (op === OP_CREATE || op === OP_TMPFILE || op === OP_BIND) {
+      this.madeFd = this.takeFd();
+      if (this.madeFd < 0) return this.madeFd;
+    }
+    try {
+      return getMakeReply(this.transport.reply, this.attributes, this.directory);
+    } catch (error) {
+      if (this.madeFd >= 0) close(this.madeFd);
+      return this.drop(error);
+    }
+  }
+
+  link(handle: number, directory: number, name: string): number {
+    putLink(this.begin(OP_LINK), handle, directory, name);
+    return this.decoded(this.call(), decodeTwo);
+  }
+
+  /** child may be 0; else `attributes` is filled with what it has become. */
+  unlink(directory: number, name: string, child: number, isDirectory: boolean): number {
+    putUnlink(this.begin(OP_UNLINK), directory, child, isDirectory, name);
+    return this.decoded(this.call(), decodeUnlink);
+  }
+
+  /** `attributes` is the old directory's answer, `directory` the new one's. */
+  rename(oldDirectory: number, oldName: string, newDirectory: number, newName: string, flags: number): number {
+    putRename(this.begin(OP_RENAME), oldDirectory, oldName, newDirectory, newName, flags);
+    return this.decoded(this.call(), decodeTwo);
+  }
+
+  readlink(handle: number): string | number {
+    putHandle(this.begin(OP_READLINK), handle);
+    const result = this.call();
+    if (result < 0) return result;
+    try {
+      return getReadlinkReply(this.transport.reply);
+    } catch (error) {
+      return this.drop(error);
+    }
+  }
+
+  /**
+   * A whole directory. Attributes of the first `prefetch` entries or a few more go to `found`, by name. inoOf turns a
+   * number of the host into ours.
+   */
+  list(handle: number, prefetch: number, found: Map<string, Attributes>, inoOf: (lo: number, hi: number) => number): Listing | number {
+    const listing = new Listing();
+    const head = this.readdirReply;
+    head.cookieLo = 0;
+    head.cookieHi = 0;
+    head.atEnd = false;
+    while (!head.atEnd) {
+      const flags = listing.names.length < prefetch ? READDIR_ATTRIBUTES : 0;
+      putReaddir(this.begin(OP_READDIR), handle, flags, head.cookieLo, head.cookieHi);
+      const result = this.call();
+      if (result < 0) return result;
+      try {
+        this.takeEntries(listing, found, inoOf);
+      } catch (error) {
+        return this.drop(error);
+      }
+    }
+    return listing;
+  }
+
+  private takeEntries(listing: Listing, found: Map<string, Attributes>, inoOf: (lo: number, hi: number) => number): void {
+    const { reply } = this.transport;
+    getReaddirReply(reply, this.readdirReply);
+    // A server that neither goes on nor ends would keep us for ever.
+    if (this.readdirReply.count === 0 && !this.readdirReply.atEnd) throw new ProtocolError('a directory without end');
+    for (let i = 0; i < this.readdirReply.count; i++) {
+      const attributes = new Attributes();
+      getDirEntry(reply, this.entry, attributes);
+      listing.names.push(this.entry.name);
+      listing.types.push(this.entry.type);
+      listing.inos.push(inoOf(this.entry.inoLo, this.entry.inoHi));
+      if (this.entry.hasAttributes) found.set(this.entry.name, attributes);
+    }
+    reply.done();
+  }
+
+  statfs(handle: number, out: StatFs): number {
+    putHandle(this.begin(OP_STATFS), handle);
+    const result = this.call();
+    if (result < 0) return result;
+    const { reply } = this.transport;
+    try {
+      decodeStatfs(reply.view, getStatfsReply(reply), out);
+      return 0;
+    } catch (error) {
+      return this.drop(error);
+    }
+  }
+
+  getXattr(handle: number, name: string): Uint8Array | number {
+    putXattrName(this.begin(OP_GETXATTR), handle, name);
+    const result = this.call();
+    if (result < 0) return result;
+    try {
+      return getXattrReply(this.transport.reply);
+    } catch (error) {
+      return this.drop(error);
+    }
+  }
+
+  setXattr(handle: number, name: string, value: Uint8Array, flags: number): number {
+    putSetXattr(this.begin(OP_SETXATTR), handle, flags, name, value);
+    return this.decoded(this.call(), decodeStat);
+  }
+
+  removeXattr(handle: number, name: string): number {
+    putXattrName(this.begin(OP_REMOVEXATTR), handle, name);
+    return this.decoded(this.call(), decodeStat);
+  }
+
+  listXattr(handle: number): string[] | number {
+    putHandle(this.begin(OP_LISTXATTR), handle);
+    const result = this.call();
+    if (result < 0) return result;
+    try {
+      return getListXattrReply(this.transport.reply);
+    } catch (error) {
+      return this.drop(error);
+    }
+  }
+
+  /** fsync of a directory; wholeFs: syncfs. */
+  sync(handle: number, wholeFs: boolean): number {
+    putOpen(this.begin(OP_SYNC), handle, wholeFs ? 1 : 0);
+    return this.call();
+  }
+
+  /** A host socket connected to the one that the handle names, or -errno. */
+  connect(handle: number, type: number): number {
+    putConnect(this.begin(OP_CONNECT), handle, type);
+    const result = this.call();
+    return result < 0 ? result : this.takeFd();
+  }
+}
+
+const oneName: string[] = [''];
+
+function decodeStat(c: GoferClient, r: Reader): void {
+  getStatReply(r, c.attributes);
+}
+
+function decodeTwo(c: GoferClient, r: Reader): void {
+  getTwoAttributes(r, c.attributes, c.directory);
+}
+
+function decodeUnlink(c: GoferClient, r: Reader): void {
+  getUnlinkReply(r, c.directory, c.attributes);
+}
+
+// struct statfs, arch/x86 64-bit: eleven words of 8 bytes, fsid in the eighth.
+function decodeStatfs(v: DataView, at: number, out: StatFs): void {
+  out.blockSize = getU64(v, at + 8);
+  out.blocks = getU64(v, at + 16);
+  out.blocksFree = getU64(v, at + 24);
+  out.blocksAvailable = getU64(v, at + 32);
+  out.files = getU64(v, at + 40);
+  out.filesFree = getU64(v, at + 48);
+  out.nameLength = getU64(v, at + 64);
+}

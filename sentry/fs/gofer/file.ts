@@ -1,0 +1,211 @@
+// Open files and directories of a served tree. Data never passes the gofer: reads and writes are the Sentry's own, on
+// the descriptor that the gofer donated, straight between it and guest memory.
+
+import { EINVAL, EISDIR, ENXIO, EOVERFLOW } from '../../abi/errno.ts';
+import {
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  O_APPEND,
+  SEEK_CUR,
+  SEEK_DATA,
+  SEEK_END,
+  SEEK_HOLE,
+  SEEK_SET,
+} from '../../abi/fcntl.ts';
+import { FIONREAD } from '../../abi/ioctl.ts';
+import { PROT_WRITE } from '../../abi/mman.ts';
+import type { HostFd } from '../../host/host-fd.ts';
+import { fallocate, fdatasync, fsync, lseek } from '../../host/host-io.ts';
+import type { Task } from '../../kernel/task.ts';
+import { removePrivileges } from '../../vfs/attributes.ts';
+import { FileDescription, type Mappable } from '../../vfs/file-description.ts';
+import type { DirSink, VfsPath } from '../../vfs/filesystem.ts';
+import type { IoBuffer } from '../../vfs/io-buffer.ts';
+import type { Listing } from './client.ts';
+import type { GoferInode } from './inode.ts';
+
+export class GoferFile extends FileDescription {
+  private readonly file: GoferInode;
+  private readonly host: HostFd;
+
+  constructor(file: GoferInode, host: HostFd, path: VfsPath, flags: number) {
+    super(flags, path);
+    this.file = file;
+    this.host = host;
+  }
+
+  override inode(): GoferInode {
+    return this.file;
+  }
+
+  protected override release(_t: Task | null): void {
+    this.file.releaseHost(this.host);
+  }
+
+  override read(_t: Task, io: IoBuffer): number {
+    const n = io.fromHost(this.host.fd, io.remaining, this.pos);
+    if (n > 0) this.pos += n;
+    if (n > 0) this.file.wasRead();
+    return n;
+  }
+
+  override pread(_t: Task | null, io: IoBuffer, offset: number): number {
+    const n = io.fromHost(this.host.fd, io.remaining, offset);
+    if (n > 0) this.file.wasRead();
+    return n;
+  }
+
+  override write(t: Task, io: IoBuffer): number {
+    const at = this.writePosition(t, this.pos);
+    if (at < 0) return at;
+    const n = this.writeAt(t, io, at);
+    if (n > 0) this.pos = at + n;
+    return n;
+  }
+
+  // "if a file is opened with O_APPEND, on Linux pwrite() appends data to the end of the file, regardless of the value
+  // of offset" - pwrite(2)
+  override pwrite(t: Task | null, io: IoBuffer, offset: number): number {
+    const at = this.writePosition(t, offset);
+    return at < 0 ? at : this.writeAt(t, io, at);
+  }
+
+  private writePosition(t: Task | null, offset: number): number {
+    if ((this.flags & O_APPEND) === 0) return offset;
+    const result = this.file.fs.shared ? this.file.getattr(t) : 0;
+    return result < 0 ? result : this.file.size;
+  }
+
+  private writeAt(t: Task | null, io: IoBuffer, at: number): number {
+    const denied = removePrivileges(t, this.file);
+    if (denied < 0) return denied;
+    const n = io.toHost(this.host.fd, io.remaining, at);
+    if (n > 0) this.file.written(at + n);
+    return n;
+  }
+
+  override seek(t: Task, offset: number, whence: number): number {
+    let to: number;
+    switch (whence) {
+      case SEEK_SET:
+        to = offset;
+        break;
+      case SEEK_CUR:
+        to = this.pos + offset;
+        break;
+      case SEEK_END: {
+        const result = this.file.getattr(t);
+        if (result < 0) return result;
+        to = this.file.size + offset;
+        break;
+      }
+      case SEEK_DATA:
+      case SEEK_HOLE:
+        // The descriptor's own position is used for nothing else.
+        to = offset < 0 ? -ENXIO : lseek(this.host.fd, offset, whence);
+        if (to < 0) return to;
+        break;
+      default:
+        return -EINVAL;
+    }
+    if (to < 0) return -EINVAL;
+    if (!Number.isSafeInteger(to)) return -EOVERFLOW;
+    this.pos = to;
+    return to;
+  }
+
+  override ioctl(t: Task, cmd: number, arg: number): number {
+    if (cmd !== FIONREAD) return super.ioctl(t, cmd, arg);
+    // fs/ioctl.c:file_ioctl(): what lies behind the position.
+    const result = this.file.getattr(t);
+    if (result < 0) return result;
+    return t.mm.storeU32(arg, this.file.size - this.pos);
+  }
+
+  override mmap(_t: Task, out: Mappable, prot: number, shared: boolean): number {
+    out.hostFd = this.host.fd;
+    out.offset = 0;
+    // A shared mapping of a writable file may become writable later by mprotect.
+    if (shared && (this.writable || (prot & PROT_WRITE) !== 0)) this.file.sharedMapping = true;
+    return 0;
+  }
+
+  override fsync(_t: Task, dataOnly: boolean): number {
+    return dataOnly ? fdatasync(this.host.fd) : fsync(this.host.fd);
+  }
+
+  override truncate(_t: Task, size: number): number {
+    return this.file.truncate(this.host, size);
+  }
+
+  override fallocate(_t: Task, mode: number, offset: number, length: number): number {
+    const result = fallocate(this.host.fd, mode, offset, length);
+    if (result < 0) return result;
+    this.file.stale = true;
+    if ((mode & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)) !== 0) return 0;
+    // Collapsing and inserting ranges move the end: the host says where it is now.
+    return this.file.getattr(null);
+  }
+}
+
+/** include/uapi/linux/fs.h. */
+const DT_DIR = 4;
+
+/** "." and "..", then the listing as it was when position 0 was read: a position is an index. */
+export class GoferDirectory extends FileDescription {
+  private readonly file: GoferInode;
+  private listing: Listing | null = null;
+
+  constructor(file: GoferInode, path: VfsPath, flags: number) {
+    super(flags, path);
+    this.file = file;
+  }
+
+  override inode(): GoferInode {
+    return this.file;
+  }
+
+  override readdir(_t: Task, sink: DirSink): number {
+    if (this.pos === 0 || this.listing === null) {
+      const listing = this.file.list();
+      if (typeof listing === 'number') return listing;
+      this.listing = listing;
+    }
+    const { names, inos, types } = this.listing;
+    for (; this.pos < names.length + 2; this.pos++) {
+      const i = this.pos - 2;
+      const taken =
+        i >= 0
+          ? sink.entry(names[i], inos[i], types[i], this.pos + 1)
+          : sink.entry(i === -2 ? '.' : '..', i === -2 ? this.file.ino : this.parentIno(), DT_DIR, this.pos + 1);
+      if (!taken) break;
+    }
+    return 0;
+  }
+
+  private parentIno(): number {
+    return this.path?.dentry.parent?.inode?.ino ?? this.file.ino;
+  }
+
+  // Positions that were never handed out are harmless: fs/libfs.c:dcache_dir_lseek() takes any, too.
+  override seek(_t: Task, offset: number, whence: number): number {
+    if (whence !== SEEK_SET && whence !== SEEK_CUR) return -EINVAL;
+    const to = whence === SEEK_SET ? offset : this.pos + offset;
+    if (to < 0) return -EINVAL;
+    this.pos = to;
+    return to;
+  }
+
+  override read(): number {
+    return -EISDIR;
+  }
+
+  override pread(): number {
+    return -EISDIR;
+  }
+
+  override fsync(): number {
+    const handle = this.file.ensureHandle();
+    return handle < 0 ? handle : this.file.fs.client.sync(handle, false);
+  }
+}

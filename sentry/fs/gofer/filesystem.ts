@@ -1,0 +1,168 @@
+// One served tree as a file system. Who else changes the tree decides how much is cached:
+//
+//   exclusive  nobody: names and attributes that were learned once hold until we change them ourselves, so that a
+//              stat that hits talks to nobody. What the host changes by itself in answer to our writes (mtime, ctime,
+//              blocks) is marked stale and read from the donated descriptor when somebody asks.
+//   shared     others: names are revalidated at every step of a walk, attributes at every stat.
+
+import { Attributes } from '../../../gofer/protocol/attributes.ts';
+import { AttachReply, TREE_READ_ONLY, TREE_SHARED } from '../../../gofer/protocol/messages.ts';
+import { S_IFMT, V9FS_MAGIC } from '../../abi/stat.ts';
+import { Filesystem, type StatFs } from '../../vfs/filesystem.ts';
+import type { GoferClient } from './client.ts';
+import { GoferInode } from './inode.ts';
+
+/** Entries of directory listings kept, in all directories together. */
+const KEPT_ENTRIES = 16384;
+/** Donated descriptors kept open for files that nobody has open just now. */
+const IDLE_FDS = 64;
+const TWO48 = 2 ** 48;
+
+export class GoferFilesystem extends Filesystem {
+  readonly client: GoferClient;
+  readonly shared: boolean;
+  /** By our inode number: hard links are one inode. */
+  readonly inodes: Map<number, GoferInode> = new Map();
+  /** Inodes that keep a descriptor without an open file, oldest first. */
+  private readonly idle: Set<GoferInode> = new Set();
+  /** Directories that keep a listing, oldest first, with its length. */
+  private readonly listed: Map<GoferInode, number> = new Map();
+  private listedEntries = 0;
+  /** Host devices seen, in order: the index tells inode numbers of different ones apart. */
+  private readonly devices: number[] = [];
+  /** Numbers that do not fit, by "device:number". */
+  private readonly odd: Map<string, number> = new Map();
+  private readonly rootInode: GoferInode;
+
+  private constructor(client: GoferClient, dev: number, reply: AttachReply) {
+    super('9p', dev, V9FS_MAGIC);
+    this.client = client;
+    this.shared = (reply.flags & TREE_SHARED) !== 0;
+    this.readOnly = (reply.flags & TREE_READ_ONLY) !== 0;
+    this.rootInode = this.adopt(reply.handle, reply.attributes, null, '');
+  }
+
+  /** The file system of a gofer's tree, or -errno. dev: a device number of our own. */
+  static attach(client: GoferClient, tree: number, dev: number): GoferFilesystem | number {
+    const reply = new AttachReply(new Attributes());
+    const result = client.attach(tree, reply);
+    return result < 0 ? result : new GoferFilesystem(client, dev, reply);
+  }
+
+  override root(): GoferInode {
+    return this.rootInode;
+  }
+
+  override statfs(out: StatFs): number {
+    const handle = this.rootInode.ensureHandle();
+    if (handle < 0) return handle;
+    const result = this.client.statfs(handle, out);
+    out.type = this.magic;
+    return result;
+  }
+
+  override sync(): number {
+    const handle = this.rootInode.ensureHandle();
+    return handle < 0 ? handle : this.client.sync(handle, true);
+  }
+
+  override release(): void {
+    for (const inode of this.inodes.values()) inode.giveBack();
+    this.inodes.clear();
+    this.idle.clear();
+    this.listed.clear();
+    this.client.flush();
+  }
+
+  /**
+   * The inode for what a walk, a creation or a listing has found. A handle that is not needed, because the inode is
+   * known already, is given back. via and name: where it was found.
+   */
+  adopt(handle: number, a: Attributes, via: GoferInode | null, name: string): GoferInode {
+    const ino = this.inoOf(a);
+    const known = this.inodes.get(ino);
+    // A number may come again for another file once nothing holds the first.
+    if (known !== undefined && (known.mode & S_IFMT) === (a.mode & S_IFMT) && known.bornAt(a)) {
+      if (known.handle === 0) known.handle = handle;
+      else this.client.closeLater(handle);
+      // Without a handle they come from a listing, and may be older than what the inode knows.
+      if (handle !== 0) known.setAttributes(a);
+      known.foundAt(via, name);
+      return known;
+    }
+    const inode = new GoferInode(this, ino, a.mode, handle);
+    inode.setAttributes(a);
+    inode.foundAt(via, name);
+    this.inodes.set(ino, inode);
+    return inode;
+  }
+
+  /**
+   * The inode number that the guest sees: the host's, made unique where the tree spans several host file systems,
+   * since all of it is one st_dev here.
+   */
+  inoOf(a: Attributes): number {
+    return this.uniqueIno(a.devMajor * 2 ** 20 + a.devMinor, a.inoLo, a.inoHi);
+  }
+
+  private uniqueIno(dev: number, lo: number, hi: number): number {
+    let index = this.devices.indexOf(dev);
+    if (index < 0) index = this.devices.push(dev) - 1;
+    const ino = hi * 2 ** 32 + lo;
+    if (ino < TWO48 && index < 16) return ino + index * TWO48;
+    const key = `${dev}:${hi}:${lo}`;
+    let number = this.odd.get(key);
+    if (number === undefined) {
+      number = 16 * TWO48 + this.odd.size;
+      this.odd.set(key, number);
+    }
+    return number;
+  }
+
+  /** Of a directory entry, which tells no device: its directory's, index 0 as a rule. */
+  entryIno(lo: number, hi: number): number {
+    return this.uniqueIno(this.devices[0], lo, hi);
+  }
+
+  /** The inode keeps its descriptors though nobody has it open; the oldest such gives its own back. */
+  keepIdle(inode: GoferInode): void {
+    this.idle.add(inode);
+    if (this.idle.size <= IDLE_FDS) return;
+    for (const oldest of this.idle) {
+      this.idle.delete(oldest);
+      oldest.closeFds();
+      return;
+    }
+  }
+
+  isKnown(a: Attributes): boolean {
+    return this.inodes.has(this.inoOf(a));
+  }
+
+  /** The directory keeps its listing; those that have kept theirs longest drop them. */
+  keepListing(inode: GoferInode, entries: number): void {
+    this.dropListing(inode);
+    this.listed.set(inode, entries);
+    this.listedEntries += entries;
+    for (const oldest of this.listed.keys()) {
+      if (this.listedEntries <= KEPT_ENTRIES || oldest === inode) return;
+      oldest.dropListing();
+      this.dropListing(oldest);
+    }
+  }
+
+  private dropListing(inode: GoferInode): void {
+    this.listedEntries -= this.listed.get(inode) ?? 0;
+    this.listed.delete(inode);
+  }
+
+  notIdle(inode: GoferInode): void {
+    this.idle.delete(inode);
+  }
+
+  forget(inode: GoferInode): void {
+    this.idle.delete(inode);
+    this.dropListing(inode);
+    if (this.inodes.get(inode.ino) === inode) this.inodes.delete(inode.ino);
+  }
+}

@@ -1,0 +1,467 @@
+// A file of a served tree. It may have a handle of the gofer (learned by a walk) or be known by its name alone (learned
+// by a listing that brought attributes along); the handle is then got when first needed.
+
+import { Attributes, decodeAttributes } from '../../../gofer/protocol/attributes.ts';
+import { OP_CREATE, OP_MKDIR, OP_MKNOD, OP_SYMLINK, OP_TMPFILE, WALK_LOOK } from '../../../gofer/protocol/messages.ts';
+import { major, makedev, minor } from '../../abi/device.ts';
+import { EACCES, ENOENT, EPERM, ESTALE } from '../../abi/errno.ts';
+import { O_ACCMODE, O_APPEND, O_DSYNC, O_RDONLY, O_RDWR, O_SYNC, O_WRONLY, RENAME_EXCHANGE } from '../../abi/fcntl.ts';
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../../abi/stat.ts';
+import { fileAttributes, HostFd, statxBuffer } from '../../host/host-fd.ts';
+import { ftruncate } from '../../host/host-io.ts';
+import type { Credentials } from '../../kernel/credentials.ts';
+import type { Task } from '../../kernel/task.ts';
+import type { FileDescription } from '../../vfs/file-description.ts';
+import { ATTR_SIZE, Inode, type SetAttr, type VfsPath } from '../../vfs/filesystem.ts';
+import type { Listing } from './client.ts';
+import { GoferDirectory, GoferFile } from './file.ts';
+import type { GoferFilesystem } from './filesystem.ts';
+
+/** Entries of a listing for which attributes are asked along. */
+const PREFETCH = 1024;
+const hostAttributes = new Attributes();
+
+export class GoferInode extends Inode {
+  declare readonly fs: GoferFilesystem;
+  /** The gofer's; 0: none yet. */
+  handle: number;
+  /** Directory and name where it was last seen: how a handle is got. */
+  private via: GoferInode | null = null;
+  private viaName = '';
+  /** The host has changed times or blocks in answer to our own calls: ask before telling. */
+  stale = false;
+  /** Mapped shared and writable: the guest writes without any call of ours. */
+  sharedMapping = false;
+  private reader: HostFd | null = null;
+  private writer: HostFd | null = null;
+  /** Open descriptions that use reader or writer. */
+  private users = 0;
+  private target: string | null = null;
+  /** A directory's complete listing, in exclusive mode, until we change the directory. */
+  private listing: Listing | null = null;
+  /**
+   * Attributes of children that a listing has brought along. Only of files that no inode stands for yet and that have
+   * no other name: nobody can have changed them since.
+   */
+  private prefetched: Map<string, Attributes> | null = null;
+
+  constructor(fs: GoferFilesystem, ino: number, mode: number, handle: number) {
+    super(fs, ino, mode);
+    this.handle = handle;
+  }
+
+  setAttributes(a: Attributes): void {
+    this.mode = a.mode;
+    this.uid = a.uid;
+    this.gid = a.gid;
+    this.rdev = makedev(a.rdevMajor, a.rdevMinor);
+    this.setContents(a);
+    this.stale = false;
+  }
+
+  private setContents(a: Attributes): void {
+    this.nlink = a.nlink;
+    this.size = a.size;
+    this.blocks = a.blocks;
+    this.blockSize = a.blockSize;
+    this.atimeSec = a.atimeSec;
+    this.atimeNsec = a.atimeNsec;
+    this.mtimeSec = a.mtimeSec;
+    this.mtimeNsec = a.mtimeNsec;
+    this.ctimeSec = a.ctimeSec;
+    this.ctimeNsec = a.ctimeNsec;
+    if (a.btimeSec !== 0) this.btimeSec = a.btimeSec;
+    if (a.btimeSec !== 0) this.btimeNsec = a.btimeNsec;
+  }
+
+  /** Whether attributes tell of the same birth, as far as the host knows births. */
+  bornAt(a: Attributes): boolean {
+    return a.btimeSec === 0 || (a.btimeSec === this.btimeSec && a.btimeNsec === this.btimeNsec);
+  }
+
+  foundAt(via: GoferInode | null, name: string): void {
+    this.via = via;
+    this.viaName = name;
+  }
+
+  /** The handle, got by name where there is none; or -errno. */
+  ensureHandle(): number {
+    if (this.handle !== 0) return this.handle;
+    if (this.via === null) return -ESTALE;
+    const parent = this.via.ensureHandle();
+    if (parent < 0) return parent;
+    const { client } = this.fs;
+    const handle = client.walkOne(parent, 0, this.viaName);
+    if (handle < 0) return handle;
+    const a = client.attributes;
+    if (this.fs.inoOf(a) !== this.ino || (a.mode & S_IFMT) !== (this.mode & S_IFMT)) {
+      client.closeLater(handle);
+      return -ESTALE;
+    }
+    this.handle = handle;
+    this.setAttributes(a);
+    return handle;
+  }
+
+  // ---- directories
+
+  override lookup(name: string): Inode | number {
+    const prefetched = this.prefetched?.get(name);
+    if (prefetched !== undefined) {
+      this.prefetched!.delete(name);
+      return this.fs.adopt(0, prefetched, this, name);
+    }
+    const parent = this.ensureHandle();
+    if (parent < 0) return parent;
+    const handle = this.fs.client.walkOne(parent, 0, name);
+    return handle < 0 ? handle : this.fs.adopt(handle, this.fs.client.attributes, this, name);
+  }
+
+  override childStillValid(name: string, child: Inode | undefined): boolean {
+    if (!this.fs.shared) return true;
+    const parent = this.ensureHandle();
+    if (parent < 0) return false;
+    const { client } = this.fs;
+    const found = client.walkOne(parent, WALK_LOOK, name);
+    if (found < 0) return found === -ENOENT && child === undefined;
+    const a = client.attributes;
+    if (child === undefined || this.fs.inoOf(a) !== child.ino || (a.mode & S_IFMT) !== (child.mode & S_IFMT)) return false;
+    const known = child as GoferInode;
+    if (!known.bornAt(a)) return false;
+    known.setAttributes(a);
+    return true;
+  }
+
+  /** The whole directory. */
+  list(): Listing | number {
+    if (this.listing !== null) return this.listing;
+    const handle = this.ensureHandle();
+    if (handle < 0) return handle;
+    const { fs } = this;
+    const found = new Map<string, Attributes>();
+    const listing = fs.client.list(handle, fs.shared ? 0 : PREFETCH, found, (lo, hi) => fs.entryIno(lo, hi));
+    if (typeof listing === 'number') return listing;
+    this.wasRead();
+    if (fs.shared) return listing;
+    for (const [name, a] of found) if (fs.isKnown(a) || (a.nlink > 1 && (a.mode & S_IFMT) !== S_IFDIR)) found.delete(name);
+    this.listing = listing;
+    this.prefetched = found;
+    fs.keepListing(this, listing.names.length);
+    return listing;
+  }
+
+  dropListing(): void {
+    this.listing = null;
+    this.prefetched = null;
+  }
+
+  override create(creds: Credentials, name: string, mode: number): Inode | number {
+    const inode = this.make(OP_CREATE, creds, name, mode, 0, '');
+    return typeof inode === 'number' ? inode : inode.keepMade();
+  }
+
+  override tmpfile(creds: Credentials, mode: number): Inode | number {
+    const inode = this.make(OP_TMPFILE, creds, '', mode, 0, '');
+    return typeof inode === 'number' ? inode : inode.keepMade();
+  }
+
+  override mkdir(creds: Credentials, name: string, mode: number): Inode | number {
+    return this.make(OP_MKDIR, creds, name, mode, 0, '');
+  }
+
+  override mknod(creds: Credentials, name: string, mode: number, rdev: number): Inode | number {
+    return this.make(OP_MKNOD, creds, name, mode, rdev, '');
+  }
+
+  override symlink(creds: Credentials, name: string, target: string): Inode | number {
+    return this.make(OP_SYMLINK, creds, name, S_IFLNK | 0o777, 0, target);
+  }
+
+  private make(op: number, creds: Credentials, name: string, mode: number, rdev: number, target: string): GoferInode | number {
+    const parent = this.ensureHandle();
+    if (parent < 0) return parent;
+    const { client } = this.fs;
+    const gid = (this.mode & S_ISGID) !== 0 ? this.gid : creds.fsgid;
+    const handle = client.make(op, parent, name, mode, creds.fsuid, gid, major(rdev), minor(rdev), target);
+    if (handle < 0) return handle;
+    this.changed(client.directory, name);
+    return this.fs.adopt(handle, client.attributes, op === OP_TMPFILE ? null : this, name);
+  }
+
+  /** The descriptor that came with a new file waits for the open that follows. */
+  private keepMade(): GoferInode {
+    this.writer = new HostFd(this.fs.client.madeFd, true);
+    this.fs.keepIdle(this);
+    return this;
+  }
+
+  /** We have changed what `name` is in this directory, which now has these attributes. */
+  private changed(a: Attributes, name: string): void {
+    this.setAttributes(a);
+    this.listing = null;
+    this.prefetched?.delete(name);
+  }
+
+  override link(name: string, target: Inode): number {
+    const parent = this.ensureHandle();
+    if (parent < 0) return parent;
+    const file = target as GoferInode;
+    const handle = file.ensureHandle();
+    if (handle < 0) return handle;
+    const { client } = this.fs;
+    const result = client.link(handle, parent, name);
+    if (result < 0) return result;
+    file.setAttributes(client.attributes);
+    if (file.via === null) file.foundAt(this, name);
+    this.changed(client.directory, name);
+    return 0;
+  }
+
+  override unlink(name: string, child: Inode): number {
+    return this.remove(name, child as GoferInode, false);
+  }
+
+  override rmdir(name: string, child: Inode): number {
+    const result = this.remove(name, child as GoferInode, true);
+    if (result === 0) child.nlink = 0;
+    return result;
+  }
+
+  private remove(name: string, child: GoferInode, isDirectory: boolean): number {
+    const parent = this.ensureHandle();
+    if (parent < 0) return parent;
+    const { client } = this.fs;
+    const result = client.unlink(parent, name, child.handle, isDirectory);
+    if (result < 0) return result;
+    this.changed(client.directory, name);
+    if (child.handle !== 0) {
+      child.setAttributes(client.attributes);
+    } else {
+      child.nlink--;
+      child.stale = true;
+    }
+    if (child.via === this && child.viaName === name) child.via = null;
+    return 0;
+  }
+
+  override rename(oldName: string, child: Inode, newDir: Inode, newName: string, replaced: Inode | undefined, flags: number): number {
+    const to = newDir as GoferInode;
+    const oldParent = this.ensureHandle();
+    if (oldParent < 0) return oldParent;
+    const newParent = to.ensureHandle();
+    if (newParent < 0) return newParent;
+    const { client } = this.fs;
+    const result = client.rename(oldParent, oldName, newParent, newName, flags);
+    if (result < 0) return result;
+    this.changed(client.attributes, oldName);
+    to.changed(client.directory, newName);
+    (child as GoferInode).moved(to, newName);
+    const other = replaced as GoferInode | undefined;
+    if (other === undefined) return 0;
+    if ((flags & RENAME_EXCHANGE) !== 0) other.moved(this, oldName);
+    else other.overwritten();
+    return 0;
+  }
+
+  private moved(to: GoferInode, name: string): void {
+    this.foundAt(to, name);
+    this.stale = true;
+  }
+
+  private overwritten(): void {
+    this.via = null;
+    this.nlink = this.isDir() ? 0 : this.nlink - 1;
+    this.stale = this.nlink > 0;
+  }
+
+  // ---- symbolic links
+
+  override readlink(): string | number {
+    if (this.target !== null) return this.target;
+    const handle = this.ensureHandle();
+    if (handle < 0) return handle;
+    const target = this.fs.client.readlink(handle);
+    // A link's text never changes: another text is another link.
+    if (typeof target === 'string') this.target = target;
+    return target;
+  }
+
+  // ---- attributes
+
+  override getattr(_t: Task | null): number {
+    if (!this.fs.shared) return this.stale || this.sharedMapping ? this.refresh() : 0;
+    const handle = this.ensureHandle();
+    if (handle < 0) return handle;
+    return this.askAttributes(handle);
+  }
+
+  private askAttributes(handle: number): number {
+    const { client } = this.fs;
+    const result = client.stat(handle);
+    if (result === 0) this.setAttributes(client.attributes);
+    return result;
+  }
+
+  /** From an open descriptor if there is one: it tells all but the owner, which nobody else changes in exclusive mode. */
+  private refresh(): number {
+    const host = this.writer ?? this.reader;
+    if (host === null) {
+      // Unlinked and closed: there is nobody left to ask, and nothing to tell.
+      if (this.handle === 0 && this.via === null) return 0;
+      const handle = this.ensureHandle();
+      return handle < 0 ? handle : this.askAttributes(handle);
+    }
+    const result = fileAttributes(host.fd);
+    if (result < 0) return result;
+    decodeAttributes(statxBuffer, 0, hostAttributes);
+    this.mode = hostAttributes.mode;
+    this.setContents(hostAttributes);
+    this.stale = false;
+    return 0;
+  }
+
+  override setattr(_t: Task | null, attr: SetAttr): number {
+    const host = this.writer;
+    if (attr.mask === ATTR_SIZE && host !== null) return this.truncate(host, attr.size);
+    const handle = this.ensureHandle();
+    if (handle < 0) return handle;
+    const { client } = this.fs;
+    const mode = attr.mode;
+    attr.mode &= 0o7777;
+    const result = client.setStat(handle, attr);
+    attr.mode = mode;
+    if (result < 0) this.stale = true;
+    else this.setAttributes(client.attributes);
+    return result;
+  }
+
+  /** ftruncate(2) through a donated descriptor. */
+  truncate(host: HostFd, size: number): number {
+    const result = ftruncate(host.fd, size);
+    if (result < 0) return result;
+    this.size = size;
+    this.stale = true;
+    return 0;
+  }
+
+  /** Reading moves the access time, under relatime only when it is behind the others: fs/inode.c:relatime_need_update(). */
+  wasRead(): void {
+    if (this.atimeSec < this.mtimeSec || this.atimeSec < this.ctimeSec) this.stale = true;
+    else if (this.atimeSec === this.mtimeSec && this.atimeNsec <= this.mtimeNsec) this.stale = true;
+    else if (this.atimeSec === this.ctimeSec && this.atimeNsec <= this.ctimeNsec) this.stale = true;
+  }
+
+  /** Bytes up to `end` have been written through a donated descriptor. */
+  written(end: number): void {
+    if (end > this.size) this.size = end;
+    this.stale = true;
+  }
+
+  // ---- extended attributes
+
+  override getxattr(name: string): Uint8Array | number {
+    const handle = this.ensureHandle();
+    return handle < 0 ? handle : this.fs.client.getXattr(handle, name);
+  }
+
+  override setxattr(name: string, value: Uint8Array, flags: number): number {
+    const handle = this.ensureHandle();
+    return handle < 0 ? handle : this.withAttributes(this.fs.client.setXattr(handle, name, value, flags));
+  }
+
+  override removexattr(name: string): number {
+    const handle = this.ensureHandle();
+    return handle < 0 ? handle : this.withAttributes(this.fs.client.removeXattr(handle, name));
+  }
+
+  override listxattr(): string[] | number {
+    const handle = this.ensureHandle();
+    return handle < 0 ? handle : this.fs.client.listXattr(handle);
+  }
+
+  // An ACL changes the mode.
+  private withAttributes(result: number): number {
+    if (result === 0) this.setAttributes(this.fs.client.attributes);
+    return result;
+  }
+
+  // ---- opening
+
+  override open(_t: Task | null, path: VfsPath, flags: number): FileDescription | number {
+    if ((this.mode & S_IFMT) === S_IFDIR) return new GoferDirectory(this, path, flags);
+    if ((this.mode & S_IFMT) !== S_IFREG) return -EACCES;
+    const host = this.acquire(flags);
+    return typeof host === 'number' ? host : new GoferFile(this, host, path, flags);
+  }
+
+  /**
+   * A donated descriptor for a description with these flags, to be given back by releaseHost(). One that reads and one
+   * that writes is shared by all opens; an open whose writes must be synchronous, or appended where others append too,
+   * has its own.
+   */
+  private acquire(flags: number): HostFd | number {
+    const writes = (flags & O_ACCMODE) !== O_RDONLY;
+    const own = writes ? flags & (O_SYNC | O_DSYNC | (this.fs.shared ? O_APPEND : 0)) : 0;
+    if (own !== 0) return this.openHost((flags & O_ACCMODE) | own);
+    let host = writes ? this.writer : (this.reader ?? this.writer);
+    if (host === null) {
+      const opened = this.openHost(writes ? O_RDWR : O_RDONLY);
+      // A file that we may write but not read, where the gofer has no power over modes.
+      if (writes && (opened === -EACCES || opened === -EPERM) && (flags & O_ACCMODE) === O_WRONLY) return this.openHost(O_WRONLY);
+      if (typeof opened === 'number') return opened;
+      host = opened;
+      if (writes) this.writer = host;
+      else this.reader = host;
+    }
+    if (this.users++ === 0) this.fs.notIdle(this);
+    return host;
+  }
+
+  private openHost(flags: number): HostFd | number {
+    const handle = this.ensureHandle();
+    if (handle < 0) return handle;
+    const fd = this.fs.client.open(handle, flags);
+    return fd < 0 ? fd : new HostFd(fd, (flags & O_ACCMODE) !== O_RDONLY);
+  }
+
+  /** A description is done with its descriptor. */
+  releaseHost(host: HostFd): void {
+    if (host !== this.reader && host !== this.writer) {
+      host.close();
+      return;
+    }
+    if (--this.users > 0) return;
+    // What was written shows its final times once, while there is a descriptor to ask.
+    if (this.stale && !this.fs.shared) this.refresh();
+    this.sharedMapping = false;
+    if (this.writer !== null) {
+      this.writer.close();
+      this.writer = null;
+    }
+    if (this.reader !== null) this.fs.keepIdle(this);
+  }
+
+  /** Closes descriptors that no description uses. */
+  closeFds(): void {
+    if (this.users > 0) return;
+    this.reader?.close();
+    this.writer?.close();
+    this.reader = null;
+    this.writer = null;
+  }
+
+  /** Handle and descriptors go back. */
+  giveBack(): void {
+    this.closeFds();
+    this.fs.client.closeLater(this.handle);
+    this.handle = 0;
+    this.dropListing();
+  }
+
+  override evict(): void {
+    // The root stays: its dentry is the mount's.
+    if (this === this.fs.root()) return;
+    this.fs.forget(this);
+    this.giveBack();
+  }
+}
