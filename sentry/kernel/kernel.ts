@@ -3,6 +3,7 @@
 import type { Platform } from '../../platform/platform.ts';
 import { List } from '../base/list.ts';
 import type { Vfs } from '../vfs/vfs.ts';
+import { Credentials } from './credentials.ts';
 import type { FutexTable } from './futex.ts';
 import { UserTable } from './limits.ts';
 import { type Machine, plainMachine } from './machine.ts';
@@ -42,6 +43,8 @@ export class Kernel {
   /** Processors and memory as the guest sees them. */
   readonly machine: Machine;
   readonly sysctls: Sysctls = new Sysctls();
+  /** The kernel's own, for what it makes itself. */
+  readonly rootCredentials: Credentials;
   /** Pseudo terminals in use, in all instances of devpts. */
   ptyCount = 0;
   /** syscalls/table.ts by number; boot hands it in, since the kernel does not import upwards. */
@@ -84,6 +87,7 @@ export class Kernel {
     this.rootPidNamespace = parts.rootPidNamespace;
     this.rootUserNamespace = parts.rootUserNamespace;
     this.rootUtsNamespace = parts.rootUtsNamespace;
+    this.rootCredentials = Credentials.root(parts.rootUserNamespace);
     this.initialNamespaces = new NsProxy(
       parts.rootUtsNamespace,
       new IpcNamespace(parts.rootUserNamespace),

@@ -1,0 +1,20 @@
+// What the VFS knows of by name and by number: the arrow of imports ends here, since vfs and kernel know no file system.
+
+import { registerMemoryDevices } from '../fs/devices.ts';
+import { devtmpfsType } from '../fs/devtmpfs.ts';
+import { openFifo } from '../fs/pipe.ts';
+import { procType } from '../fs/proc.ts';
+import { sysfsType } from '../fs/sysfs.ts';
+import { tmpfsType } from '../fs/tmpfs.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { SYSCTLS } from '../kernel/sysctl.ts';
+
+export function registerFilesystems(kernel: Kernel): void {
+  const { vfs } = kernel;
+  vfs.registerFilesystem(sysfsType(kernel));
+  vfs.registerFilesystem(tmpfsType);
+  vfs.registerFilesystem(procType(kernel, { cmdline: 'BOOT_IMAGE=/vmlinuz ro quiet', sysctls: SYSCTLS }));
+  vfs.registerFilesystem(devtmpfsType(kernel));
+  registerMemoryDevices(vfs);
+  vfs.registerFifo((_t, path, flags) => openFifo(path.dentry.inode!, path, flags));
+}
