@@ -386,8 +386,9 @@ export function newPipe(t: Task | null, flags: number): { reader: PipeFile; writ
   };
 }
 
-/** Opens a FIFO's inode. The description may have to wait for its partner: FileDescription.finishOpen(). -ENXIO as open(2) says. */
-export function openFifo(inode: Inode, path: VfsPath | undefined, flags: number): PipeFile | number {
+/** Opens a FIFO. The description may have to wait for its partner: FileDescription.finishOpen(). -ENXIO as open(2) says. */
+export function openFifo(_t: Task | null, path: VfsPath, flags: number): PipeFile | number {
+  const inode = path.dentry.inode!;
   const mode = flags & O_ACCMODE;
   if (mode !== O_RDONLY && mode !== O_WRONLY && mode !== O_RDWR) return -EINVAL;
   let pipe = inode.fifo as Pipe | null;

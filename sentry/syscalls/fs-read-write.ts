@@ -39,6 +39,7 @@ import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import { type Task, WAKE_SIGNAL, WAKE_TIMEOUT } from '../kernel/task.ts';
 import { raiseSignal } from '../kernel/task-signals.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
+import { notifyAccess, notifyModify } from '../vfs/fsnotify.ts';
 import { deadlineAfter, interruptedIo, openFile, outsideUser, READ_EVENTS, raiseSigpipe, WRITE_EVENTS } from './io-common.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
@@ -50,6 +51,7 @@ const AT_POSITION = -1;
 /** Moves bytes to t.io, which is set up; parks while there are none, unless O_NONBLOCK or `nowait` says not to. */
 function startRead(t: Task, file: FileDescription, offset: number, nowait: boolean): number {
   const n = offset < 0 ? file.read(t, t.io) : file.pread(t, t.io, offset);
+  if (n > 0) notifyAccess(file);
   if (n !== -EAGAIN || nowait || file.nonblocking) return n;
 
   // Only now can another task run and close the fd under us, so only now is a reference worth its cost.
@@ -64,7 +66,9 @@ function resumeRead(t: Task, why: number): number {
   let n: number;
   if (why === WAKE_SIGNAL) n = interruptedIo(t);
   else {
+    t.io.rewind();
     n = t.n0 < 0 ? file.read(t, t.io) : file.pread(t, t.io, t.n0);
+    if (n > 0) notifyAccess(file);
     // Another reader of the same pipe may have taken the bytes that woke us.
     if (n === -EAGAIN && why !== WAKE_TIMEOUT) return t.block(file.waiters, READ_EVENTS, t.deadlineNs, resumeRead);
   }
@@ -92,6 +96,8 @@ function resumeWrite(t: Task, why: number): number {
   let n: number;
   if (why === WAKE_SIGNAL) n = interruptedIo(t);
   else {
+    // What a file took and could not place (an eventfd's addend) is taken again.
+    if (t.n1 === 0) t.io.rewind();
     n = put(t, file, t.n0 < 0 ? AT_POSITION : t.n0 + t.n1);
     if (n > 0) t.n1 += n;
     const wants = n === -EAGAIN || (n > 0 && t.io.remaining > 0);
@@ -110,6 +116,7 @@ function put(t: Task, file: FileDescription, offset: number): number {
     if (refused < 0) return refused;
   }
   const n = offset < 0 ? file.write(t, t.io) : file.pwrite(t, t.io, offset);
+  if (n > 0) notifyModify(file);
   if (n > 0 && (file.flags & O_DSYNC) !== 0) {
     // "by the time write(2) returns, the output data has been transferred" - open(2); O_SYNC has the bit of O_DSYNC.
     const synced = file.fsync(t, (file.flags & O_SYNC) !== O_SYNC);
