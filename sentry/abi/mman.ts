@@ -71,6 +71,8 @@ export const MCL_ONFAULT = 4;
 export const MFD_CLOEXEC = 1;
 export const MFD_ALLOW_SEALING = 2;
 export const MFD_HUGETLB = 4;
+export const MFD_NOEXEC_SEAL = 8;
+export const MFD_EXEC = 16;
 
 export const MLOCK_ONFAULT = 1;
 

@@ -9,6 +9,7 @@ import { EBADF, EINVAL, ENODEV, ENOTDIR, ENOTTY, EOPNOTSUPP, ESPIPE } from '../a
 import { O_ACCMODE, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_WRONLY } from '../abi/fcntl.ts';
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from '../abi/poll.ts';
 import { type Waiter, WaitQueue } from '../base/wait-queue.ts';
+import type { FileOwner } from '../kernel/file-owner.ts';
 import type { Task } from '../kernel/task.ts';
 import { inodeReleased } from './dentry.ts';
 import { releaseFileLocks, releasePosixLocks } from './file-locks.ts';
@@ -39,13 +40,12 @@ export abstract class FileDescription {
   /** The file position; 0..2^53. */
   pos = 0;
   readonly waiters: WaitQueue;
-  /** F_SETOWN: >0 pid, <0 process group; F_SETSIG. */
-  ownerPid = 0;
-  ownerSignal = 0;
+  /** F_SETOWN and F_SETSIG; kept by kernel/file-owner.ts. */
+  owner: FileOwner | null = null;
   /** SO_RCVTIMEO and SO_SNDTIMEO: how long a blocking call waits, in ns. Infinity for all other files. */
   readTimeoutNs = Number.POSITIVE_INFINITY;
   writeTimeoutNs = Number.POSITIVE_INFINITY;
-  /** O_ASYNC: sends the owner's signal; syscalls/fs-fd.ts. */
+  /** O_ASYNC: sends the owner's signal. */
   async: Waiter | null = null;
   /** epoll items that watch this file. */
   observers: FileObserver | null = null;
