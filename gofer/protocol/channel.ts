@@ -42,9 +42,10 @@ export interface ChannelHost {
   futexWake(words: Int32Array, index: number, count: number): number;
 }
 
-// Turns of a spin: some 40 ns each (bench: gofer round trip). The server spins for less: it sleeps most of the time.
-const CLIENT_SPINS = 1500;
-const SERVER_SPINS = 400;
+// Turns of a spin, some 40 ns each: at most 20 µs, about what a wake-up across CPUs costs. Where it did not help, the
+// next one is shorter: on a busy machine the other side does not even run while we spin.
+const MAX_SPINS = 500;
+const MIN_SPINS = 8;
 /** How often a waiting client asks whether the server still lives. */
 const LIFE_CHECK_US = 200_000;
 
@@ -70,13 +71,22 @@ function copyBytes(from: Uint8Array, to: Uint8Array, n: number): void {
   for (let i = 0; i < n; i++) to[i] = from[i];
 }
 
-/** Spins until the word differs from `old`; whether it does. */
-function spin(words: Int32Array, index: number, old: number, turns: number): boolean {
-  for (let i = 0; i < turns; i++) {
-    if (Atomics.load(words, index) !== old) return true;
-    Atomics.pause(20);
+/** Busy waiting for a word to change, for as long as that has lately paid. */
+class Spin {
+  private turns = MAX_SPINS;
+
+  /** Whether the word differs from `old` by now. */
+  until(words: Int32Array, index: number, old: number): boolean {
+    for (let i = 0; i < this.turns; i++) {
+      if (Atomics.load(words, index) !== old) {
+        this.turns = Math.min(MAX_SPINS, this.turns * 2);
+        return true;
+      }
+      Atomics.pause(20);
+    }
+    this.turns = Math.max(MIN_SPINS, this.turns >> 1);
+    return false;
   }
-  return false;
 }
 
 /** The Sentry's end. */
@@ -92,14 +102,13 @@ export class ClientChannel {
   private readonly region: Region;
   private readonly host: ChannelHost;
   private readonly peerGone: () => boolean;
-  private readonly spins: number;
+  private readonly spin: Spin = new Spin();
 
-  /** peerGone tells whether the server's end of the socket is closed. spins: turns of busy waiting, for tests. */
-  constructor(memory: ArrayBuffer, host: ChannelHost, peerGone: () => boolean, spins: number = CLIENT_SPINS) {
+  /** peerGone tells whether the server's end of the socket is closed. */
+  constructor(memory: ArrayBuffer, host: ChannelHost, peerGone: () => boolean) {
     this.region = new Region(memory);
     this.host = host;
     this.peerGone = peerGone;
-    this.spins = spins;
   }
 
   /** Sends the request and waits for its answer: the result, ≥ 0 or -errno. Throws ProtocolError for a broken or dead server. */
@@ -112,7 +121,7 @@ export class ClientChannel {
     words[REQUEST_LENGTH] = this.request.at;
     Atomics.store(words, REQUEST_SEQ, sequence);
     if (Atomics.load(words, SERVER_SLEEPS) !== 0) this.host.futexWake(words, REQUEST_SEQ, 1);
-    if (!spin(words, REPLY_SEQ, old, this.spins)) this.sleep(old);
+    if (!this.spin.until(words, REPLY_SEQ, old)) this.sleep(old);
     return this.receive(sequence);
   }
 
@@ -148,6 +157,7 @@ export class ServerChannel {
   sequence = 0;
   private readonly region: Region;
   private readonly host: ChannelHost;
+  private readonly spin: Spin = new Spin();
 
   constructor(memory: ArrayBuffer, host: ChannelHost) {
     this.region = new Region(memory);
@@ -157,7 +167,7 @@ export class ServerChannel {
   /** Waits for the next request and copies it into `request`. */
   next(): void {
     const { words, request } = this.region;
-    if (!spin(words, REQUEST_SEQ, this.sequence, SERVER_SPINS)) this.sleep();
+    if (!this.spin.until(words, REQUEST_SEQ, this.sequence)) this.sleep();
     this.sequence = Atomics.load(words, REQUEST_SEQ);
     const length = words[REQUEST_LENGTH];
     if (length < FRAME_HEAD || length > REQUEST_SIZE) throw new ProtocolError(`a request of ${length} bytes`);

@@ -1,0 +1,249 @@
+import {
+  appendFileSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { TREE_SHARED } from '../../../gofer/protocol/messages.ts';
+import { ENOENT } from '../../../sentry/abi/errno.ts';
+import { O_APPEND, O_RDONLY, O_RDWR, O_WRONLY } from '../../../sentry/abi/fcntl.ts';
+import { GoferFilesystem } from '../../../sentry/fs/gofer/filesystem.ts';
+import type { GoferInode } from '../../../sentry/fs/gofer/inode.ts';
+import type { Credentials } from '../../../sentry/kernel/credentials.ts';
+import type { Task } from '../../../sentry/kernel/task.ts';
+import { BufferIo } from '../../../sentry/vfs/buffer-io.ts';
+import type { FileDescription } from '../../../sentry/vfs/file-description.ts';
+import { ATTR_MODE, ATTR_SIZE, SetAttr, type VfsPath } from '../../../sentry/vfs/filesystem.ts';
+import { type TestGofer, testGofer } from '../../support/gofer.ts';
+
+const nobody = null as unknown as Task;
+const nowhere = { dentry: { parent: null } } as unknown as VfsPath;
+const creds = { fsuid: process.getuid!(), fsgid: process.getgid!() } as Credentials;
+
+function mounted(t: { teardown(fn: () => void): void }, flags = 0): { g: TestGofer; fs: GoferFilesystem; root: GoferInode } {
+  const g = testGofer(flags);
+  t.teardown(() => g.close());
+  const fs = GoferFilesystem.attach(g.client, 0, 7);
+  if (typeof fs === 'number') throw new Error(`attach: ${fs}`);
+  return { g, fs, root: fs.root() };
+}
+
+function found(result: unknown): GoferInode {
+  if (typeof result === 'number') throw new Error(`errno ${-result}`);
+  return result as GoferInode;
+}
+
+function opened(inode: GoferInode, flags: number): FileDescription {
+  const file = inode.open(null, nowhere, flags);
+  if (typeof file === 'number') throw new Error(`open: ${-file}`);
+  return file;
+}
+
+function readAll(file: FileDescription): string {
+  const bytes = new Uint8Array(4096);
+  const n = file.pread(null, new BufferIo(bytes).set(0, 4096), 0);
+  return Buffer.from(bytes.subarray(0, Math.max(0, n))).toString();
+}
+
+function write(file: FileDescription, text: string): number {
+  return file.write(nobody, new BufferIo(Buffer.from(text)).set(0, text.length));
+}
+
+function names(dir: GoferInode): string[] {
+  const list: string[] = [];
+  const file = opened(dir, O_RDONLY);
+  file.readdir(nobody, { entry: (name) => list.push(name) > 0 });
+  file.decRef(null);
+  return list.sort();
+}
+
+test('a cached attribute costs no request, and a write shows in size and time without one', (t) => {
+  const { g, root } = mounted(t);
+  writeFileSync(join(g.dir, 'f'), 'hello');
+  const f = found(root.lookup('f'));
+  const file = opened(f, O_RDWR);
+  const calls = g.loopback.calls;
+  t.is(f.getattr(null), 0);
+  t.is(f.size, 5);
+  t.is(readAll(file), 'hello');
+  file.pos = 5;
+  t.is(write(file, ' world'), 6);
+  t.is(f.size, 11);
+  t.is(f.getattr(null), 0);
+  const host = statSync(join(g.dir, 'f'), { bigint: true });
+  t.is(BigInt(f.mtimeSec) * 1_000_000_000n + BigInt(f.mtimeNsec), host.mtimeNs);
+  t.is(g.loopback.calls, calls);
+  file.decRef(null);
+  t.is(readFileSync(join(g.dir, 'f'), 'utf8'), 'hello world');
+});
+
+test('a second open of a file asks nobody, and idle descriptors are bounded', (t) => {
+  const { g, root } = mounted(t);
+  for (let i = 0; i < 100; i++) writeFileSync(join(g.dir, `f${i}`), `${i}`);
+  const before = readdirSync('/proc/self/fd').length;
+  for (let i = 0; i < 100; i++) opened(found(root.lookup(`f${i}`)), O_RDONLY).decRef(null);
+  // A handle each, and at most 64 descriptors.
+  t.true(readdirSync('/proc/self/fd').length - before <= 100 + 64);
+  const f = found(root.lookup('f99'));
+  const calls = g.loopback.calls;
+  const file = opened(f, O_RDONLY);
+  t.is(readAll(file), '99');
+  file.decRef(null);
+  t.is(g.loopback.calls, calls);
+});
+
+test('a listing brings attributes along, so that looking up and stating its files asks nobody', (t) => {
+  const { g, root } = mounted(t);
+  for (let i = 0; i < 50; i++) writeFileSync(join(g.dir, `f${i}`), 'x'.repeat(i));
+  t.is(names(root).length, 52);
+  const calls = g.loopback.calls;
+  for (let i = 0; i < 50; i++) {
+    const f = found(root.lookup(`f${i}`));
+    f.getattr(null);
+    t.is(f.size, i);
+  }
+  t.is(g.loopback.calls, calls);
+  const file = opened(found(root.lookup('f7')), O_RDONLY);
+  t.is(readAll(file), 'xxxxxxx');
+  file.decRef(null);
+});
+
+test('prefetched attributes never overwrite what an inode learned later', (t) => {
+  const { g, root } = mounted(t);
+  writeFileSync(join(g.dir, 'f'), 'old');
+  linkSync(join(g.dir, 'f'), join(g.dir, 'g'));
+  names(root);
+  const f = found(root.lookup('f'));
+  const file = opened(f, O_WRONLY);
+  write(file, 'longer than before');
+  t.is(found(root.lookup('g')), f);
+  t.is(f.size, 18);
+  t.is(f.nlink, 2);
+  file.decRef(null);
+});
+
+test('what is made, renamed and removed keeps names, link counts and inodes in step with the host', (t) => {
+  const { g, root } = mounted(t);
+  const d = found(root.mkdir(creds, 'd', 0o40755));
+  const f = found(root.create(creds, 'f', 0o100644));
+  const file = opened(f, O_RDWR);
+  write(file, 'data');
+  t.is(d.link('hard', f), 0);
+  t.is(f.nlink, 2);
+  t.is(root.rename('f', f, d, 'moved', undefined, 0), 0);
+  t.is(root.lookup('f'), -ENOENT);
+  t.is(found(d.lookup('moved')), f);
+  t.is(d.unlink('hard', f), 0);
+  t.is(f.nlink, 1);
+  t.deepEqual(names(d), ['.', '..', 'moved']);
+  t.is(d.unlink('moved', f), 0);
+  t.is(f.nlink, 0);
+  t.is(readAll(file), 'data');
+  file.decRef(null);
+  f.evict();
+  t.is(root.rmdir('d', d), 0);
+  t.deepEqual(names(root), ['.', '..']);
+  t.deepEqual(readdirSync(g.dir), []);
+});
+
+test('an inode that was evicted can be looked up again', (t) => {
+  const { g, fs, root } = mounted(t);
+  writeFileSync(join(g.dir, 'f'), 'one');
+  const f = found(root.lookup('f'));
+  opened(f, O_RDONLY).decRef(null);
+  f.evict();
+  f.evict();
+  t.is(fs.inodes.size, 1);
+  g.client.flush();
+  t.is(g.connection.handles.size, 1);
+  const again = found(root.lookup('f'));
+  t.not(again, f);
+  t.is(again.ino, f.ino);
+});
+
+test('a link is read once', (t) => {
+  const { g, root } = mounted(t);
+  symlinkSync('target/of/it', join(g.dir, 'l'));
+  const l = found(root.lookup('l'));
+  t.is(l.readlink(), 'target/of/it');
+  const calls = g.loopback.calls;
+  t.is(l.readlink(), 'target/of/it');
+  t.is(g.loopback.calls, calls);
+});
+
+test("appends go to the end, and truncation is the host file's", (t) => {
+  const { g, root } = mounted(t);
+  writeFileSync(join(g.dir, 'f'), 'abc');
+  const f = found(root.lookup('f'));
+  const file = opened(f, O_WRONLY | O_APPEND);
+  t.is(write(file, 'def'), 3);
+  t.is(file.pos, 6);
+  t.is(file.truncate(nobody, 2), 0);
+  t.is(write(file, 'X'), 1);
+  file.decRef(null);
+  t.is(readFileSync(join(g.dir, 'f'), 'utf8'), 'abX');
+  const attr = new SetAttr();
+  attr.mask = ATTR_SIZE | ATTR_MODE;
+  attr.size = 1;
+  attr.mode = 0o100600;
+  t.is(f.setattr(null, attr), 0);
+  t.is(f.size, 1);
+  t.is(statSync(join(g.dir, 'f')).mode & 0o777, 0o600);
+});
+
+test('a shared tree is asked again: changes, new names and lost ones are seen', (t) => {
+  const { g, root } = mounted(t, TREE_SHARED);
+  writeFileSync(join(g.dir, 'f'), 'one');
+  const f = found(root.lookup('f'));
+  appendFileSync(join(g.dir, 'f'), ' more');
+  t.true(root.childStillValid('f', f));
+  t.is(f.size, 8);
+  t.true(root.childStillValid('new', undefined));
+  writeFileSync(join(g.dir, 'new'), '');
+  t.false(root.childStillValid('new', undefined));
+  writeFileSync(join(g.dir, 'other'), 'x');
+  renameSync(join(g.dir, 'other'), join(g.dir, 'f'));
+  t.false(root.childStillValid('f', f));
+  t.is(found(root.lookup('f')).size, 1);
+  unlinkSync(join(g.dir, 'f'));
+  t.false(root.childStillValid('f', f));
+  t.is(root.lookup('f'), -ENOENT);
+});
+
+test('appending to a shared file goes behind what others have appended', (t) => {
+  const { g, root } = mounted(t, TREE_SHARED);
+  writeFileSync(join(g.dir, 'log'), 'a');
+  const file = opened(found(root.lookup('log')), O_WRONLY | O_APPEND);
+  appendFileSync(join(g.dir, 'log'), 'b');
+  t.is(write(file, 'c'), 1);
+  t.is(readFileSync(join(g.dir, 'log'), 'utf8'), 'abc');
+  file.decRef(null);
+});
+
+test('directories are walked by listing with stable positions while entries go', (t) => {
+  const { g, root } = mounted(t);
+  mkdirSync(join(g.dir, 'd'));
+  for (let i = 0; i < 10; i++) writeFileSync(join(g.dir, 'd', `f${i}`), '');
+  const d = found(root.lookup('d'));
+  const dir = opened(d, O_RDONLY);
+  const seen: string[] = [];
+  // Three entries at a time, each removed as rm -r does.
+  for (;;) {
+    const batch: string[] = [];
+    dir.readdir(nobody, { entry: (name) => batch.length < 3 && batch.push(name) > 0 });
+    if (batch.length === 0) break;
+    for (const name of batch) if (!name.startsWith('.')) d.unlink(name, found(d.lookup(name)));
+    seen.push(...batch);
+  }
+  t.is(seen.length, 12);
+  t.deepEqual(readdirSync(join(g.dir, 'd')), []);
+  dir.decRef(null);
+});
