@@ -39,4 +39,14 @@ export class FsContext {
     this.cwd = { mount: copies.get(this.cwd.mount) ?? this.cwd.mount, dentry: this.cwd.dentry };
     releaseNamespace(old);
   }
+
+  /** setns: the root directory of another mount namespace becomes root and working directory. */
+  enterMounts(ns: MountNamespace): void {
+    const old = this.mountNamespace;
+    ns.refs++;
+    this.mountNamespace = ns;
+    this.root = ns.rootPath();
+    this.cwd = this.root;
+    releaseNamespace(old);
+  }
 }

@@ -197,6 +197,8 @@ function newGroup(t: Task, a: CloneArgs, pid: ConstructorParameters<typeof Threa
   group.dumpable = from.dumpable;
   group.oomScoreAdj = from.oomScoreAdj;
   group.personality = from.personality;
+  group.thpDisabled = from.thpDisabled;
+  group.ioFlusher = from.ioFlusher;
   group.hasChildSubreaper = from.hasChildSubreaper || from.isChildSubreaper;
   group.exe = from.exe;
   group.exePath = from.exePath;

@@ -16,7 +16,7 @@ import { SigInfo } from './signal-queue.ts';
 import { TASK_BLOCKED, TASK_DEAD, TASK_READY, TASK_STOPPED, type Task, WAKE_EVENT } from './task.ts';
 import { vforkDone } from './task-clone.ts';
 import { participateInStop, retargetShared, senderInfo, sendKernelSignal, sendToGroup, startGroupExit } from './task-signals.ts';
-import type { ThreadGroup, Usage } from './thread-group.ts';
+import { type ThreadGroup, Usage } from './thread-group.ts';
 
 const NS_PER_TICK = 1e9 / CLK_TCK;
 
@@ -257,9 +257,10 @@ export function notifyParentOfChildState(group: ThreadGroup, signo: number, code
 
 // ---- accounting
 
-/** What the process has used so far, in a scratch object that the next call overwrites: RUSAGE_SELF. */
+/** What the process has used so far, in an object that the next call overwrites: RUSAGE_SELF. */
 export function groupUsage(group: ThreadGroup): Usage {
-  const u = scratchUsage(group);
+  const u = sum;
+  u.assign(group.deadUsage);
   for (const t of group.tasks) {
     u.userNs += cpuTimeNs(t);
     u.voluntarySwitches += t.voluntarySwitches;
@@ -268,10 +269,4 @@ export function groupUsage(group: ThreadGroup): Usage {
   return u;
 }
 
-let usageScratch: Usage | null = null;
-
-function scratchUsage(group: ThreadGroup): Usage {
-  if (usageScratch === null) usageScratch = Object.create(Object.getPrototypeOf(group.deadUsage)) as Usage;
-  Object.assign(usageScratch, group.deadUsage);
-  return usageScratch;
-}
+const sum = new Usage();

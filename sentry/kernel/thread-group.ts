@@ -28,6 +28,16 @@ export class Usage {
   voluntarySwitches = 0;
   involuntarySwitches = 0;
 
+  assign(other: Usage): void {
+    this.userNs = other.userNs;
+    this.systemNs = other.systemNs;
+    this.maxRssKb = other.maxRssKb;
+    this.minorFaults = other.minorFaults;
+    this.majorFaults = other.majorFaults;
+    this.voluntarySwitches = other.voluntarySwitches;
+    this.involuntarySwitches = other.involuntarySwitches;
+  }
+
   add(other: Usage): void {
     this.userNs += other.userNs;
     this.systemNs += other.systemNs;
@@ -104,6 +114,9 @@ export class ThreadGroup {
   dumpable = 1;
   oomScoreAdj = 0;
   personality = 0;
+  /** PR_SET_IO_FLUSHER and PR_SET_THP_DISABLE: remembered only. */
+  ioFlusher = false;
+  thpDisabled = false;
   /** execve has succeeded since fork: setpgid by the parent is EACCES. */
   didExec = false;
 

@@ -23,13 +23,13 @@ import {
 import { SYS_futex, SYS_futex_waitv, SYS_get_robust_list, SYS_set_robust_list, SYS_set_tid_address } from '../abi/sysno-x64.ts';
 import { CLOCK_MONOTONIC, CLOCK_REALTIME } from '../abi/time.ts';
 import { getI64, getU64 } from '../base/int64.ts';
+import { ptraceMayAccess } from '../fs/proc-access.ts';
 import { futexKey, futexWait, futexWaitMany, isError, type WaitvEntry } from '../kernel/futex.ts';
 import { futexCmpRequeuePi, futexLockPi, futexUnlockPi, futexWaitRequeuePi } from '../kernel/futex-pi.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { FOREVER } from '../kernel/timers.ts';
 import { scratch } from '../mm/guest-memory.ts';
-import { mayAttach } from './signal.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 const ANY = FUTEX_BITSET_MATCH_ANY | 0;
@@ -231,7 +231,7 @@ export function get_robust_list(t: Task, a: SyscallArgs): number {
   const pid = a.int(0);
   const target = pid === 0 ? t : t.pidns.task(pid);
   if (target === undefined) return -ESRCH;
-  if (!mayAttach(t, target)) return -EPERM;
+  if (ptraceMayAccess(t, target, false) < 0) return -EPERM;
   if (t.mm.storeU64(a.addr(2), ROBUST_HEAD_SIZE) < 0) return -EFAULT;
   return t.mm.storeU64(a.addr(1), target.robustListAddr);
 }

@@ -4,7 +4,6 @@
 import { RSP } from '../../platform/platform.ts';
 import { EAGAIN, EBADF, EFAULT, EINTR, EINVAL, ENOMEM, EPERM, ERESTARTNOHAND, ESRCH } from '../abi/errno.ts';
 import { O_NONBLOCK } from '../abi/fcntl.ts';
-import { CAP_SYS_PTRACE } from '../abi/sched.ts';
 import { NSIG, SA_RESETHAND, SI_TKILL, SI_USER, SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGKILL, SIGSTOP, SS_ONSTACK } from '../abi/signal.ts';
 import {
   SYS_kill,
@@ -28,6 +27,7 @@ import {
 import { REGISTERS_SET } from '../base/errors.ts';
 import { getI64, getU64, put64 } from '../base/int64.ts';
 import { anonInode } from '../fs/anon.ts';
+import { ptraceMayAccess } from '../fs/proc-access.ts';
 import { PIDFD_THREAD, PidFd } from '../kernel/pidfd.ts';
 import { ALT_EINVAL, ALT_EPERM, onAltStack, popSignalFrame, setAltStack } from '../kernel/signal-frame.ts';
 import { SIGINFO_SIZE, SIGINFO_WORDS, SigInfo } from '../kernel/signal-queue.ts';
@@ -408,26 +408,13 @@ export function pidfd_getfd(t: Task, a: SyscallArgs): number {
   const target = pidfd.target();
   if (typeof target === 'number') return target;
   if (pidfd.group.isDead) return -ESRCH;
-  if (!mayAttach(t, target)) return -EPERM;
+  if (ptraceMayAccess(t, target, false) < 0) return -EPERM;
   const file = target.fds.get(a.int(1));
   if (file === undefined) return -EBADF;
   file.incRef();
   const fd = t.fds.add(file, true, t.fdLimit);
   if (fd < 0) file.decRef(t);
   return fd;
-}
-
-/** __ptrace_may_access() with real ids. */
-export function mayAttach(t: Task, target: Task): boolean {
-  if (target.group === t.group) return true;
-  const from = t.creds;
-  const to = target.creds;
-  if (from.capableIn(to.userns, CAP_SYS_PTRACE)) return true;
-  const sameUser = from.uid === to.euid && from.uid === to.suid && from.uid === to.uid;
-  const sameGroup = from.gid === to.egid && from.gid === to.sgid && from.gid === to.gid;
-  if (!sameUser || !sameGroup || target.group.dumpable !== 1) return false;
-  // cap_ptrace_access_check(): nobody with rights that we lack.
-  return (to.permitted.lo & ~from.permitted.lo) === 0 && (to.permitted.hi & ~from.permitted.hi) === 0;
 }
 
 export const signalCalls: readonly SyscallLine[] = [
