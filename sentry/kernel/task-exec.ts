@@ -41,6 +41,7 @@ import type { FileDescription } from '../vfs/file-description.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
 import { LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { credentialsForExec, type ExecCredentials } from './exec-credentials.ts';
+import { exitFutexes } from './futex-exit.ts';
 import type { Kernel } from './kernel.ts';
 import { createProcess, type ProcessSpec, vforkDone } from './task-clone.ts';
 import { exitGroup } from './task-exit.ts';
