@@ -25,6 +25,7 @@ import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, O_CLOEXEC } from '../sentry/abi/
 import {
   MNT_DETACH,
   MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
   MOVE_MOUNT_F_EMPTY_PATH,
@@ -65,6 +66,7 @@ export function enterTrees(trees: readonly GoferTree[], newRoot: string): void {
   const clones = trees.map((tree) => cloneTree(tree.hostPath, AT_RECURSIVE));
   const areDirectories = trees.map((tree) => statSync(Buffer.from(tree.hostPath, 'latin1')).isDirectory());
   const fdClone = cloneTree('/proc/self/fd', 0);
+  restrict(fdClone, FD_PATH, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 
   must('mounting an empty root', mount('gofer', newRoot, 'tmpfs', MS_NOSUID | MS_NODEV | MS_NOEXEC, 'size=1m,mode=755'));
   process.chdir(newRoot);
@@ -99,6 +101,10 @@ function limit(fd: number, path: string, tree: GoferTree): void {
   let attributes = MOUNT_ATTR_NOSUID;
   if (tree.devices !== true) attributes |= MOUNT_ATTR_NODEV;
   if (tree.readOnly) attributes |= MOUNT_ATTR_RDONLY;
+  restrict(fd, path, attributes);
+}
+
+function restrict(fd: number, path: string, attributes: number): void {
   const result = mountSetattr(fd, '', AT_EMPTY_PATH | AT_RECURSIVE, attributes, 0, 0);
   // mount_setattr(2) came with Linux 5.12.
   if (result !== -ENOSYS) must(`restricting ${path}`, result);
