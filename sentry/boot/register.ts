@@ -1,6 +1,7 @@
 // What the VFS knows of by name and by number: the arrow of imports ends here, since vfs and kernel know no file system.
 
 import { registerMemoryDevices } from '../fs/devices.ts';
+import { devptsType, registerTerminals } from '../fs/devpts.ts';
 import { devtmpfsType } from '../fs/devtmpfs.ts';
 import { openFifo } from '../fs/pipe.ts';
 import { procType } from '../fs/proc.ts';
@@ -15,6 +16,8 @@ export function registerFilesystems(kernel: Kernel): void {
   vfs.registerFilesystem(tmpfsType);
   vfs.registerFilesystem(procType(kernel, { cmdline: 'BOOT_IMAGE=/vmlinuz ro quiet', sysctls: SYSCTLS }));
   vfs.registerFilesystem(devtmpfsType(kernel));
+  vfs.registerFilesystem(devptsType(kernel));
   registerMemoryDevices(vfs);
-  vfs.registerFifo((_t, path, flags) => openFifo(path.dentry.inode!, path, flags));
+  registerTerminals(vfs);
+  vfs.registerFifo(openFifo);
 }

@@ -9,6 +9,7 @@ import { UserTable } from './limits.ts';
 import { type Machine, plainMachine } from './machine.ts';
 import { CgroupNamespace, IpcNamespace, NetNamespace, NsProxy } from './namespaces.ts';
 import type { PidNamespace } from './pid-namespace.ts';
+import type { ControllingTty } from './process-group.ts';
 import type { SyscallArgs } from './syscall-args.ts';
 import { Sysctls } from './sysctl.ts';
 import type { Task } from './task.ts';
@@ -47,6 +48,8 @@ export class Kernel {
   readonly rootCredentials: Credentials;
   /** Pseudo terminals in use, in all instances of devpts. */
   ptyCount = 0;
+  /** What /dev/console opens: the terminal of the sandbox's first container. */
+  console: ControllingTty | null = null;
   /** syscalls/table.ts by number; boot hands it in, since the kernel does not import upwards. */
   readonly syscalls: readonly (SyscallEntry | undefined)[];
   readonly timers: TimerHeap = new TimerHeap();

@@ -11,6 +11,7 @@ import type { ControllingTty, ProcessGroup, Session } from './process-group.ts';
 import type { SignalHandlers } from './signal-actions.ts';
 import { SignalQueue } from './signal-queue.ts';
 import type { Task } from './task.ts';
+import { sendKernelSignal } from './task-signals.ts';
 
 /** Interval and POSIX timers of a process (itimers.ts, posix-timers.ts): ended with it. */
 export interface GroupTimers {
@@ -162,6 +163,11 @@ export class ThreadGroup {
 
   get isSessionLeader(): boolean {
     return this.processGroup.session.leader === this;
+  }
+
+  /** Sends the process the kernel's own signal: a hangup. SEND_SIG_PRIV. */
+  signal(signo: number): void {
+    sendKernelSignal(this, signo);
   }
 
   /** getppid(2) as seen from `ns`: 0 when the parent is outside. */
