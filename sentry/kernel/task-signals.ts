@@ -462,6 +462,8 @@ export function participateInStop(t: Task): void {
 }
 
 function resumeStopped(t: Task, _why: number): number {
+  // Signals that came while nobody wanted them are looked at now.
+  recalcInterrupting(t);
   // The run loop comes to prepareReturn() again by a restart code, or by what has arrived meanwhile.
   if (!t.signals.interrupting) t.signals.fpRestoreAddr = 0;
   return t.signals.stoppedResult;
