@@ -122,6 +122,8 @@ struct Start {
   pid_t parent = 0;
   // The child's copies of the numbers above: the parent closes its ends, and notes that, while the child still reads.
   int childGo = -1, childGoWriter = -1, childStatus = -1;
+  // Pipe ends of children started before: while we hold them, their end of file does not come.
+  std::vector<int> foreign;
 
   ~Start() {
     for (int fd : {go[0], go[1], status[0], status[1]})
@@ -153,6 +155,7 @@ int ChildMain(void* arg) {
   if (statusFd < 0) Raw(SYS_exit_group, 127);
   // Ours of the parent's ends, so that the parent's death is an end of file here.
   Raw(SYS_close, s.childGoWriter);
+  for (int fd : s.foreign) Raw(SYS_close, fd);
   char byte;
   if (Raw(SYS_read, s.childGo, Ptr(&byte), 1) != 1) Raw(SYS_exit_group, 127);
 
@@ -297,6 +300,10 @@ Value StartProcess(const CallbackInfo& info) {
   s->childGo = s->go[0];
   s->childGoWriter = s->go[1];
   s->childStatus = s->status[1];
+  for (const auto& [pid, other] : starting) {
+    s->foreign.push_back(other->status[1]);
+    s->foreign.push_back(other->go[1]);
+  }
   s->stack = mmap(nullptr, kStackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (s->stack == MAP_FAILED) {
     s->stack = nullptr;
