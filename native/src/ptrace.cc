@@ -420,8 +420,14 @@ napi_value Start(napi_env env, napi_callback_info info) {
   for (;;) {
     if (waitpid(pid, &status, __WALL) < 0 && errno == EINTR) continue;
     if (WIFEXITED(status) || WIFSIGNALED(status)) return integer(env, -ENOEXEC);
-    if (status >> 16 == PTRACE_EVENT_EXEC) break;
-    ptrace(PTRACE_CONT, pid, nullptr, nullptr);
+    if (status >> 16 == PTRACE_EVENT_EXEC) {
+      // Still inside execveat, whose return would overwrite rax: on to the end of the call.
+      ptrace(PTRACE_SYSCALL, pid, nullptr, nullptr);
+    } else if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
+      break;
+    } else {
+      ptrace(PTRACE_CONT, pid, nullptr, nullptr);
+    }
   }
   byTid[pid] = 0;
   ptrace(PTRACE_GETREGS, pid, nullptr, &Regs(0));

@@ -98,6 +98,15 @@ export class MemoryManager extends GuestMemory {
     return addr + n > this.top ? 0 : this.space.writeSome(addr, src, at, n);
   }
 
+  /** Past page protections, for debuggers: bytes moved. */
+  readForced(addr: number, dst: Uint8Array, at: number, n: number): number {
+    return addr + n > this.top ? 0 : this.space.readForced(addr, dst, at, n);
+  }
+
+  writeForced(addr: number, src: Uint8Array, at: number, n: number): number {
+    return addr + n > this.top ? 0 : this.space.writeForced(addr, src, at, n);
+  }
+
   /** For host calls that name the process whose memory they move. */
   get hostTid(): number {
     return this.space.memoryTid;
