@@ -1,0 +1,207 @@
+// overlay: one tree out of read-only lower trees and an upper one that takes all changes; fs/overlayfs.
+//
+//   overlay-inode.ts    an object of the merged tree, and what it delegates to
+//   overlay-dir.ts      merging: lookup, readdir, whiteouts, opaque directories, rename
+//   overlay-copy-up.ts  the moment an object of a lower tree gets its upper twin
+//   overlay-file.ts     open descriptions, which move to the upper file when it appears
+//
+// An OverlayInode belongs to the upper inode if there is one, else to the topmost lower one, and
+// lives as long as that does (the WeakMaps below). With a tmpfs upper, whose inodes stay, this
+// makes inode numbers constant, hard links whole and directories renamable without what Linux
+// keeps in trusted.overlay.{origin,redirect} and its index directory.
+//
+// Names in the upper tree: a whiteout (character device 0/0) hides a lower name, a directory with
+// trusted.overlay.opaque=y hides all that lies below it.
+
+import { EINVAL, EROFS } from '../abi/errno.ts';
+import { OVERLAYFS_SUPER_MAGIC, S_IFDIR, S_IFMT } from '../abi/stat.ts';
+import { allocateAnonDev } from '../vfs/anon-dev.ts';
+import type { VfsContext } from '../vfs/context.ts';
+import { Filesystem, type Inode, type StatFs } from '../vfs/filesystem.ts';
+import { LOOKUP_DIRECTORY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
+import type { FilesystemType, Vfs } from '../vfs/vfs.ts';
+import { OverlayDir } from './overlay-dir.ts';
+import { OverlayInode } from './overlay-inode.ts';
+import { TmpfsFilesystem } from './tmpfs.ts';
+
+/** Each layer's inode numbers start at a multiple of this. */
+const INO_SPAN = 2 ** 44;
+
+export class OverlayFilesystem extends Filesystem {
+  /** Whether upper inodes keep their identity for as long as they have a name. */
+  readonly upperKeepsInodes: boolean;
+  private readonly rootDir: OverlayDir;
+  private readonly optionText: string;
+  private readonly inoBase: Map<Filesystem, number> = new Map();
+  private readonly byUpper: WeakMap<Inode, OverlayInode> = new WeakMap();
+  private readonly byLower: WeakMap<Inode, OverlayInode> = new WeakMap();
+  /** Copied-up files with several lower names, by overlay inode number: the index directory. */
+  private readonly index: Map<number, OverlayInode> = new Map();
+
+  constructor(lowerRoots: readonly Inode[], upperRoot: Inode | null, optionText: string) {
+    super('overlay', allocateAnonDev(), OVERLAYFS_SUPER_MAGIC);
+    this.source = 'overlay';
+    this.optionText = optionText;
+    this.readOnly = upperRoot === null;
+    this.upperKeepsInodes = upperRoot !== null && upperRoot.fs instanceof TmpfsFilesystem;
+    for (const root of lowerRoots) this.addLayer(root.fs);
+    if (upperRoot !== null) this.addLayer(upperRoot.fs);
+    this.rootDir = new OverlayDir(this, upperRoot, lowerRoots);
+    if (upperRoot !== null) this.byUpper.set(upperRoot, this.rootDir);
+  }
+
+  private addLayer(fs: Filesystem): void {
+    if (this.inoBase.has(fs)) return;
+    this.inoBase.set(fs, this.inoBase.size * INO_SPAN);
+    // A layer lives as long as the overlay, whoever unmounts it elsewhere.
+    fs.mounts++;
+  }
+
+  override root(): Inode {
+    return this.rootDir;
+  }
+
+  /** The inode number that stands for a layer's inode: Linux's xino. */
+  inoOf(fs: Filesystem, ino: number): number {
+    return this.inoBase.get(fs)! + ino;
+  }
+
+  /** The number of what an upper directory lists under a name: its origin's if it was copied up. */
+  upperIno(upper: Inode): number {
+    return this.byUpper.get(upper)?.ino ?? this.inoOf(upper.fs, upper.ino);
+  }
+
+  /** The object that an upper inode belongs to, if there is one already. */
+  known(upper: Inode): OverlayInode | undefined {
+    return this.byUpper.get(upper);
+  }
+
+  /** The object made of these layers' inodes; the same one as long as they are. */
+  object(upper: Inode | null, lowers: readonly Inode[]): OverlayInode {
+    const first = upper ?? lowers[0]!;
+    const known = upper !== null ? this.byUpper.get(upper) : (this.byLower.get(first) ?? this.indexed(first));
+    if (known !== undefined) return known;
+    const made = (first.mode & S_IFMT) === S_IFDIR ? new OverlayDir(this, upper, lowers) : new OverlayInode(this, upper, lowers);
+    if (upper !== null) this.byUpper.set(upper, made);
+    else this.byLower.set(first, made);
+    return made;
+  }
+
+  private indexed(lower: Inode): OverlayInode | undefined {
+    return lower.nlink > 1 ? this.index.get(this.inoOf(lower.fs, lower.ino)) : undefined;
+  }
+
+  /** An object has got its upper inode. `manyNames`: other lower names lead to it too. */
+  copiedUp(inode: OverlayInode, upper: Inode, manyNames: boolean): void {
+    this.byUpper.set(upper, inode);
+    if (manyNames) this.index.set(inode.ino, inode);
+  }
+
+  /** The last name of an indexed object is gone. */
+  unindex(inode: OverlayInode): boolean {
+    return this.index.delete(inode.ino);
+  }
+
+  /** The object of a lower inode may be made anew from now on. */
+  forget(lower: Inode): void {
+    this.byLower.delete(lower);
+  }
+
+  override options(): string {
+    return this.optionText;
+  }
+
+  override statfs(out: StatFs): number {
+    const error = (this.rootDir.upper ?? this.rootDir.lowers[0]!).fs.statfs(out);
+    out.type = this.magic;
+    return error;
+  }
+
+  override sync(): number {
+    return this.rootDir.upper?.fs.sync() ?? 0;
+  }
+
+  override release(): void {
+    for (const fs of this.inoBase.keys()) if (--fs.mounts === 0) fs.release();
+  }
+}
+
+/** An overlay of whole file systems, the topmost lower one first; -EINVAL where a root is no directory. */
+export function newOverlay(lowers: readonly Filesystem[], upper: Filesystem): OverlayFilesystem | number {
+  const roots = lowers.map((fs) => fs.root());
+  if (roots.length === 0 || roots.some((r) => (r.mode & S_IFMT) !== S_IFDIR)) return -EINVAL;
+  return new OverlayFilesystem(roots, upper.root(), '');
+}
+
+/** For mount(2): lowerdir=a:b, upperdir=, workdir=, of directories that the caller can reach. */
+export function overlayType(vfs: Vfs): FilesystemType {
+  return {
+    name: 'overlay',
+    nodev: true,
+    userMount: true,
+    mount(ctx: VfsContext, source: string, _flags: number, options: string): Filesystem | number {
+      const fs = mountOverlay(vfs, ctx, options);
+      if (typeof fs !== 'number') fs.source = source;
+      return fs;
+    },
+  };
+}
+
+const KNOWN = new Set(['redirect_dir', 'index', 'xino', 'metacopy', 'nfs_export', 'uuid', 'verity']);
+const KNOWN_FLAGS = new Set(['userxattr', 'volatile', 'default_permissions']);
+
+function mountOverlay(vfs: Vfs, ctx: VfsContext, options: string): OverlayFilesystem | number {
+  let lowerText = '';
+  let upperText = '';
+  let workText = '';
+  for (const option of splitEscaped(options, ',')) {
+    const eq = option.indexOf('=');
+    const key = eq < 0 ? option : option.slice(0, eq);
+    const value = option.slice(eq + 1);
+    if (key === 'lowerdir') lowerText = value;
+    else if (key === 'upperdir') upperText = value;
+    else if (key === 'workdir') workText = value;
+    else if (option !== '' && !KNOWN.has(key) && !KNOWN_FLAGS.has(option)) return -EINVAL;
+  }
+  if (lowerText === '') return -EINVAL;
+  // "The upperdir and workdir must be on the same mounted filesystem" - filesystems/overlayfs.rst
+  if ((upperText === '') !== (workText === '')) return -EINVAL;
+  const lowers: Inode[] = [];
+  for (const path of splitEscaped(lowerText, ':')) {
+    const dir = directory(vfs, ctx, path);
+    if (typeof dir === 'number') return dir;
+    lowers.push(dir);
+  }
+  let upper: Inode | null = null;
+  let text = `,lowerdir=${lowerText}`;
+  if (upperText !== '') {
+    const dir = directory(vfs, ctx, upperText);
+    if (typeof dir === 'number') return dir;
+    const work = directory(vfs, ctx, workText);
+    if (typeof work === 'number') return work;
+    if (work.fs !== dir.fs) return -EINVAL;
+    if (dir.fs.readOnly) return -EROFS;
+    upper = dir;
+    text += `,upperdir=${upperText},workdir=${workText}`;
+  } else if (lowers.length < 2) return -EINVAL;
+  return new OverlayFilesystem(lowers, upper, text);
+}
+
+function directory(vfs: Vfs, ctx: VfsContext, path: string): Inode | number {
+  const at = vfs.lookup(ctx, null, path.replace(/\\(.)/g, '$1'), LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
+  return typeof at === 'number' ? at : at.dentry.inode!;
+}
+
+/** Splits at unescaped separators. */
+function splitEscaped(text: string, separator: string): string[] {
+  const parts: string[] = [];
+  let from = 0;
+  for (let i = 0; i <= text.length; i++) {
+    if (text[i] === '\\') i++;
+    else if (i === text.length || text[i] === separator) {
+      parts.push(text.slice(from, i));
+      from = i + 1;
+    }
+  }
+  return parts;
+}
