@@ -149,6 +149,8 @@ export abstract class Inode {
   mayBeLinked = false;
   /** Reads through the VFS set atime in the fields above: tmpfs. Others keep their own or none. */
   keepsAtime = false;
+  /** open() serves whatever the type bits say: a FIFO, device or socket of the host that was handed in. */
+  readonly opensItself: boolean = false;
   /** A directory that rmdir(2) or rename(2) has removed: S_DEAD. */
   dead = false;
 

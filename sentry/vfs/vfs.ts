@@ -301,7 +301,7 @@ export class Vfs {
     const forWriting = type === S_IFREG && ((flags & O_ACCMODE) === O_WRONLY || (flags & O_ACCMODE) === O_RDWR);
     if ((forWriting || (flags & O_TRUNC) !== 0) && inode.writers < 0) return -ETXTBSY;
     let file: FileDescription | number;
-    if (type === S_IFREG || type === S_IFDIR) file = inode.open(t, at, flags);
+    if (type === S_IFREG || type === S_IFDIR || inode.opensItself) file = inode.open(t, at, flags);
     else if (type === S_IFIFO) file = this.openFifo === null ? -ENXIO : this.openFifo(t, at, flags);
     else if (type === S_IFCHR) file = this.openCharDevice(t, at, flags, inode);
     else if (type === S_IFSOCK || type === S_IFBLK) file = -ENXIO;

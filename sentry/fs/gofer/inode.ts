@@ -5,7 +5,7 @@ import { Attributes, decodeAttributes } from '../../../gofer/protocol/attributes
 import { OP_CREATE, OP_MKDIR, OP_MKNOD, OP_SYMLINK, OP_TMPFILE, WALK_LOOK } from '../../../gofer/protocol/messages.ts';
 import { major, makedev, minor } from '../../abi/device.ts';
 import { EACCES, ENOENT, EPERM, ESTALE } from '../../abi/errno.ts';
-import { O_ACCMODE, O_APPEND, O_DSYNC, O_RDONLY, O_RDWR, O_SYNC, O_WRONLY, RENAME_EXCHANGE } from '../../abi/fcntl.ts';
+import { O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, O_WRONLY, RENAME_EXCHANGE } from '../../abi/fcntl.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../../abi/stat.ts';
 import { fileAttributes, HostFd, statxBuffer } from '../../host/host-fd.ts';
 import { ftruncate } from '../../host/host-io.ts';
@@ -396,13 +396,11 @@ export class GoferInode extends Inode {
 
   /**
    * A donated descriptor for a description with these flags, to be given back by releaseHost(). One that reads and one
-   * that writes is shared by all opens; an open whose writes must be synchronous, or appended where others append too,
-   * has its own.
+   * that writes is shared by all opens; an open that appends where others append too has its own.
    */
   private acquire(flags: number): HostFd | number {
     const writes = (flags & O_ACCMODE) !== O_RDONLY;
-    const own = writes ? flags & (O_SYNC | O_DSYNC | (this.fs.shared ? O_APPEND : 0)) : 0;
-    if (own !== 0) return this.openHost((flags & O_ACCMODE) | own);
+    if (writes && this.fs.shared && (flags & O_APPEND) !== 0) return this.openHost((flags & O_ACCMODE) | O_APPEND);
     let host = writes ? this.writer : (this.reader ?? this.writer);
     if (host === null) {
       const opened = this.openHost(writes ? O_RDWR : O_RDONLY);
