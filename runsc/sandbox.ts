@@ -40,7 +40,7 @@ const GOFER_REGION_SIZE = 1024 * 1024;
 const GOFER_NEW_ROOT = '/proc';
 
 export interface SandboxOptions {
-  readonly boot: Omit<BootConfig, 'fds'>;
+  readonly boot: Omit<BootConfig, 'fds' | 'ownNetwork'>;
   readonly trees: readonly GoferTree[];
   /** The container's stdio. */
   readonly stdio: readonly [number, number, number];
@@ -286,7 +286,7 @@ function startSentry(
     log: options.logFd === undefined ? undefined : place(options.logFd),
     stdio: [place(options.stdio[0]), place(options.stdio[1]), place(options.stdio[2])],
   };
-  const config: BootConfig = { ...options.boot, fds: bootFds };
+  const config: BootConfig = { ...options.boot, ownNetwork: options.network === 'new', fds: bootFds };
   fds.push([3, configFd('sentry-config', config, owned)]);
 
   const join: [number, string][] = [];

@@ -31,6 +31,8 @@ export interface AllowedCall {
   readonly nr: number;
   /** Alternatives; each is a list of conditions that must all hold. None: the call is allowed whatever its arguments. */
   readonly when?: readonly (readonly Condition[])[];
+  /** Another SECCOMP_RET_* than ALLOW: an errno that callers know what to do with. */
+  readonly action?: number;
 }
 
 const AUDIT_ARCH_X86_64 = 0xc000003e;
@@ -99,18 +101,18 @@ export function seccompFilter(allowed: readonly AllowedCall[], otherwise: number
 function bodyOf(call: AllowedCall, otherwise: number): Program {
   const body = new Program();
   if (call.when === undefined) {
-    body.add(RET, 0, 0, SECCOMP_RET_ALLOW);
+    body.add(RET, 0, 0, call.action ?? SECCOMP_RET_ALLOW);
     return body;
   }
-  for (const alternative of call.when) body.append(alternativeOf(alternative));
+  for (const alternative of call.when) body.append(alternativeOf(alternative, call.action ?? SECCOMP_RET_ALLOW));
   body.add(RET, 0, 0, otherwise);
   return body;
 }
 
-function alternativeOf(conditions: readonly Condition[]): Program {
+function alternativeOf(conditions: readonly Condition[], action: number): Program {
   // Each test jumps to behind the alternative's end, so sizes are needed before: built from the back.
   let rest = new Program();
-  rest.add(RET, 0, 0, SECCOMP_RET_ALLOW);
+  rest.add(RET, 0, 0, action);
   for (const c of [...conditions].reverse()) {
     const test = new Program();
     if (c.high !== undefined) {

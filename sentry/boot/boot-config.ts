@@ -79,6 +79,10 @@ export interface BootConfig {
   readonly strace: boolean;
   readonly debug: boolean;
   readonly network: 'none' | 'host' | 'sandbox';
+  /** The network namespace was made for us: lo is to be raised. */
+  readonly ownNetwork: boolean;
+  /** Outlives the process that started it. */
+  readonly detached: boolean;
   readonly root: TreeConfig;
   readonly mounts: readonly MountConfig[];
   /** Links and nodes in /dev that the OCI runtime spec promises are made in addition. */

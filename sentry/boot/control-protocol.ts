@@ -52,7 +52,7 @@ export interface ProcessInfo {
   readonly threads: number;
   readonly command: string;
   readonly cpuNs: number;
-  readonly startedSec: number;
+  readonly ageNs: number;
 }
 
 export interface SandboxState {

@@ -1,0 +1,114 @@
+// The container inside the Sentry: its first program, those of exec, and who waits for their end.
+
+import { EBUSY, EINVAL, ESRCH } from '../abi/errno.ts';
+import type { FsContext } from '../kernel/fs-context.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { Task } from '../kernel/task.ts';
+import type { ThreadGroup } from '../kernel/thread-group.ts';
+import type { KernelContext } from '../vfs/context.ts';
+import type { BootConfig, ProcessConfig } from './boot-config.ts';
+import type { SandboxState } from './control-protocol.ts';
+import { openStdio, releaseStdio, type Stdio } from './setup-stdio.ts';
+import { isFailure, type StartFailure, startProgram } from './start-process.ts';
+
+/** Ends of programs of exec that nobody has asked for yet. */
+const MAX_UNCLAIMED = 256;
+
+export class Container {
+  readonly kernel: Kernel;
+  readonly config: BootConfig;
+  /** Root's view of the container's mounts: where programs start. */
+  readonly root: KernelContext;
+  status: SandboxState['status'] = 'created';
+  /** The first program; null until it starts. */
+  init: ThreadGroup | null = null;
+  /** Called with the wait status of the first program, once. */
+  onEnd: (status: number) => void = () => {};
+  private readonly waiters: Map<ThreadGroup, ((status: number) => void)[]> = new Map();
+  private readonly unclaimed: Map<number, number> = new Map();
+  private readonly terminals: Map<ThreadGroup, Stdio> = new Map();
+
+  constructor(kernel: Kernel, config: BootConfig, root: KernelContext) {
+    this.kernel = kernel;
+    this.config = config;
+    this.root = root;
+  }
+
+  /** Runs the configured program. */
+  start(): Task | StartFailure {
+    if (this.init !== null) return { error: 'the container has been started already', errno: EBUSY };
+    const t = this.run(this.config.process, this.config.fds.stdio);
+    if (isFailure(t)) return t;
+    this.init = t.group;
+    this.status = 'running';
+    return t;
+  }
+
+  /** Runs one more program with these host descriptors, which are taken over, as its stdio. */
+  exec(process: ProcessConfig, hostFds: readonly number[]): Task | StartFailure {
+    if (this.init === null || this.init.isDead) return { error: 'the container is not running', errno: ESRCH };
+    const [stdin, stdout, stderr] = hostFds;
+    if (stdin === undefined || stdout === undefined || stderr === undefined)
+      return { error: 'three descriptors are needed', errno: EINVAL };
+    return this.run(process, [stdin, stdout, stderr]);
+  }
+
+  private run(process: ProcessConfig, hostFds: readonly [number, number, number]): Task | StartFailure {
+    const fs: FsContext = this.root.fs.clone();
+    const stdio = openStdio(this.kernel, process, hostFds, this.root);
+    if ('errno' in stdio) return stdio;
+    const t = startProgram(this.kernel, process, fs, stdio.files);
+    if (isFailure(t)) {
+      releaseStdio(this.kernel, stdio);
+      return t;
+    }
+    stdio.attach(t);
+    this.terminals.set(t.group, stdio);
+    t.group.onExit = (status) => this.ended(t.group, status);
+    return t;
+  }
+
+  /** Has `told` called with a process's wait status, now if it has ended. false for a number that is nobody's. */
+  onExitOf(pid: number, told: (status: number) => void): boolean {
+    const status = this.unclaimed.get(pid);
+    if (status !== undefined) {
+      this.unclaimed.delete(pid);
+      told(status);
+      return true;
+    }
+    const group = this.kernel.rootPidNamespace.group(pid);
+    if (group === undefined || group.isDead) return false;
+    const others = this.waiters.get(group);
+    if (others !== undefined) others.push(told);
+    else this.waiters.set(group, [told]);
+    group.onExit ??= (ended) => this.ended(group, ended);
+    return true;
+  }
+
+  private ended(group: ThreadGroup, status: number): void {
+    const told = this.waiters.get(group);
+    this.waiters.delete(group);
+    const stdio = this.terminals.get(group);
+    this.terminals.delete(group);
+    if (stdio !== undefined) releaseStdio(this.kernel, stdio);
+    for (const tell of told ?? []) tell(status);
+    if (group === this.init) {
+      this.status = 'stopped';
+      this.onEnd(status);
+    } else if (told === undefined && this.unclaimed.size < MAX_UNCLAIMED) this.unclaimed.set(group.tgid, status);
+  }
+
+  /** A signal that ends the container before its program has started. */
+  abandon(signal: number): void {
+    this.status = 'stopped';
+    this.onEnd(signal);
+  }
+
+  /** The host's terminal behind a program's has a new size. */
+  resize(pid: number, rows: number, columns: number): boolean {
+    const group = pid === 1 ? this.init : (this.kernel.rootPidNamespace.group(pid) ?? null);
+    const stdio = group === null ? undefined : this.terminals.get(group);
+    stdio?.resize(rows, columns);
+    return stdio !== undefined;
+  }
+}

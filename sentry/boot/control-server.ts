@@ -1,0 +1,225 @@
+// The control socket's end in the Sentry: requests of the command line, served between two system calls by the run
+// loop itself (kernel.hostWatchers), so that no promise and no event loop of Node is involved.
+
+import { EAGAIN, EBADMSG, EINVAL, ESRCH } from '../abi/errno.ts';
+import { POLLIN } from '../abi/poll.ts';
+import { SI_USER, SIGKILL } from '../abi/signal.ts';
+import { SOCK_NONBLOCK } from '../abi/socket.ts';
+import { debug, warn } from '../base/log.ts';
+import { acceptSocket } from '../host/confine.ts';
+import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
+import { SigInfo } from '../kernel/signal-queue.ts';
+import { groupUsage } from '../kernel/task-exit.ts';
+import { sendToGroup } from '../kernel/task-signals.ts';
+import type { ThreadGroup } from '../kernel/thread-group.ts';
+import type { Container } from './container.ts';
+import type { ProcessInfo, Request } from './control-protocol.ts';
+import { PEER_GONE, PEER_REQUEST, Peer } from './peer.ts';
+import { watchHost } from './watch.ts';
+
+/** Requests that one turn of the loop serves from one connection. */
+const TURN = 64;
+
+export class ControlServer {
+  readonly kernel: Kernel;
+  readonly container: Container;
+  /** Who started us: hears of "ready" and "exit". */
+  readonly parent: Peer;
+  private readonly connections: Set<Connection> = new Set();
+
+  constructor(kernel: Kernel, container: Container, parent: Peer) {
+    this.kernel = kernel;
+    this.container = container;
+    this.parent = parent;
+    this.addConnection(parent);
+  }
+
+  /** Accepts connections at the control socket. */
+  listen(fd: number): void {
+    watchHost(this.kernel, fd, POLLIN, new Listener(this, fd));
+  }
+
+  addConnection(peer: Peer): void {
+    const connection = new Connection(this, peer);
+    this.connections.add(connection);
+    connection.token = watchHost(this.kernel, peer.fd, POLLIN, connection);
+    // What came before we watched raises no edge.
+    connection.hostReady(POLLIN);
+  }
+
+  removeConnection(connection: Connection): void {
+    if (!this.connections.delete(connection)) return;
+    this.kernel.platform.unwatch(connection.peer.fd);
+    this.kernel.hostWatchers.delete(connection.token);
+    connection.peer.close();
+  }
+
+  /** The first program has ended. */
+  exited(status: number): void {
+    this.parent.send({ event: 'exit', status });
+  }
+
+  /** Serves one request; a thrown error would be a bug and ends the sandbox. */
+  serve(peer: Peer, request: Request): void {
+    const reply = (result: unknown): void => peer.send({ id: request.id, result });
+    const fail = (error: string, errno?: number): void => peer.send({ id: request.id, error, errno });
+    const { container } = this;
+    debug(`control: ${request.method}`);
+    switch (request.method) {
+      case 'start': {
+        const started = container.start();
+        if ('error' in started) fail(started.error, started.errno);
+        else reply(started.group.tgid);
+        return;
+      }
+      case 'exec': {
+        const fds = peer.fds;
+        peer.fds = [];
+        const started = container.exec(request.process, fds);
+        if ('error' in started) fail(started.error, started.errno);
+        else reply(started.group.tgid);
+        return;
+      }
+      case 'wait':
+        if (!container.onExitOf(request.pid, reply)) fail(`process ${request.pid}`, ESRCH);
+        return;
+      case 'signal': {
+        const result = this.signal(request);
+        if (result < 0) fail(`process ${request.pid}`, -result);
+        else reply(0);
+        return;
+      }
+      case 'ps':
+        reply(this.processes());
+        return;
+      case 'state':
+        reply({ status: container.status });
+        return;
+      case 'stats':
+        reply({ processes: this.kernel.rootPidNamespace.numbers().length, cpuNs: this.cpuNs() });
+        return;
+      case 'resize':
+        reply(container.resize(request.pid, request.rows, request.columns));
+        return;
+      case 'pause':
+      case 'resume':
+        // The host stops our processes: runsc/commands/pause.ts.
+        fail('not served here', EINVAL);
+        return;
+      default:
+        fail('unknown request', EBADMSG);
+    }
+  }
+
+  private signal(request: Request & { method: 'signal' }): number {
+    const { signal, to } = request;
+    if (!(signal >= 0 && signal <= 64)) return -EINVAL;
+    if (this.container.init === null) {
+      // Nothing has run yet: what would end the program ends the sandbox.
+      if (signal === 0) return 0;
+      this.container.abandon(signal === SIGKILL ? SIGKILL : signal);
+      return 0;
+    }
+    if (to === 'all') {
+      for (const group of this.groups()) this.sendTo(group, signal);
+      return 0;
+    }
+    if (to === 'group') {
+      let found = false;
+      for (const group of this.groups()) {
+        if (group.processGroup.pid.numbers[0] !== request.pid) continue;
+        found = true;
+        this.sendTo(group, signal);
+      }
+      return found ? 0 : -ESRCH;
+    }
+    const group = this.kernel.rootPidNamespace.group(request.pid);
+    if (group === undefined || group.isDead) return -ESRCH;
+    return this.sendTo(group, signal);
+  }
+
+  private sendTo(group: ThreadGroup, signal: number): number {
+    if (signal === 0) return 0;
+    // From outside all pid namespaces, so not even init is immune.
+    return sendToGroup(group, new SigInfo(signal, SI_USER), true);
+  }
+
+  private groups(): ThreadGroup[] {
+    const ns = this.kernel.rootPidNamespace;
+    const groups: ThreadGroup[] = [];
+    for (const number of ns.numbers()) {
+      const group = ns.group(number);
+      if (group !== undefined && !group.isDead) groups.push(group);
+    }
+    return groups;
+  }
+
+  private cpuNs(): number {
+    let total = 0;
+    for (const group of this.groups()) {
+      const usage = groupUsage(group);
+      total += usage.userNs + usage.systemNs;
+    }
+    return total;
+  }
+
+  private processes(): ProcessInfo[] {
+    return this.groups().map((group) => {
+      const usage = groupUsage(group);
+      return {
+        pid: group.tgid,
+        ppid: group.parent === null ? 0 : group.parent.tgid,
+        uid: group.leader.creds.uid,
+        threads: group.tasks.length,
+        command: group.leader.comm,
+        cpuNs: usage.userNs + usage.systemNs,
+        ageNs: this.kernel.clock.monotonicNs() - group.leader.startNs,
+      };
+    });
+  }
+}
+
+class Listener implements HostWatcher {
+  private readonly server: ControlServer;
+  private readonly fd: number;
+
+  constructor(server: ControlServer, fd: number) {
+    this.server = server;
+    this.fd = fd;
+  }
+
+  hostReady(_events: number): void {
+    for (;;) {
+      const fd = acceptSocket(this.fd, SOCK_NONBLOCK);
+      if (fd === -EAGAIN) return;
+      if (fd < 0) {
+        warn(`accepting at the control socket failed: ${-fd}`);
+        return;
+      }
+      this.server.addConnection(new Peer(fd));
+    }
+  }
+}
+
+class Connection implements HostWatcher {
+  readonly server: ControlServer;
+  readonly peer: Peer;
+  token = 0;
+
+  constructor(server: ControlServer, peer: Peer) {
+    this.server = server;
+    this.peer = peer;
+  }
+
+  hostReady(_events: number): void {
+    for (let turn = 0; turn < TURN; turn++) {
+      const what = this.peer.receive();
+      if (what === PEER_REQUEST) {
+        this.server.serve(this.peer, this.peer.request!);
+        continue;
+      }
+      if (what === PEER_GONE) this.server.removeConnection(this);
+      return;
+    }
+  }
+}

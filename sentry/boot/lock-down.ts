@@ -1,0 +1,56 @@
+// The Sentry locks itself in: an empty read-only root, no capabilities in any thread, no new privileges, a filter on
+// the host calls that are left. It runs after everything that needs the host's files has been read, and before the
+// first guest instruction.
+
+import { EINVAL, errnoName } from '../abi/errno.ts';
+import { MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT } from '../abi/mount.ts';
+import { dropAllCapabilities, dropBounding, loadSeccompProgram, mount, pivotRoot, umount2 } from '../host/confine.ts';
+
+import type { BootConfig } from './boot-config.ts';
+import { sentryFilter } from './seccomp-filter.ts';
+
+/** A step of lock-down that the host refused. */
+export class LockDownError extends Error {
+  readonly errno: number;
+
+  constructor(step: string, result: number) {
+    super(`locking down: ${step}: ${errnoName(-result)}`);
+    this.errno = -result;
+  }
+}
+
+function must(step: string, result: number): void {
+  if (result < 0) throw new LockDownError(step, result);
+}
+
+/** An empty tmpfs becomes the root of our mount namespace, and everything else leaves it. */
+export function enterEmptyRoot(): void {
+  // Any folder that every host has will do: in here it is only a place to stand on.
+  const place = '/proc';
+  must('mounting an empty root', mount('runsc', place, 'tmpfs', MS_NOSUID | MS_NODEV | MS_NOEXEC, 'size=4k,nr_inodes=2,mode=555'));
+  process.chdir(place);
+  // "new_root and put_old may be the same directory" - pivot_root(2): the old root lies over the new one then.
+  must('pivot_root', pivotRoot('.', '.'));
+  must('unmounting the old root', umount2('.', MNT_DETACH));
+  process.chdir('/');
+  must('making the root read-only', mount(null, '/', null, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, null));
+}
+
+/** The main thread's, and so that of every process it forks: what these execute gets no capabilities. */
+export function dropBoundingSet(): void {
+  // The first number that the kernel does not know answers EINVAL.
+  for (let cap = 0, result = 0; result !== -EINVAL; cap++) {
+    result = dropBounding(cap);
+    if (result !== -EINVAL) must('dropping the bounding set', result);
+  }
+}
+
+/** Capabilities and the hope of new ones, in every thread. */
+export function dropPrivileges(): void {
+  must('dropping capabilities', dropAllCapabilities());
+}
+
+/** The filter on the host calls of every thread: the last step. */
+export function loadFilter(network: BootConfig['network']): void {
+  must('loading the seccomp filter', loadSeccompProgram(sentryFilter(network)));
+}

@@ -1,0 +1,118 @@
+// The Sentry's entry: reads what the command line hands over, builds the guest kernel, locks itself in, says "ready"
+// and runs the loop for as long as the container lives.
+//
+// Order matters: the machine and the stub's executable are read while the host's files are there; the bounding set
+// goes before the platform forks stubs, so that these never have a capability; the filter comes last.
+
+import { readFileSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
+import { createPlatform } from '../../platform/choose.ts';
+import { setLogSink } from '../base/log.ts';
+import { GoferClient } from '../fs/gofer/client.ts';
+import { bringUpLoopback, exitNow, setPdeathsig, setProcessName, writeHost } from '../host/confine.ts';
+import { FutexTable } from '../kernel/futex.ts';
+import { Kernel } from '../kernel/kernel.ts';
+import { loadMachine } from '../kernel/machine.ts';
+import { PidNamespace } from '../kernel/pid-namespace.ts';
+import { runLoop } from '../kernel/run-loop.ts';
+import { Timekeeper } from '../kernel/timekeeper.ts';
+import { UserNamespace } from '../kernel/user-namespace.ts';
+import { UtsNamespace } from '../kernel/uts-namespace.ts';
+import { table } from '../syscalls/table.ts';
+import { Vfs } from '../vfs/vfs.ts';
+import type { BootConfig } from './boot-config.ts';
+import { Container } from './container.ts';
+import { ControlServer } from './control-server.ts';
+import { dropBoundingSet, dropPrivileges, enterEmptyRoot, loadFilter } from './lock-down.ts';
+import { Peer } from './peer.ts';
+import { registerFilesystems } from './register.ts';
+import { setupVfs } from './setup-vfs.ts';
+
+/** Where the command line puts the configuration. */
+const CONFIG_FD = 3;
+/** gofer/protocol/channel.ts sizes its region below this; the command line makes it so large. */
+const GOFER_REGION_SIZE = 1024 * 1024;
+
+/** The Sentry itself is broken: EX_SOFTWARE of sysexits.h. */
+const EXIT_BROKEN = 70;
+
+/** Exit code for a wait status: PID 1 of a namespace cannot kill itself by a signal. */
+function exitCode(status: number): number {
+  const signal = status & 0x7f;
+  return signal === 0 ? (status >> 8) & 0xff : 128 + signal;
+}
+
+function openLog(config: BootConfig): void {
+  const fd = config.fds.log;
+  if (fd === undefined) return;
+  setLogSink((line) => {
+    const bytes = new TextEncoder().encode(`[sentry ${config.id}] ${line}`);
+    writeHost(fd, bytes, 0, bytes.length);
+  }, config.debug);
+}
+
+function buildKernel(config: BootConfig): Kernel {
+  const rootUserNamespace = new UserNamespace(null, 0, 0);
+  const kernel = new Kernel({
+    platform: createPlatform(config.platform),
+    clock: new Timekeeper(),
+    vfs: new Vfs(),
+    futexes: new FutexTable(),
+    rootPidNamespace: new PidNamespace(null, rootUserNamespace),
+    rootUserNamespace,
+    rootUtsNamespace: new UtsNamespace(rootUserNamespace, config.hostname, config.domainname),
+    options: { strace: config.strace },
+    machine: loadMachine({ cpus: config.cpus, memoryBytes: config.memoryBytes }),
+    syscalls: table,
+  });
+  return kernel;
+}
+
+function connectGofer(config: BootConfig): GoferClient {
+  const client = GoferClient.connect(config.fds.goferRegion, GOFER_REGION_SIZE, config.fds.gofer);
+  if (typeof client === 'number') throw new Error("mapping the gofer's memory failed");
+  return client;
+}
+
+function boot(config: BootConfig, parent: Peer): Kernel {
+  setProcessName('runsc-sentry');
+  // The network namespace is ours alone then, and its lo is down.
+  if (config.ownNetwork) bringUpLoopback();
+  dropBoundingSet();
+  const kernel = buildKernel(config);
+  registerFilesystems(kernel);
+  const root = setupVfs(kernel.vfs, connectGofer(config), kernel.rootUserNamespace, config);
+  const container = new Container(kernel, config, root);
+  // Everything that will ever be loaded has been: a checkout keeps what it compiled for the next start.
+  flushCompileCache();
+  enterEmptyRoot();
+  dropPrivileges();
+  const server = new ControlServer(kernel, container, parent);
+  if (config.fds.control !== undefined) server.listen(config.fds.control);
+  container.onEnd = (status) => {
+    server.exited(status);
+    exitNow(exitCode(status));
+  };
+  loadFilter(config.network);
+  if (config.detached) setPdeathsig(0);
+  return kernel;
+}
+
+function main(): never {
+  const config = JSON.parse(readFileSync(CONFIG_FD, 'utf8')) as BootConfig;
+  const parent = new Peer(config.fds.parent);
+  openLog(config);
+  try {
+    const kernel = boot(config, parent);
+    parent.send({ event: 'ready' });
+    runLoop(kernel);
+  } catch (error) {
+    const { message, errno, stack } = error as Error & { errno?: number };
+    const known = typeof errno === 'number';
+    parent.send({ event: 'failed', error: known ? message : (stack ?? message) });
+    writeHost(2, new TextEncoder().encode(`${stack}\n`), 0, Buffer.byteLength(`${stack}\n`));
+  }
+  exitNow(EXIT_BROKEN);
+}
+
+main();

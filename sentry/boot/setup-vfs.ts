@@ -1,0 +1,181 @@
+// The container's mount tree: the root that the gofer serves, with an overlay in memory if writes are to stay here,
+// and on it the mounts of the configuration, in their order. After runc's rootfs_linux.go: missing mount points are
+// made, read-only paths and masked ones come last, and the root is made read-only at the very end.
+
+import { makedev } from '../abi/device.ts';
+import { EEXIST, ENODEV, ENOENT, errnoName } from '../abi/errno.ts';
+import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../abi/mount.ts';
+import { S_IFREG } from '../abi/stat.ts';
+import { warn } from '../base/log.ts';
+import type { GoferClient } from '../fs/gofer/client.ts';
+import { GoferFilesystem } from '../fs/gofer/filesystem.ts';
+import { newOverlay } from '../fs/overlay.ts';
+import { newTmpfs } from '../fs/tmpfs.ts';
+import { Credentials } from '../kernel/credentials.ts';
+import { FsContext } from '../kernel/fs-context.ts';
+import type { UserNamespace } from '../kernel/user-namespace.ts';
+import { allocateAnonDev } from '../vfs/anon-dev.ts';
+import { chown } from '../vfs/attributes.ts';
+import { KernelContext } from '../vfs/context.ts';
+import type { Filesystem, VfsPath } from '../vfs/filesystem.ts';
+import { attachTree, copyTree, Mount, MountNamespace } from '../vfs/mount.ts';
+import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
+import type { Vfs } from '../vfs/vfs.ts';
+import type { BootConfig, DeviceConfig, MountConfig, TreeConfig } from './boot-config.ts';
+
+/** A step of the setup that did not work, in the user's words. */
+export class SetupError extends Error {
+  readonly errno: number;
+
+  constructor(step: string, result: number) {
+    super(`${step}: ${errnoName(-result)}`);
+    this.errno = -result;
+  }
+}
+
+function must<T>(step: string, result: T | number): T {
+  if (typeof result === 'number' && result < 0) throw new SetupError(step, result);
+  return result as T;
+}
+
+/** Makes the container's mount namespace; the answer is root's view of it, in its root directory. */
+export function setupVfs(vfs: Vfs, gofer: GoferClient, userns: UserNamespace, config: BootConfig): KernelContext {
+  const rootFs = treeFilesystem(gofer, config.root, 'the root file system');
+  const rootMount = Mount.of(rootFs, 0);
+  const ns = new MountNamespace(userns, rootMount);
+  const root = ns.rootPath();
+  const ctx = new KernelContext(Credentials.root(userns), new FsContext(root, root, ns));
+  ctx.fs.umask = 0;
+
+  for (const mount of config.mounts) addMount(vfs, ctx, gofer, mount);
+  makeStandardDevices(vfs, ctx, config);
+  for (const device of config.devices) makeDevice(vfs, ctx, device);
+  for (const path of config.readonlyPaths) remountReadOnly(vfs, ctx, path);
+  for (const path of config.maskedPaths) mask(vfs, ctx, path);
+  if (config.root.readOnly) rootMount.flags |= MS_RDONLY;
+  return ctx;
+}
+
+/** A tree that the gofer serves, below an overlay where that is wanted. */
+function treeFilesystem(gofer: GoferClient, tree: TreeConfig, what: string): Filesystem {
+  const served = must(`attaching ${what}`, GoferFilesystem.attach(gofer, tree.tree, allocateAnonDev()));
+  if (!tree.overlay || tree.isFile) return served;
+  const upper = must(`making the overlay of ${what}`, newTmpfs());
+  return must(`making the overlay of ${what}`, newOverlay([served], upper));
+}
+
+function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: MountConfig): void {
+  const what = `mounting ${mount.type} at ${mount.target}`;
+  const at = mountPoint(vfs, ctx, mount, what);
+  if (mount.type === 'bind' && mount.tree === undefined) {
+    // Inside the container: /dev/console, or a folder shown twice.
+    const source = must(`${what}: ${mount.source}`, vfs.lookup(ctx, null, mount.source, LOOKUP_FOLLOW));
+    const copy = copyTree(source.mount, source.dentry, { single: true });
+    copy.flags |= mount.flags & MS_RDONLY;
+    attachTree(copy, at.mount, at.dentry);
+    return;
+  }
+  let fs: Filesystem;
+  if (mount.tree !== undefined) fs = treeFilesystem(gofer, mount.tree, mount.target);
+  else {
+    const type = vfs.types.get(mount.type);
+    if (type === undefined) throw new SetupError(what, -ENODEV);
+    fs = must(what, type.mount(ctx, mount.source, mount.flags, mount.data));
+  }
+  fs.source = mount.source;
+  attachTree(Mount.of(fs, mount.flags & ~MS_BIND), at.mount, at.dentry);
+}
+
+/** Where a mount goes: made if it is missing, a file for a file and else a directory. */
+function mountPoint(vfs: Vfs, ctx: KernelContext, mount: MountConfig, what: string): VfsPath {
+  const found = vfs.lookup(ctx, null, mount.target, LOOKUP_FOLLOW);
+  if (typeof found !== 'number') return found;
+  if (found !== -ENOENT) throw new SetupError(what, found);
+  const parts = mount.target.split('/').filter((part) => part !== '');
+  const isFile = mount.tree?.isFile === true;
+  makeDirectories(vfs, ctx, isFile ? parts.slice(0, -1) : parts, what);
+  if (isFile) must(what, vfs.mknodAt(ctx, null, mount.target, S_IFREG | 0o644, 0));
+  return must(what, vfs.lookup(ctx, null, mount.target, LOOKUP_FOLLOW));
+}
+
+function makeDirectories(vfs: Vfs, ctx: KernelContext, parts: readonly string[], what: string): void {
+  let path = '';
+  for (const part of parts) {
+    path += `/${part}`;
+    const result = vfs.mkdirAt(ctx, null, path, 0o755);
+    if (result < 0 && result !== -EEXIST) throw new SetupError(`${what}: making ${path}`, result);
+  }
+}
+
+// The links that the runtime specification promises (config-linux.md, "Dev symbolic links").
+const devLinks: readonly (readonly [string, string])[] = [
+  ['/dev/fd', '/proc/self/fd'],
+  ['/dev/stdin', '/proc/self/fd/0'],
+  ['/dev/stdout', '/proc/self/fd/1'],
+  ['/dev/stderr', '/proc/self/fd/2'],
+  ['/dev/ptmx', 'pts/ptmx'],
+];
+
+const standardDevices: readonly (readonly [string, number, number])[] = [
+  ['null', 1, 3],
+  ['zero', 1, 5],
+  ['full', 1, 7],
+  ['random', 1, 8],
+  ['urandom', 1, 9],
+  ['tty', 5, 0],
+];
+
+/** What every container finds in /dev; a devtmpfs or the image may have it already. */
+function makeStandardDevices(vfs: Vfs, ctx: KernelContext, config: BootConfig): void {
+  // Without a mount at /dev it is the image's own folder, which is left alone.
+  if (!config.mounts.some((m) => m.target === '/dev')) return;
+  for (const [name, major, minor] of standardDevices) {
+    makeDevice(vfs, ctx, { path: `/dev/${name}`, mode: 0o020666, major, minor, uid: 0, gid: 0 });
+  }
+  for (const [path, target] of devLinks) ignoreExisting(path, vfs.symlinkAt(ctx, target, null, path));
+}
+
+function makeDevice(vfs: Vfs, ctx: KernelContext, device: DeviceConfig): void {
+  const slash = device.path.lastIndexOf('/');
+  makeDirectories(
+    vfs,
+    ctx,
+    device.path
+      .slice(0, slash)
+      .split('/')
+      .filter((p) => p !== ''),
+    `making ${device.path}`,
+  );
+  const made = vfs.mknodAt(ctx, null, device.path, device.mode, makedev(device.major, device.minor));
+  ignoreExisting(device.path, made);
+  if (made < 0 || (device.uid === 0 && device.gid === 0)) return;
+  const at = vfs.lookup(ctx, null, device.path, 0);
+  if (typeof at !== 'number') chown(null, ctx.creds, at.mount, at.dentry.inode!, at.dentry, device.uid, device.gid);
+}
+
+function ignoreExisting(path: string, result: number): void {
+  if (result < 0 && result !== -EEXIST) warn(`${path} cannot be made: ${errnoName(-result)}`);
+}
+
+/** linux.readonlyPaths: bound onto itself, read-only. What does not exist needs no protection. */
+function remountReadOnly(vfs: Vfs, ctx: KernelContext, path: string): void {
+  const at = vfs.lookup(ctx, null, path, LOOKUP_FOLLOW);
+  if (typeof at === 'number') return;
+  const copy = copyTree(at.mount, at.dentry, {});
+  for (const m of copy.tree()) m.flags |= MS_RDONLY;
+  attachTree(copy, at.mount, at.dentry);
+}
+
+/** linux.maskedPaths: a directory lies under an empty read-only one, a file under /dev/null. */
+function mask(vfs: Vfs, ctx: KernelContext, path: string): void {
+  const at = vfs.lookup(ctx, null, path, LOOKUP_FOLLOW);
+  if (typeof at === 'number') return;
+  if (at.dentry.isDir()) {
+    const empty = must(`masking ${path}`, newTmpfs('size=0'));
+    attachTree(Mount.of(empty, MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC), at.mount, at.dentry);
+    return;
+  }
+  const devNull = vfs.lookup(ctx, null, '/dev/null', 0);
+  if (typeof devNull === 'number') return;
+  attachTree(copyTree(devNull.mount, devNull.dentry, { single: true }), at.mount, at.dentry);
+}
