@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import type { Flag, FlagValues } from './flags.ts';
 
-export type PlatformName = 'systrap' | 'ptrace';
+export type PlatformName = 'auto' | 'systrap' | 'ptrace';
 export type NetworkMode = 'none' | 'host' | 'sandbox';
 export type FileAccess = 'exclusive' | 'shared';
 

@@ -74,7 +74,8 @@ export interface BootConfig {
   readonly id: string;
   readonly hostname: string;
   readonly domainname?: string;
-  readonly platform: 'systrap' | 'ptrace';
+  /** auto: systrap, or ptrace where the host refuses seccomp filters. */
+  readonly platform: 'auto' | 'systrap' | 'ptrace';
   readonly patchSyscalls: boolean;
   readonly strace: boolean;
   readonly debug: boolean;

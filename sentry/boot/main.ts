@@ -7,7 +7,8 @@
 import { readFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { createPlatform } from '../../platform/choose.ts';
-import { setLogSink } from '../base/log.ts';
+import type { Platform } from '../../platform/platform.ts';
+import { info, setLogSink } from '../base/log.ts';
 import { GoferClient } from '../fs/gofer/client.ts';
 import { bringUpLoopback, exitNow, setPdeathsig, setProcessName, writeHost } from '../host/confine.ts';
 import { FutexTable } from '../kernel/futex.ts';
@@ -51,10 +52,21 @@ function openLog(config: BootConfig): void {
   }, config.debug);
 }
 
+/** What was asked for, or for "auto" the faster one that the host allows. */
+function choosePlatform(config: BootConfig): Platform {
+  if (config.platform !== 'auto') return createPlatform(config.platform);
+  try {
+    return createPlatform('systrap');
+  } catch (error) {
+    info(`using ptrace: ${(error as Error).message}`);
+    return createPlatform('ptrace');
+  }
+}
+
 function buildKernel(config: BootConfig): Kernel {
   const rootUserNamespace = new UserNamespace(null, 0, 0);
   const kernel = new Kernel({
-    platform: createPlatform(config.platform),
+    platform: choosePlatform(config),
     clock: new Timekeeper(),
     vfs: new Vfs(),
     futexes: new FutexTable(),

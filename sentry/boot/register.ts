@@ -3,6 +3,7 @@
 import { registerMemoryDevices } from '../fs/devices.ts';
 import { devptsType, registerTerminals } from '../fs/devpts.ts';
 import { devtmpfsType } from '../fs/devtmpfs.ts';
+import { overlayType } from '../fs/overlay.ts';
 import { openFifo } from '../fs/pipe.ts';
 import { procType } from '../fs/proc.ts';
 import { sysfsType } from '../fs/sysfs.ts';
@@ -10,14 +11,18 @@ import { tmpfsType } from '../fs/tmpfs.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { SYSCTLS } from '../kernel/sysctl.ts';
 
+/** /proc/cmdline. */
+const COMMAND_LINE = 'BOOT_IMAGE=/vmlinuz-runsc quiet';
+
 export function registerFilesystems(kernel: Kernel): void {
   const { vfs } = kernel;
-  vfs.registerFilesystem(sysfsType(kernel));
   vfs.registerFilesystem(tmpfsType);
-  vfs.registerFilesystem(procType(kernel, { cmdline: 'BOOT_IMAGE=/vmlinuz ro quiet', sysctls: SYSCTLS }));
+  vfs.registerFilesystem(overlayType(vfs));
+  vfs.registerFilesystem(procType(kernel, { cmdline: COMMAND_LINE, sysctls: SYSCTLS }));
+  vfs.registerFilesystem(sysfsType(kernel));
   vfs.registerFilesystem(devtmpfsType(kernel));
   vfs.registerFilesystem(devptsType(kernel));
   registerMemoryDevices(vfs);
   registerTerminals(vfs);
-  vfs.registerFifo(openFifo);
+  vfs.registerFifo((t, path, flags) => openFifo(t, path.dentry.inode!, path, flags));
 }
