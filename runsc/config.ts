@@ -25,7 +25,13 @@ export const globalFlags: readonly Flag[] = [
     help: "the sandbox's own log; in a name that ends in / or has %ID%, %COMMAND% or %TIMESTAMP%, these are filled in",
   },
   { name: 'strace', kind: 'switch', help: 'a line in the debug log for each system call of the guest' },
-  { name: 'platform', kind: 'string', choices: ['systrap', 'ptrace'], fallback: 'ptrace', help: 'how guest code is run' },
+  {
+    name: 'platform',
+    kind: 'string',
+    choices: ['systrap', 'ptrace'],
+    fallback: 'systrap, or ptrace where the host refuses it',
+    help: 'how guest code is run',
+  },
   {
     name: 'network',
     kind: 'string',
@@ -108,7 +114,7 @@ export function configFrom(values: FlagValues): Config {
     panicLog: values.string('panic-log') || undefined,
     alsoLogToStderr: values.on('alsologtostderr'),
     strace: values.on('strace'),
-    platform: (values.string('platform') ?? 'ptrace') as PlatformName,
+    platform: (values.string('platform') ?? 'auto') as PlatformName,
     network: (values.string('network') ?? 'host') as NetworkMode,
     fileAccess: (values.string('file-access') ?? 'exclusive') as FileAccess,
     fileAccessMounts: (values.string('file-access-mounts') ?? 'shared') as FileAccess,

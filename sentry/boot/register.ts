@@ -24,5 +24,5 @@ export function registerFilesystems(kernel: Kernel): void {
   vfs.registerFilesystem(devptsType(kernel));
   registerMemoryDevices(vfs);
   registerTerminals(vfs);
-  vfs.registerFifo((t, path, flags) => openFifo(t, path.dentry.inode!, path, flags));
+  vfs.registerFifo(openFifo);
 }
