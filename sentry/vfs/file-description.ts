@@ -101,6 +101,7 @@ export abstract class FileDescription {
     releaseFileLocks(inode, this);
     this.release(t);
     inode.opens--;
+    if (this.path !== undefined) this.path.mount.opens--;
     if (this.countedWriter) {
       inode.writers--;
       this.path!.mount.writers--;
@@ -114,6 +115,7 @@ export abstract class FileDescription {
     this.counted = inode;
     this.countedWriter = forWriting;
     inode.opens++;
+    if (this.path !== undefined) this.path.mount.opens++;
     if (forWriting) {
       inode.writers++;
       this.path!.mount.writers++;
@@ -137,6 +139,11 @@ export abstract class FileDescription {
   close(t: Task): number {
     if (this.counted !== null) releasePosixLocks(this.counted, t.fds);
     return this.flush(t);
+  }
+
+  /** Whether a write that answers -EPIPE, after it has `moved` bytes or before, sends SIGPIPE too. */
+  raisesSigpipe(_moved: boolean): boolean {
+    return true;
   }
 
   /**

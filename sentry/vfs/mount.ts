@@ -48,6 +48,8 @@ export class Mount {
   locked = false;
   /** Flags that may not be cleared: MNT_LOCK_*. */
   lockedFlags = 0;
+  /** Open descriptions: what makes an unmount EBUSY. */
+  opens = 0;
   /** Descriptions open for writing: a remount to read-only must wait for them. */
   writers = 0;
   /** umount2(MNT_EXPIRE) has been here and nothing has used it since. */

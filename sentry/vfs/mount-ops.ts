@@ -1,0 +1,380 @@
+// What mount(2), umount2(2), pivot_root(2) and the new mount calls do to the mounts of the caller's
+// namespace: fs/namespace.c. Arguments are resolved places; flags are MS_*, MNT_*, MOUNT_ATTR_*.
+
+import { EAGAIN, EBUSY, EINVAL, ELOOP, ENODEV, ENOENT, ENOSPC, ENOTBLK, ENOTDIR, EPERM } from '../abi/errno.ts';
+import {
+  MNT_DETACH,
+  MNT_EXPIRE,
+  MNT_FORCE,
+  MOUNT_ATTR__ATIME,
+  MOUNT_ATTR_NOATIME,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NODIRATIME,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_NOSYMFOLLOW,
+  MOUNT_ATTR_RDONLY,
+  MOUNT_ATTR_STRICTATIME,
+  MS_BIND,
+  MS_MOVE,
+  MS_NOATIME,
+  MS_NODEV,
+  MS_NODIRATIME,
+  MS_NOEXEC,
+  MS_NOSUID,
+  MS_NOSYMFOLLOW,
+  MS_PRIVATE,
+  MS_RDONLY,
+  MS_REC,
+  MS_RELATIME,
+  MS_REMOUNT,
+  MS_SHARED,
+  MS_SLAVE,
+  MS_STRICTATIME,
+  MS_UNBINDABLE,
+} from '../abi/mount.ts';
+import { CAP_SYS_ADMIN } from '../abi/sched.ts';
+import type { VfsContext } from './context.ts';
+import type { Filesystem, VfsPath } from './filesystem.ts';
+import { notifyUnmounted } from './fsnotify.ts';
+import { attachTree, copyTree, discardTree, MOUNT_FLAGS, Mount, type MountNamespace, umountTree } from './mount.ts';
+import { isDeleted } from './path-name.ts';
+import { LOOKUP_FOLLOW } from './path-walk.ts';
+import type { FilesystemType, Vfs } from './vfs.ts';
+
+const PROPAGATION = MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE;
+const ATIME_FLAGS = MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME;
+/** Mounts that a namespace may hold: fs.mount-max. */
+const MOUNT_MAX = 100_000;
+
+/** may_mount(). */
+export function mayMount(ctx: VfsContext): boolean {
+  return ctx.creds.capableIn(ctx.fs.mountNamespace.userns, CAP_SYS_ADMIN);
+}
+
+/** Whether the mount belongs to the caller's namespace: check_mnt(). */
+function isOurs(ctx: VfsContext, m: Mount): boolean {
+  return m.namespace === ctx.fs.mountNamespace;
+}
+
+/** The flags of a mount from mount(2)'s; relatime unless told otherwise. */
+function mountFlags(flags: number): number {
+  let out = flags & MOUNT_FLAGS & ~MS_RELATIME;
+  if ((flags & (MS_NOATIME | MS_STRICTATIME)) === 0) out |= MS_RELATIME;
+  return out;
+}
+
+/** mount(2): which operation the flags mean, path_mount(). `source` is text for a new mount, a path for bind and move. */
+export function mountPath(
+  vfs: Vfs,
+  ctx: VfsContext,
+  source: string,
+  at: VfsPath,
+  type: string | null,
+  flags: number,
+  data: string,
+): number {
+  if (!mayMount(ctx)) return -EPERM;
+  if ((flags & (MS_REMOUNT | MS_BIND)) === (MS_REMOUNT | MS_BIND)) return remountMount(ctx, at, flags);
+  if ((flags & MS_REMOUNT) !== 0) return remountFilesystem(ctx, at, flags, data);
+  if ((flags & MS_BIND) !== 0) {
+    const from = vfs.lookup(ctx, null, source, LOOKUP_FOLLOW);
+    return typeof from === 'number' ? from : bindMount(ctx, from, at, (flags & MS_REC) !== 0);
+  }
+  if ((flags & PROPAGATION) !== 0) return setPropagation(ctx, at, flags);
+  if ((flags & MS_MOVE) !== 0) {
+    const from = vfs.lookup(ctx, null, source, LOOKUP_FOLLOW);
+    return typeof from === 'number' ? from : moveMount(ctx, from, at);
+  }
+  return newMount(vfs, ctx, source, at, type, flags, data);
+}
+
+/** The type by name, if this caller may mount it: -ENODEV, -EPERM. */
+export function typeFor(vfs: Vfs, ctx: VfsContext, name: string): FilesystemType | number {
+  // "ext4.sub": only fuse has subtypes, and it keeps its own.
+  const type = vfs.types.get(name);
+  if (type === undefined) return -ENODEV;
+  if (!type.userMount && ctx.creds.userns.parent !== null) return -EPERM;
+  return type;
+}
+
+function newMount(vfs: Vfs, ctx: VfsContext, source: string, at: VfsPath, name: string | null, flags: number, data: string): number {
+  if (name === null) return -EINVAL;
+  const type = typeFor(vfs, ctx, name);
+  if (typeof type === 'number') return type;
+  if (!type.nodev) return -ENOTBLK;
+  const fs = type.mount(ctx, source, flags, data);
+  if (typeof fs === 'number') return fs;
+  if ((flags & MS_RDONLY) !== 0 && fs.mounts === 0) fs.readOnly = true;
+  return attachFilesystem(ctx, fs, at, mountFlags(flags));
+}
+
+/** Puts a file system on a place. What is refused is given back. */
+export function attachFilesystem(ctx: VfsContext, fs: Filesystem, at: VfsPath, flags: number): number {
+  const m = Mount.of(fs, flags);
+  if (at.mount.fs === fs && at.mount.root === at.dentry) {
+    discardTree(m);
+    return -EBUSY;
+  }
+  const error = graft(ctx, m, at);
+  if (error < 0) discardTree(m);
+  return error;
+}
+
+/** graft_tree(): attaches a detached tree. */
+export function graft(ctx: VfsContext, top: Mount, at: VfsPath): number {
+  if (!isOurs(ctx, at.mount)) return -EINVAL;
+  if (at.dentry.isDir() !== top.root.isDir()) return -ENOTDIR;
+  if (isDeleted(at.dentry)) return -ENOENT;
+  const ns = ctx.fs.mountNamespace;
+  if (ns.mounts.size + top.tree().length > MOUNT_MAX) return -ENOSPC;
+  const place = topmost(at);
+  attachTree(top, place.mount, place.dentry);
+  return 0;
+}
+
+/** What a place shows: the root of the last mount over it. */
+export function topmost(at: VfsPath): VfsPath {
+  let { mount, dentry } = at;
+  for (let over = mount.childAt(dentry); over !== undefined; over = mount.childAt(dentry)) {
+    mount = over;
+    dentry = over.root;
+  }
+  return { mount, dentry };
+}
+
+// ---- bind, move
+
+/** do_loopback(). */
+export function bindMount(ctx: VfsContext, from: VfsPath, at: VfsPath, recursive: boolean): number {
+  if (!isOurs(ctx, at.mount)) return -EINVAL;
+  const copy = cloneForBind(ctx, from, recursive);
+  if (typeof copy === 'number') return copy;
+  const error = graft(ctx, copy, at);
+  if (error < 0) discardTree(copy);
+  return error;
+}
+
+/** A detached copy of what `from` shows: open_tree(OPEN_TREE_CLONE), bind mounts. */
+export function cloneForBind(ctx: VfsContext, from: VfsPath, recursive: boolean): Mount | number {
+  const m = from.mount;
+  if (m.unbindable) return -EINVAL;
+  // A mount of nobody's namespace may only be copied if it is a detached tree of our own.
+  if (!isOurs(ctx, m) && m.namespace !== null) return -EINVAL;
+  if (!recursive && hasLockedChildren(m, from)) return -EINVAL;
+  return copyTree(m, from.dentry, { single: !recursive });
+}
+
+function hasLockedChildren(m: Mount, from: VfsPath): boolean {
+  for (const [point, child] of m.children) if (child.locked && point.isUnder(from.dentry)) return true;
+  return false;
+}
+
+/** do_move_mount(): an attached mount to another place, or a detached tree to its first. */
+export function moveMount(ctx: VfsContext, from: VfsPath, at: VfsPath): number {
+  const m = from.mount;
+  if (from.dentry !== m.root) return -EINVAL;
+  const attached = m.parent !== null;
+  if (attached ? !isOurs(ctx, m) : m.namespace !== null) return -EINVAL;
+  if (!isOurs(ctx, at.mount) || m.locked) return -EINVAL;
+  if (at.dentry.isDir() !== m.root.isDir()) return -EINVAL;
+  // "mount point is shared": its peers could not follow.
+  if (attached && m.parent!.peers !== null) return -EINVAL;
+  if (at.mount.peers !== null && m.tree().some((c) => c.unbindable)) return -EINVAL;
+  const place = topmost(at);
+  if (place.mount.isUnder(m)) return -ELOOP;
+  if (isDeleted(place.dentry)) return -ENOENT;
+  m.detach();
+  attachTree(m, place.mount, place.dentry);
+  ctx.fs.mountNamespace.changed();
+  return 0;
+}
+
+// ---- changes of what is mounted
+
+/** do_reconfigure_mnt(): MS_REMOUNT | MS_BIND changes this mount only. */
+export function remountMount(ctx: VfsContext, at: VfsPath, flags: number): number {
+  const m = at.mount;
+  if (!isOurs(ctx, m) || at.dentry !== m.root) return -EINVAL;
+  let wanted = flags & MOUNT_FLAGS & ~MS_RELATIME;
+  // "If none of the atime flags is given, the existing ones are kept." - path_mount()
+  if ((flags & ATIME_FLAGS) === 0) wanted |= m.flags & (MS_NOATIME | MS_NODIRATIME | MS_RELATIME);
+  else if ((flags & (MS_NOATIME | MS_STRICTATIME)) === 0) wanted |= MS_RELATIME;
+  return changeFlags(m, wanted);
+}
+
+/** Sets a mount's flags: -EPERM against a lock, -EBUSY for read-only with writers. */
+function changeFlags(m: Mount, wanted: number): number {
+  const error = canChangeFlags(m, wanted);
+  if (error < 0) return error;
+  m.flags = wanted;
+  m.namespace?.changed();
+  return 0;
+}
+
+function canChangeFlags(m: Mount, wanted: number): number {
+  const locked = m.lockedFlags;
+  const restricting = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if ((locked & restricting & m.flags & ~wanted) !== 0) return -EPERM;
+  const times = MS_NOATIME | MS_NODIRATIME | MS_RELATIME;
+  if ((locked & times) !== 0 && ((m.flags ^ wanted) & times) !== 0) return -EPERM;
+  return (wanted & MS_RDONLY) !== 0 && !m.readOnly && m.writers > 0 ? -EBUSY : 0;
+}
+
+/** do_remount(): the file system itself, and the mount's flags. */
+export function remountFilesystem(ctx: VfsContext, at: VfsPath, flags: number, data: string): number {
+  const m = at.mount;
+  if (!isOurs(ctx, m) || at.dentry !== m.root) return -EINVAL;
+  if (!ctx.creds.capable(CAP_SYS_ADMIN)) return -EPERM;
+  const readOnly = (flags & MS_RDONLY) !== 0;
+  let wanted = flags & MOUNT_FLAGS & ~MS_RELATIME;
+  if ((flags & ATIME_FLAGS) === 0) wanted |= m.flags & (MS_NOATIME | MS_NODIRATIME | MS_RELATIME);
+  else if ((flags & (MS_NOATIME | MS_STRICTATIME)) === 0) wanted |= MS_RELATIME;
+  let error = canChangeFlags(m, wanted);
+  if (error < 0) return error;
+  if (readOnly && !m.fs.readOnly && m.writers > 0) return -EBUSY;
+  error = m.fs.remount(data);
+  if (error < 0) return error;
+  m.fs.readOnly = readOnly;
+  return changeFlags(m, wanted);
+}
+
+/** do_change_type(): MS_SHARED, MS_PRIVATE, MS_SLAVE or MS_UNBINDABLE, one of them, with MS_REC or not. */
+export function setPropagation(ctx: VfsContext, at: VfsPath, flags: number): number {
+  const kind = flags & PROPAGATION;
+  // "exactly one propagation type": flags_to_propagation_type().
+  if ((kind & (kind - 1)) !== 0) return -EINVAL;
+  const m = at.mount;
+  if (at.dentry !== m.root || !isOurs(ctx, m)) return -EINVAL;
+  const all = (flags & MS_REC) !== 0 ? m.tree() : [m];
+  for (const one of all) changeType(one, kind);
+  ctx.fs.mountNamespace.changed();
+  return 0;
+}
+
+function changeType(m: Mount, kind: number): void {
+  if (kind === MS_SHARED) m.makeShared();
+  else if (kind === MS_SLAVE) m.makeSlave();
+  else if (kind === MS_PRIVATE) m.makePrivate();
+  else m.makeUnbindable();
+}
+
+/** mount_setattr(2) on one mount or, recursive, all below: MOUNT_ATTR_* to set and clear, and a propagation type or 0. All or none. */
+export function setMountAttr(ctx: VfsContext, at: VfsPath, set: number, clear: number, propagation: number, recursive: boolean): number {
+  const m = at.mount;
+  if (at.dentry !== m.root) return -EINVAL;
+  if (m.namespace !== null && !isOurs(ctx, m)) return -EINVAL;
+  const all = recursive ? m.tree() : [m];
+  for (const one of all) {
+    const error = canChangeFlags(one, withAttr(one.flags, set, clear));
+    if (error < 0) return error;
+  }
+  for (const one of all) {
+    one.flags = withAttr(one.flags, set, clear);
+    if (propagation !== 0) changeType(one, propagation);
+  }
+  m.namespace?.changed();
+  return 0;
+}
+
+/** MS_* for MOUNT_ATTR_*: fsmount(2)'s attributes. */
+export function flagsOfAttr(attr: number): number {
+  return withAttr(MS_RELATIME, attr, MOUNT_ATTR__ATIME);
+}
+
+function withAttr(flags: number, set: number, clear: number): number {
+  flags = (flags & ~plainFlags(clear)) | plainFlags(set);
+  if ((clear & MOUNT_ATTR__ATIME) === MOUNT_ATTR__ATIME) {
+    const mode = set & MOUNT_ATTR__ATIME;
+    flags &= ~(MS_NOATIME | MS_RELATIME);
+    if (mode === MOUNT_ATTR_NOATIME) flags |= MS_NOATIME;
+    else if (mode !== MOUNT_ATTR_STRICTATIME) flags |= MS_RELATIME;
+  }
+  return flags;
+}
+
+function plainFlags(attr: number): number {
+  let flags = 0;
+  if ((attr & MOUNT_ATTR_RDONLY) !== 0) flags |= MS_RDONLY;
+  if ((attr & MOUNT_ATTR_NOSUID) !== 0) flags |= MS_NOSUID;
+  if ((attr & MOUNT_ATTR_NODEV) !== 0) flags |= MS_NODEV;
+  if ((attr & MOUNT_ATTR_NOEXEC) !== 0) flags |= MS_NOEXEC;
+  if ((attr & MOUNT_ATTR_NODIRATIME) !== 0) flags |= MS_NODIRATIME;
+  if ((attr & MOUNT_ATTR_NOSYMFOLLOW) !== 0) flags |= MS_NOSYMFOLLOW;
+  return flags;
+}
+
+// ---- umount, pivot_root
+
+/** umount2(2) on a resolved place; `isBusy` tells whether files or tasks still use a mount. */
+export function umountPath(ctx: VfsContext, at: VfsPath, flags: number, isBusy: (m: Mount) => boolean): number {
+  const m = at.mount;
+  if (!mayMount(ctx)) return -EPERM;
+  if (at.dentry !== m.root || !isOurs(ctx, m) || m.locked) return -EINVAL;
+  if ((flags & MNT_FORCE) !== 0 && !ctx.creds.capableIn(ctx.fs.mountNamespace.userns, CAP_SYS_ADMIN)) return -EPERM;
+  if ((flags & MNT_EXPIRE) !== 0) {
+    if (m === ctx.fs.root.mount || (flags & (MNT_FORCE | MNT_DETACH)) !== 0) return -EINVAL;
+    if (m.children.size > 0 || isBusy(m)) return -EBUSY;
+    if (!m.expiryMark) {
+      m.expiryMark = true;
+      return -EAGAIN;
+    }
+  }
+  // The root of the namespace: a remount to read-only, as Linux does on shutdown.
+  if (m === ctx.fs.root.mount && (flags & MNT_DETACH) === 0 && m.parent === null) {
+    if (!ctx.creds.capable(CAP_SYS_ADMIN)) return -EPERM;
+    m.fs.readOnly = true;
+    return 0;
+  }
+  if (m.parent === null) return -EINVAL;
+  if ((flags & MNT_DETACH) === 0 && (m.children.size > 0 || isBusy(m))) return -EBUSY;
+  notifyUnmounted(m);
+  umountTree(m, true);
+  return 0;
+}
+
+/** pivot_root(2): `newRoot` becomes the root mount, the old one goes to `putOld`. The caller moves tasks' roots. */
+export function pivotRoot(ctx: VfsContext, newRoot: VfsPath, putOld: VfsPath): number {
+  if (!mayMount(ctx)) return -EPERM;
+  const root = ctx.fs.root;
+  const newMount = newRoot.mount;
+  const rootMount = root.mount;
+  const ns: MountNamespace = ctx.fs.mountNamespace;
+  if (putOld.mount.peers !== null || newMount.parent?.peers || rootMount.parent?.peers) return -EINVAL;
+  if (!isOurs(ctx, rootMount) || !isOurs(ctx, newMount)) return -EINVAL;
+  if (newMount.locked) return -EINVAL;
+  if (isDeleted(newRoot.dentry)) return -ENOENT;
+  if (newMount === rootMount || putOld.mount === rootMount) return -EBUSY;
+  if (root.dentry !== rootMount.root || newRoot.dentry !== newMount.root) return -EINVAL;
+  if (newMount.parent === null) return -EINVAL;
+  // put_old must be reachable from new_root, and new_root from the old root.
+  if (!reachable(putOld, newRoot) || !reachable(newRoot, root)) return -EINVAL;
+  if (!newRoot.dentry.isDir() || !putOld.dentry.isDir()) return -ENOTDIR;
+
+  const parent = rootMount.parent;
+  const point = rootMount.mountpoint;
+  newMount.detach();
+  if (rootMount.locked) {
+    newMount.locked = true;
+    rootMount.locked = false;
+  }
+  rootMount.detach();
+  rootMount.attach(putOld.mount, putOld.dentry);
+  if (parent !== null) newMount.attach(parent, point!);
+  else {
+    newMount.join(ns);
+    ns.root = newMount;
+  }
+  ns.changed();
+  return 0;
+}
+
+/** is_path_reachable(). */
+function reachable(at: VfsPath, from: VfsPath): boolean {
+  let { mount, dentry } = at;
+  while (mount !== from.mount && mount.parent !== null) {
+    dentry = mount.mountpoint!;
+    mount = mount.parent;
+  }
+  return mount === from.mount && dentry.isUnder(from.dentry);
+}
