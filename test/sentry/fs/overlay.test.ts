@@ -1,11 +1,11 @@
 import test from 'ava';
-import { EEXIST, ENOENT, ENOTEMPTY } from '../../sentry/abi/errno.ts';
-import { O_RDONLY, RENAME_EXCHANGE } from '../../sentry/abi/fcntl.ts';
-import { newOverlay } from '../../sentry/fs/overlay.ts';
-import { newTmpfs, type TmpfsFilesystem } from '../../sentry/fs/tmpfs.ts';
-import { chmod } from '../../sentry/vfs/attributes.ts';
-import type { Inode } from '../../sentry/vfs/filesystem.ts';
-import { asUser, getFile, makeTree, names, opened, putFile, readAll, type Tree } from '../support/tree.ts';
+import { EEXIST, ENOENT, ENOTEMPTY } from '../../../sentry/abi/errno.ts';
+import { O_RDONLY, RENAME_EXCHANGE } from '../../../sentry/abi/fcntl.ts';
+import { newOverlay } from '../../../sentry/fs/overlay.ts';
+import { newTmpfs, type TmpfsFilesystem } from '../../../sentry/fs/tmpfs.ts';
+import { chmod } from '../../../sentry/vfs/attributes.ts';
+import type { Inode } from '../../../sentry/vfs/filesystem.ts';
+import { asUser, getFile, makeTree, names, opened, putFile, readAll, type Tree } from '../../support/tree.ts';
 
 /** An overlay above a tree that `fill` has made. */
 function overlayOn(fill: (lower: Tree) => void): { tree: Tree; lower: Tree } {
