@@ -1,6 +1,5 @@
 // What a serving gofer may still ask of the host: the calls of its handlers, and what Node and the C library need to
-// keep a loop, a collector and a log running. Everything else answers EPERM, whoever asks. The lists are data; the
-// program made of them is classic BPF (Documentation/userspace-api/seccomp_filter.rst).
+// keep a loop, a collector and a log running. Everything else answers EPERM, whoever asks.
 
 import { loadSeccompProgram } from 'ptrace-napi';
 import { EPERM, errnoName } from '../sentry/abi/errno.ts';
@@ -71,6 +70,7 @@ import {
   SYS_write,
   SYS_writev,
 } from '../sentry/abi/sysno-x64.ts';
+import { type AllowedCall, seccompErrno, seccompFilter } from '../sentry/base/bpf.ts';
 
 /** The handlers' own. openat2 stands alone: open, openat and creat cannot say "beneath, and through no link". */
 const SERVING: readonly number[] = [
@@ -140,72 +140,22 @@ const RUNTIME: readonly number[] = [
   SYS_exit_group,
 ];
 
-/** A call that is allowed only with one of these values as the low word of an argument. */
-export interface ArgRule {
-  readonly nr: number;
-  readonly arg: number;
-  readonly values: readonly number[];
-}
+const always = (nr: number): AllowedCall => ({ nr });
+/** Only with one of these values as an argument's low word. */
+const only = (nr: number, arg: number, values: readonly number[]): AllowedCall => ({ nr, when: values.map((value) => [{ arg, value }]) });
 
-const LIMITED: readonly ArgRule[] = [{ nr: SYS_fcntl, arg: 1, values: [F_DUPFD_CLOEXEC, F_GETFD, F_GETFL] }];
 /** Only where a tree's policy lets the guest meet sockets of the host. */
-const SOCKETS: readonly ArgRule[] = [{ nr: SYS_socket, arg: 0, values: [AF_UNIX] }];
-const SOCKET_CALLS: readonly number[] = [SYS_bind, SYS_connect];
+const SOCKETS: readonly AllowedCall[] = [only(SYS_socket, 0, [AF_UNIX]), always(SYS_bind), always(SYS_connect)];
 
-// include/uapi/linux/bpf_common.h, seccomp.h, audit.h.
-const LD_W_ABS = 0x20;
-const JEQ_K = 0x15;
-const RET_K = 0x06;
-const RET_ALLOW = 0x7fff0000;
-const RET_ERRNO = 0x00050000;
-const RET_KILL_PROCESS = 0x80000000;
-const AUDIT_ARCH_X86_64 = 0xc000003e;
-// struct seccomp_data.
-const DATA_NR = 0;
-const DATA_ARCH = 4;
-const DATA_ARGS = 16;
-
-/** Instructions of struct sock_filter: u16 code, u8 jump if true, u8 jump if false, u32 operand. */
-class Assembler {
-  private readonly words: number[] = [];
-
-  op(code: number, operand: number, jumpTrue = 0, jumpFalse = 0): void {
-    this.words.push(code | (jumpTrue << 16) | (jumpFalse << 24), operand);
-  }
-
-  program(): Uint8Array {
-    return new Uint8Array(Uint32Array.from(this.words, (word) => word >>> 0).buffer);
-  }
-}
-
-/** A filter that lets the numbers through, and the limited ones with their arguments; all else is EPERM. */
-export function assembleFilter(allowed: readonly number[], limited: readonly ArgRule[]): Uint8Array {
-  const a = new Assembler();
-  a.op(LD_W_ABS, DATA_ARCH);
-  a.op(JEQ_K, AUDIT_ARCH_X86_64, 1, 0);
-  a.op(RET_K, RET_KILL_PROCESS);
-  a.op(LD_W_ABS, DATA_NR);
-  for (const nr of allowed) {
-    a.op(JEQ_K, nr, 0, 1);
-    a.op(RET_K, RET_ALLOW);
-  }
-  for (const rule of limited) {
-    a.op(JEQ_K, rule.nr, 0, 2 + 2 * rule.values.length);
-    a.op(LD_W_ABS, DATA_ARGS + 8 * rule.arg);
-    for (const value of rule.values) {
-      a.op(JEQ_K, value, 0, 1);
-      a.op(RET_K, RET_ALLOW);
-    }
-    a.op(RET_K, RET_ERRNO | EPERM);
-  }
-  a.op(RET_K, RET_ERRNO | EPERM);
-  return a.program();
-}
-
-/** The gofer's filter as a program. */
+/** The gofer's filter as a program: what is not listed answers EPERM. */
 export function goferFilter(withSockets: boolean): Uint8Array {
-  const allowed = [...SERVING, ...RUNTIME, ...(withSockets ? SOCKET_CALLS : [])];
-  return assembleFilter(allowed, withSockets ? [...LIMITED, ...SOCKETS] : LIMITED);
+  const allowed = [
+    ...SERVING.map(always),
+    ...RUNTIME.map(always),
+    only(SYS_fcntl, 1, [F_DUPFD_CLOEXEC, F_GETFD, F_GETFL]),
+    ...(withSockets ? SOCKETS : []),
+  ];
+  return seccompFilter(allowed, seccompErrno(EPERM));
 }
 
 /** Puts the filter on all threads of the process. */
