@@ -80,7 +80,7 @@ function resumeRead(t: Task, why: number): number {
 /** Takes bytes from t.io. A file that says writesAll() gets all of them, however long it takes. */
 function startWrite(t: Task, file: FileDescription, offset: number, nowait: boolean): number {
   const n = put(t, file, offset);
-  if (n === -EPIPE) raiseSigpipe(t);
+  if (n === -EPIPE && file.raisesSigpipe(false)) raiseSigpipe(t);
   if (nowait || file.nonblocking) return n;
   if (n !== -EAGAIN && (n < 0 || t.io.remaining === 0 || !file.writesAll())) return n;
 
@@ -102,7 +102,7 @@ function resumeWrite(t: Task, why: number): number {
     if (n > 0) t.n1 += n;
     const wants = n === -EAGAIN || (n > 0 && t.io.remaining > 0);
     if (wants && why !== WAKE_TIMEOUT) return t.block(file.waiters, WRITE_EVENTS, t.deadlineNs, resumeWrite);
-    if (n === -EPIPE) raiseSigpipe(t);
+    if (n === -EPIPE && file.raisesSigpipe(t.n1 > 0)) raiseSigpipe(t);
   }
   t.file = undefined;
   file.decRef(t);

@@ -24,6 +24,8 @@ import { futexCalls } from './futex.ts';
 import { pollCalls } from './poll.ts';
 import { epollCalls } from './epoll.ts';
 import { eventFdCalls } from './event-fd.ts';
+import { messageCalls } from './socket-message.ts';
+import { optionCalls } from './socket-option.ts';
 import { socketCalls } from './socket.ts';
 import { schedCalls } from './sched.ts';
 import { systemCalls } from './system.ts';
@@ -51,6 +53,8 @@ const families: readonly (readonly SyscallLine[])[] = [
   epollCalls,
   eventFdCalls,
   socketCalls,
+  messageCalls,
+  optionCalls,
   schedCalls,
   systemCalls,
 ];
