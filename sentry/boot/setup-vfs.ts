@@ -4,7 +4,7 @@
 
 import { makedev } from '../abi/device.ts';
 import { EEXIST, ENODEV, ENOENT, errnoName } from '../abi/errno.ts';
-import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../abi/mount.ts';
+import { MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../abi/mount.ts';
 import { S_IFREG } from '../abi/stat.ts';
 import { warn } from '../base/log.ts';
 import type { GoferClient } from '../fs/gofer/client.ts';
@@ -19,6 +19,7 @@ import { chown } from '../vfs/attributes.ts';
 import { KernelContext } from '../vfs/context.ts';
 import type { Filesystem, VfsPath } from '../vfs/filesystem.ts';
 import { attachTree, copyTree, Mount, MountNamespace } from '../vfs/mount.ts';
+import { mountFlags } from '../vfs/mount-ops.ts';
 import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import type { Vfs } from '../vfs/vfs.ts';
 import type { BootConfig, DeviceConfig, MountConfig, TreeConfig } from './boot-config.ts';
@@ -41,7 +42,7 @@ function must<T>(step: string, result: T | number): T {
 /** Makes the container's mount namespace; the answer is root's view of it, in its root directory. */
 export function setupVfs(vfs: Vfs, gofer: GoferClient, userns: UserNamespace, config: BootConfig): KernelContext {
   const rootFs = treeFilesystem(gofer, config.root, 'the root file system');
-  const rootMount = Mount.of(rootFs, 0);
+  const rootMount = Mount.of(rootFs, mountFlags(0));
   const ns = new MountNamespace(userns, rootMount);
   const root = ns.rootPath();
   const ctx = new KernelContext(Credentials.root(userns), new FsContext(root, root, ns));
@@ -83,7 +84,7 @@ function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: Mount
     fs = must(what, type.mount(ctx, mount.source, mount.flags, mount.data));
   }
   fs.source = mount.source;
-  attachTree(Mount.of(fs, mount.flags & ~MS_BIND), at.mount, at.dentry);
+  attachTree(Mount.of(fs, mountFlags(mount.flags)), at.mount, at.dentry);
 }
 
 /** Where a mount goes: made if it is missing, a file for a file and else a directory. */

@@ -122,12 +122,16 @@ function makeTwin(dir: Inode, name: string, lower: Inode): Inode | number {
   return typeof text === 'number' ? text : dir.symlink(maker, name, text);
 }
 
-/** Contents, xattrs, owner, mode and times. */
 function fill(twin: Inode, lower: Inode, withData: boolean): number {
+  const isFile = (lower.mode & S_IFMT) === S_IFREG;
+  const error = isFile && withData ? copyData(twin, lower) : 0;
+  return error < 0 ? error : copyAttributes(twin, lower);
+}
+
+/** Gives the twin the lower object's xattrs, owner, mode and times. */
+export function copyAttributes(twin: Inode, lower: Inode): number {
   const type = lower.mode & S_IFMT;
-  let error = type === S_IFREG && withData ? copyData(twin, lower) : 0;
-  if (error < 0) return error;
-  error = copyXattrs(twin, lower);
+  const error = copyXattrs(twin, lower);
   if (error < 0) return error;
   const attr = new SetAttr();
   keepTimes(lower, attr);

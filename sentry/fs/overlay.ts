@@ -20,6 +20,7 @@ import type { VfsContext } from '../vfs/context.ts';
 import { Filesystem, type Inode, type StatFs } from '../vfs/filesystem.ts';
 import { LOOKUP_DIRECTORY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import type { FilesystemType, Vfs } from '../vfs/vfs.ts';
+import { copyAttributes } from './overlay-copy-up.ts';
 import { OverlayDir } from './overlay-dir.ts';
 import { OverlayInode } from './overlay-inode.ts';
 import { TmpfsFilesystem } from './tmpfs.ts';
@@ -126,11 +127,14 @@ export class OverlayFilesystem extends Filesystem {
   }
 }
 
-/** An overlay of whole file systems, the topmost lower one first; -EINVAL where a root is no directory. */
+/** An overlay of whole file systems, the topmost lower one first; -EINVAL where a root is no directory. `upper` is empty and ours alone. */
 export function newOverlay(lowers: readonly Filesystem[], upper: Filesystem): OverlayFilesystem | number {
   const roots = lowers.map((fs) => fs.root());
   if (roots.length === 0 || roots.some((r) => (r.mode & S_IFMT) !== S_IFDIR)) return -EINVAL;
-  return new OverlayFilesystem(roots, upper.root(), '');
+  const root = upper.root();
+  // The merged root shows the upper one's attributes, and a fresh upper tree should not change what the lower one has.
+  const error = copyAttributes(root, roots[0]!);
+  return error < 0 ? error : new OverlayFilesystem(roots, root, '');
 }
 
 /** For mount(2): lowerdir=a:b, upperdir=, workdir=, of directories that the caller can reach. */

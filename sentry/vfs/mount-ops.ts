@@ -58,7 +58,7 @@ function isOurs(ctx: VfsContext, m: Mount): boolean {
 }
 
 /** The flags of a mount from mount(2)'s; relatime unless told otherwise. */
-function mountFlags(flags: number): number {
+export function mountFlags(flags: number): number {
   let out = flags & MOUNT_FLAGS & ~MS_RELATIME;
   if ((flags & (MS_NOATIME | MS_STRICTATIME)) === 0) out |= MS_RELATIME;
   return out;
