@@ -6,8 +6,9 @@
 //   shared     others: names are revalidated at every step of a walk, attributes at every stat.
 
 import { Attributes } from '../../../gofer/protocol/attributes.ts';
-import { AttachReply, TREE_READ_ONLY, TREE_SHARED } from '../../../gofer/protocol/messages.ts';
-import { S_IFMT, V9FS_MAGIC } from '../../abi/stat.ts';
+import { AttachReply, TREE_DEVICES, TREE_HOST_FIFO, TREE_READ_ONLY, TREE_SHARED } from '../../../gofer/protocol/messages.ts';
+import { EMFILE, ENFILE } from '../../abi/errno.ts';
+import { S_IFCHR, S_IFIFO, S_IFMT, V9FS_MAGIC } from '../../abi/stat.ts';
 import { Filesystem, type StatFs } from '../../vfs/filesystem.ts';
 import type { GoferClient } from './client.ts';
 import { GoferInode } from './inode.ts';
@@ -33,10 +34,13 @@ export class GoferFilesystem extends Filesystem {
   /** Numbers that do not fit, by "device:number". */
   private readonly odd: Map<string, number> = new Map();
   private readonly rootInode: GoferInode;
+  /** TREE_*. */
+  private readonly flags: number;
 
   private constructor(client: GoferClient, dev: number, reply: AttachReply) {
     super('9p', dev, V9FS_MAGIC);
     this.client = client;
+    this.flags = reply.flags;
     this.shared = (reply.flags & TREE_SHARED) !== 0;
     this.readOnly = (reply.flags & TREE_READ_ONLY) !== 0;
     this.rootInode = this.adopt(reply.handle, reply.attributes, null, '');
@@ -95,6 +99,24 @@ export class GoferFilesystem extends Filesystem {
     inode.foundAt(via, name);
     this.inodes.set(ino, inode);
     return inode;
+  }
+
+  /** Whether nodes of this mode are opened on the host instead of being the guest's own FIFOs and devices. */
+  opensHostNode(mode: number): boolean {
+    const type = mode & S_IFMT;
+    return (type === S_IFIFO && (this.flags & TREE_HOST_FIFO) !== 0) || (type === S_IFCHR && (this.flags & TREE_DEVICES) !== 0);
+  }
+
+  /**
+   * A handle for a name. Each is a descriptor of the gofer's: when it has no more, those that can be got again by name
+   * are given back.
+   */
+  walkOne(parent: number, name: string): number {
+    const handle = this.client.walkOne(parent, 0, name);
+    if (handle !== -EMFILE && handle !== -ENFILE) return handle;
+    for (const inode of this.inodes.values()) if (inode.handle !== parent) inode.lendHandle();
+    this.client.flush();
+    return this.client.walkOne(parent, 0, name);
   }
 
   /**

@@ -4,11 +4,12 @@
 // parked until the host says that the descriptor is ready.
 //
 // A regular file shares its position with the others, too: reads and writes go where the host's description stands.
+// Only what is opened anew, by /dev/stdout and its kin, has a position of its own, as a new description has.
 
 import { Attributes, decodeAttributes } from '../../../gofer/protocol/attributes.ts';
 import { makedev } from '../../abi/device.ts';
 import { EAGAIN, EBADF, EINVAL, ENOTTY, EOPNOTSUPP, ESPIPE } from '../../abi/errno.ts';
-import { O_ACCMODE, O_APPEND, O_NONBLOCK, RWF_NOWAIT } from '../../abi/fcntl.ts';
+import { O_ACCMODE, O_APPEND, O_NONBLOCK, RWF_NOWAIT, SEEK_CUR, SEEK_END, SEEK_SET } from '../../abi/fcntl.ts';
 import { FIONREAD } from '../../abi/ioctl.ts';
 import { PIPE_BUF } from '../../abi/limits.ts';
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM } from '../../abi/poll.ts';
@@ -125,7 +126,9 @@ export function newHostFile(kernel: Kernel, hostFd: number): FileDescription | n
 export class HostFile extends FileDescription implements HostWatcher {
   private readonly kernel: Kernel;
   private readonly hostFd: number;
-  private readonly node: HostInode;
+  private readonly node: Inode;
+  /** Where reads and writes go: at `pos`, or where the host's description stands. */
+  private readonly ownPosition: boolean;
   private readonly isRegular: boolean;
   private readonly tty: HostTty | null;
   /** How much the host takes without waiting once it says that it is ready. */
@@ -135,13 +138,14 @@ export class HostFile extends FileDescription implements HostWatcher {
   /** Of the watch on the descriptor; 0: none yet. */
   private token = 0;
 
-  constructor(kernel: Kernel, hostFd: number, node: HostInode, flags: number, path: VfsPath | undefined) {
+  constructor(kernel: Kernel, hostFd: number, node: Inode, flags: number, path: VfsPath | undefined) {
     super(flags, path);
     this.kernel = kernel;
     this.hostFd = hostFd;
     this.node = node;
     const type = node.mode & S_IFMT;
     this.isRegular = type === S_IFREG;
+    this.ownPosition = this.isRegular && path !== undefined;
     this.tty = type === S_IFCHR && isTerminal(hostFd) ? new HostTty(hostFd, node.rdev) : null;
     this.chunk = this.tty !== null ? TTY_CHUNK : type === S_IFIFO || type === S_IFSOCK ? PIPE_BUF : Number.MAX_SAFE_INTEGER;
   }
@@ -155,7 +159,7 @@ export class HostFile extends FileDescription implements HostWatcher {
       this.kernel.platform.unwatch(this.hostFd);
       this.kernel.hostWatchers.delete(this.token);
     }
-    this.node.closed(this.hostFd);
+    if (this.node instanceof HostInode) this.node.closed(this.hostFd);
     close(this.hostFd);
   }
 
@@ -203,7 +207,11 @@ export class HostFile extends FileDescription implements HostWatcher {
   }
 
   override read(_t: Task, io: IoBuffer): number {
-    if (this.isRegular) return io.fromHost(this.hostFd, io.remaining, -1);
+    if (this.isRegular) {
+      const n = io.fromHost(this.hostFd, io.remaining, this.ownPosition ? this.pos : -1);
+      if (n > 0) this.pos += n;
+      return n;
+    }
     if (io.remaining === 0) return 0;
     const n = this.readNow(io);
     return n === -EAGAIN && this.watch() ? this.readNow(io) : n;
@@ -220,7 +228,7 @@ export class HostFile extends FileDescription implements HostWatcher {
   }
 
   override write(_t: Task, io: IoBuffer): number {
-    if (this.isRegular) return io.toHost(this.hostFd, io.remaining, -1);
+    if (this.isRegular) return this.writeRegular(io);
     let total = 0;
     while (io.remaining > 0) {
       if (!this.isReady(READY_TO_WRITE)) {
@@ -236,6 +244,18 @@ export class HostFile extends FileDescription implements HostWatcher {
     return total;
   }
 
+  private writeRegular(io: IoBuffer): number {
+    if (!this.ownPosition) return io.toHost(this.hostFd, io.remaining, -1);
+    if ((this.flags & O_APPEND) !== 0) {
+      const result = this.node.getattr(null);
+      if (result < 0) return result;
+      this.pos = this.node.size;
+    }
+    const n = io.toHost(this.hostFd, io.remaining, this.pos);
+    if (n > 0) this.pos += n;
+    return n;
+  }
+
   override pread(t: Task | null, io: IoBuffer, offset: number): number {
     return this.isRegular ? io.fromHost(this.hostFd, io.remaining, offset) : super.pread(t, io, offset);
   }
@@ -246,7 +266,13 @@ export class HostFile extends FileDescription implements HostWatcher {
 
   override seek(_t: Task, offset: number, whence: number): number {
     // /dev/null and its kin answer 0, a terminal ESPIPE: as the host says.
-    return (this.node.mode & S_IFMT) === S_IFIFO ? -ESPIPE : lseek(this.hostFd, offset, whence);
+    if (!this.ownPosition) return (this.node.mode & S_IFMT) === S_IFIFO ? -ESPIPE : lseek(this.hostFd, offset, whence);
+    if (whence === SEEK_END) this.node.getattr(null);
+    const from = whence === SEEK_SET ? 0 : whence === SEEK_CUR ? this.pos : whence === SEEK_END ? this.node.size : Number.NaN;
+    const to = from + offset;
+    if (!Number.isSafeInteger(to) || to < 0) return -EINVAL;
+    this.pos = to;
+    return to;
   }
 
   override mmap(t: Task, out: Mappable, prot: number, shared: boolean): number {

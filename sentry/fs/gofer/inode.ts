@@ -16,6 +16,7 @@ import { ATTR_SIZE, Inode, type SetAttr, type VfsPath } from '../../vfs/filesyst
 import type { Listing } from './client.ts';
 import { GoferDirectory, GoferFile } from './file.ts';
 import type { GoferFilesystem } from './filesystem.ts';
+import { HostFile } from './host-file.ts';
 
 /** Entries of a listing for which attributes are asked along. */
 const PREFETCH = 1024;
@@ -25,6 +26,7 @@ export class GoferInode extends Inode {
   declare readonly fs: GoferFilesystem;
   /** The gofer's; 0: none yet. */
   handle: number;
+  override readonly opensItself: boolean;
   /** Directory and name where it was last seen: how a handle is got. */
   private via: GoferInode | null = null;
   private viaName = '';
@@ -48,6 +50,7 @@ export class GoferInode extends Inode {
   constructor(fs: GoferFilesystem, ino: number, mode: number, handle: number) {
     super(fs, ino, mode);
     this.handle = handle;
+    this.opensItself = fs.opensHostNode(mode);
   }
 
   setAttributes(a: Attributes): void {
@@ -91,7 +94,7 @@ export class GoferInode extends Inode {
     const parent = this.via.ensureHandle();
     if (parent < 0) return parent;
     const { client } = this.fs;
-    const handle = client.walkOne(parent, 0, this.viaName);
+    const handle = this.fs.walkOne(parent, this.viaName);
     if (handle < 0) return handle;
     const a = client.attributes;
     if (this.fs.inoOf(a) !== this.ino || (a.mode & S_IFMT) !== (this.mode & S_IFMT)) {
@@ -101,6 +104,13 @@ export class GoferInode extends Inode {
     this.handle = handle;
     this.setAttributes(a);
     return handle;
+  }
+
+  /** Gives the handle back if it can be got again by name. Open files need none. */
+  lendHandle(): void {
+    if (this.via === null || this.handle === 0) return;
+    this.fs.client.closeLater(this.handle);
+    this.handle = 0;
   }
 
   // ---- directories
@@ -113,7 +123,7 @@ export class GoferInode extends Inode {
     }
     const parent = this.ensureHandle();
     if (parent < 0) return parent;
-    const handle = this.fs.client.walkOne(parent, 0, name);
+    const handle = this.fs.walkOne(parent, name);
     return handle < 0 ? handle : this.fs.adopt(handle, this.fs.client.attributes, this, name);
   }
 
@@ -387,11 +397,26 @@ export class GoferInode extends Inode {
 
   // ---- opening
 
-  override open(_t: Task | null, path: VfsPath, flags: number): FileDescription | number {
+  override open(t: Task | null, path: VfsPath, flags: number): FileDescription | number {
     if ((this.mode & S_IFMT) === S_IFDIR) return new GoferDirectory(this, path, flags);
-    if ((this.mode & S_IFMT) !== S_IFREG) return -EACCES;
+    if ((this.mode & S_IFMT) !== S_IFREG) return this.openHostNode(t, path, flags);
     const host = this.acquire(flags);
     return typeof host === 'number' ? host : new GoferFile(this, host, path, flags);
+  }
+
+  /** A FIFO or device of the host, where the tree's policy says so: fs.opensHostNode(). */
+  private openHostNode(t: Task | null, path: VfsPath, flags: number): FileDescription | number {
+    if (t === null) return -EACCES;
+    const handle = this.ensureHandle();
+    if (handle < 0) return handle;
+    const fd = this.fs.client.open(handle, flags & O_ACCMODE);
+    return fd < 0 ? fd : new HostFile(t.kernel, fd, this, flags, path);
+  }
+
+  /** A socket of the host connected to the one that is bound here, or -errno. */
+  override connectHost(type: number): number {
+    const handle = this.ensureHandle();
+    return handle < 0 ? handle : this.fs.client.connect(handle, type);
   }
 
   /**

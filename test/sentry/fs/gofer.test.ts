@@ -12,8 +12,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { close } from 'ptrace-napi';
 import { TREE_SHARED } from '../../../gofer/protocol/messages.ts';
-import { ENOENT } from '../../../sentry/abi/errno.ts';
+import { EMFILE, ENOENT } from '../../../sentry/abi/errno.ts';
 import { O_APPEND, O_RDONLY, O_RDWR, O_WRONLY } from '../../../sentry/abi/fcntl.ts';
 import { GoferFilesystem } from '../../../sentry/fs/gofer/filesystem.ts';
 import type { GoferInode } from '../../../sentry/fs/gofer/inode.ts';
@@ -246,4 +247,26 @@ test('directories are walked by listing with stable positions while entries go',
   t.is(seen.length, 12);
   t.deepEqual(readdirSync(join(g.dir, 'd')), []);
   dir.decRef(null);
+});
+
+test('a gofer without descriptors gets handles back, and files stay reachable', (t) => {
+  const { g, root } = mounted(t);
+  mkdirSync(join(g.dir, 'd'));
+  for (let i = 0; i < 40; i++) writeFileSync(join(g.dir, 'd', `f${i}`), `${i}`);
+  const { handles } = g.connection;
+  const add = handles.add.bind(handles);
+  handles.add = (fd, type, tree) => {
+    if (handles.size < 20) return add(fd, type, tree);
+    close(fd);
+    return -EMFILE;
+  };
+  const d = found(root.lookup('d'));
+  const files: GoferInode[] = [];
+  for (let i = 0; i < 40; i++) files.push(found(d.lookup(`f${i}`)));
+  for (const [i, f] of files.entries()) {
+    const file = opened(f, O_RDONLY);
+    t.is(readAll(file), `${i}`);
+    file.decRef(null);
+  }
+  t.true(handles.size <= 20);
 });
