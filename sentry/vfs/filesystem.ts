@@ -7,7 +7,7 @@
 // An Inode's attribute fields are its struct stat; a file system whose truth lies elsewhere
 // (gofer in shared mode, proc) refreshes them in `getattr`.
 
-import { EINVAL, ENODATA, ENOTDIR, EOPNOTSUPP, EPERM } from '../abi/errno.ts';
+import { ECONNREFUSED, EINVAL, ENODATA, ENOTDIR, EOPNOTSUPP, EPERM } from '../abi/errno.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../abi/stat.ts';
 import type { Credentials } from '../kernel/credentials.ts';
 import type { Task } from '../kernel/task.ts';
@@ -259,6 +259,11 @@ export abstract class Inode {
    * and sockets have been diverted to their own code. t is null for the kernel's own opens.
    */
   abstract open(t: Task | null, path: VfsPath, flags: number): FileDescription | number;
+
+  /** A socket's name with nobody of the sandbox behind it: a host socket (SOCK_*) connected to who is bound there, or -errno. */
+  connectHost(_type: number): number {
+    return -ECONNREFUSED;
+  }
 
   /** Brings the attribute fields up to date. */
   getattr(_t: Task | null): number {
