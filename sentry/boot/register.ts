@@ -10,6 +10,7 @@ import { sysfsType } from '../fs/sysfs.ts';
 import { tmpfsType } from '../fs/tmpfs.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { SYSCTLS } from '../kernel/sysctl.ts';
+import { registerSocketFamilies } from '../net/families.ts';
 
 /** /proc/cmdline. */
 const COMMAND_LINE = 'BOOT_IMAGE=/vmlinuz-runsc quiet';
@@ -25,4 +26,5 @@ export function registerFilesystems(kernel: Kernel): void {
   registerMemoryDevices(vfs);
   registerTerminals(vfs);
   vfs.registerFifo(openFifo);
+  registerSocketFamilies();
 }

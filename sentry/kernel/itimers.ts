@@ -39,8 +39,8 @@ export class IntervalTimer extends Timer {
     this.schedule();
   }
 
-  override fired(_nowNs: number): void {
-    const now = this.nowNs();
+  override fired(nowNs: number): void {
+    const now = this.cpu === null ? nowNs : this.cpu.nowNs();
     if (now >= this.expiryNs) {
       sendKernelSignal(this.group, this.signo);
       const step = Math.max(this.intervalNs, MIN_INTERVAL_NS);

@@ -86,8 +86,8 @@ export class PosixTimer extends Timer implements SignalSource {
     this.notification.task?.signals.pending.removeFrom(this);
   }
 
-  override fired(_nowNs: number): void {
-    const now = this.nowNs();
+  override fired(nowNs: number): void {
+    const now = this.cpu === null ? nowNs : this.cpu.nowNs();
     if (now < this.expiryNs) {
       this.schedule();
       return;

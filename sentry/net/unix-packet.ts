@@ -7,23 +7,29 @@ import type { FileDescription } from '../vfs/file-description.ts';
 import type { MessageCreds } from './message.ts';
 import type { UnixAddress, UnixSocket } from './unix.ts';
 
-/** sizeof(struct sk_buff), and what each data buffer carries behind its bytes. */
+/** sizeof(struct sk_buff), and what a data buffer carries behind its bytes. */
 const SKB_SIZE = 256;
 const SHARED_INFO = 320;
 const PAGE = 4096;
+/** SKB_MAX_HEAD(0): what fits into the first page of a packet. */
+const MAX_HEAD = PAGE - SHARED_INFO;
+/** SKB_MAX_ALLOC: how much of a datagram is in one buffer. */
+const MAX_ALLOC = 4 * PAGE - SHARED_INFO;
+/** The largest packet of a stream: unix_stream_sendmsg(), SKB_MAX_HEAD(0) and UNIX_SKB_FRAGS_SZ. */
+export const MAX_STREAM_PACKET = MAX_HEAD + 32768;
 
 const SMALL = 4096;
-export const LARGE = 32768;
+const LARGE = 36864;
 const POOL_LIMIT = 64;
 const smallPool: Uint8Array[] = [];
 const largePool: Uint8Array[] = [];
 
-/** What `n` bytes cost their sender: kmalloc's size for short ones, pages for the rest. */
-function trueSize(n: number): number {
-  if (n + SHARED_INFO > PAGE) return SKB_SIZE + PAGE + Math.ceil(Math.max(0, n - (PAGE - SHARED_INFO)) / PAGE) * PAGE;
-  let size = 512;
-  while (size < n + SHARED_INFO) size *= 2;
-  return SKB_SIZE + size;
+/** What a packet of `n` bytes costs its sender: kmalloc's size for the head, whole pages for the rest. */
+function trueSize(n: number, maxHead: number): number {
+  const paged = Math.min(n, Math.ceil(Math.max(0, n - maxHead) / PAGE) * PAGE);
+  let head = 512;
+  while (head < n - paged + SHARED_INFO) head *= 2;
+  return SKB_SIZE + head + Math.ceil(paged / PAGE) * PAGE;
 }
 
 function takeBuffer(n: number): Uint8Array {
@@ -53,12 +59,12 @@ export class Packet implements ListNode<Packet> {
   listPrev: Packet | null = null;
   listNext: Packet | null = null;
 
-  constructor(sender: UnixSocket, from: UnixAddress | null, n: number) {
+  constructor(sender: UnixSocket, from: UnixAddress | null, n: number, isStream: boolean) {
     this.bytes = takeBuffer(n);
     this.end = n;
     this.sender = sender;
     this.from = from;
-    this.trueSize = trueSize(n);
+    this.trueSize = trueSize(n, isStream ? MAX_HEAD : MAX_ALLOC);
   }
 
   get length(): number {

@@ -55,7 +55,7 @@ import { inodePermission, MAY_WRITE } from '../vfs/permissions.ts';
 import type { Message, MessageCreds } from './message.ts';
 import type { Socket, SocketName } from './socket.ts';
 import { KernelSocket } from './socket-options.ts';
-import { LARGE, newPacketQueue, Packet, type PacketQueue } from './unix-packet.ts';
+import { MAX_STREAM_PACKET, newPacketQueue, Packet, type PacketQueue } from './unix-packet.ts';
 
 const READABLE = POLLIN | POLLRDNORM | POLLPRI | POLLRDBAND;
 const WRITABLE = POLLOUT | POLLWRNORM | POLLWRBAND;
@@ -269,7 +269,7 @@ export class UnixSocket extends KernelSocket {
     this.peerCreds = listener.peerCreds;
     this.peerGroups = listener.peerGroups;
     this.state = CONNECTED;
-    const packet = new Packet(this, null, 0);
+    const packet = new Packet(this, null, 0, true);
     packet.connection = far;
     listener.queue.push(packet);
     listener.waiters.notify(READABLE);
@@ -362,8 +362,8 @@ export class UnixSocket extends KernelSocket {
       const refused = this.cannotAllocate();
       if (refused < 0) return done > 0 ? done : refused;
       if (other.isDead || (other.shut & RCV_SHUTDOWN) !== 0) return done > 0 ? done : -EPIPE;
-      const n = Math.min(io.remaining, this.sndbuf / 2 - 64, LARGE);
-      const packet = new Packet(this, this.address, n);
+      const n = Math.min(io.remaining, Math.floor(this.sndbuf / 2) - 64, MAX_STREAM_PACKET);
+      const packet = new Packet(this, this.address, n, true);
       if (io.take(packet.bytes, 0, n) !== n) {
         packet.release();
         return done > 0 ? done : -EFAULT;
@@ -398,7 +398,7 @@ export class UnixSocket extends KernelSocket {
       other.crowd.add(this);
       return -EAGAIN;
     }
-    const packet = new Packet(this, this.address, total);
+    const packet = new Packet(this, this.address, total, false);
     if (total > 0 && io.take(packet.bytes, 0, total) !== total) {
       packet.release();
       return -EFAULT;
