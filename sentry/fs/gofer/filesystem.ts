@@ -107,16 +107,24 @@ export class GoferFilesystem extends Filesystem {
     return (type === S_IFIFO && (this.flags & TREE_HOST_FIFO) !== 0) || (type === S_IFCHR && (this.flags & TREE_DEVICES) !== 0);
   }
 
-  /**
-   * A handle for a name. Each is a descriptor of the gofer's: when it has no more, those that can be got again by name
-   * are given back.
-   */
+  /** A handle for a name in a directory, or -errno. */
   walkOne(parent: number, name: string): number {
     const handle = this.client.walkOne(parent, 0, name);
-    if (handle !== -EMFILE && handle !== -ENFILE) return handle;
-    for (const inode of this.inodes.values()) if (inode.handle !== parent) inode.lendHandle();
+    return this.lackedDescriptors(handle, parent) ? this.client.walkOne(parent, 0, name) : handle;
+  }
+
+  /** A donated descriptor, or -errno. */
+  openHost(handle: number, flags: number): number {
+    const fd = this.client.open(handle, flags);
+    return this.lackedDescriptors(fd, handle) ? this.client.open(handle, flags) : fd;
+  }
+
+  /** Each handle is a descriptor of the gofer's. When it has no more, those that can be got again by name go back: worth another try. */
+  private lackedDescriptors(result: number, needed: number): boolean {
+    if (result !== -EMFILE && result !== -ENFILE) return false;
+    for (const inode of this.inodes.values()) if (inode.handle !== needed) inode.lendHandle();
     this.client.flush();
-    return this.client.walkOne(parent, 0, name);
+    return true;
   }
 
   /**

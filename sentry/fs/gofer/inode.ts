@@ -443,7 +443,7 @@ export class GoferInode extends Inode {
   private openHost(flags: number): HostFd | number {
     const handle = this.ensureHandle();
     if (handle < 0) return handle;
-    const fd = this.fs.client.open(handle, flags);
+    const fd = this.fs.openHost(handle, flags);
     return fd < 0 ? fd : new HostFd(fd, (flags & O_ACCMODE) !== O_RDONLY);
   }
 
