@@ -19,6 +19,7 @@ import { runLoop } from '../kernel/run-loop.ts';
 import { Timekeeper } from '../kernel/timekeeper.ts';
 import { UserNamespace } from '../kernel/user-namespace.ts';
 import { UtsNamespace } from '../kernel/uts-namespace.ts';
+import { Strace } from '../syscalls/strace.ts';
 import { table } from '../syscalls/table.ts';
 import { Vfs } from '../vfs/vfs.ts';
 import type { BootConfig } from './boot-config.ts';
@@ -77,6 +78,7 @@ function buildKernel(config: BootConfig): Kernel {
     machine: loadMachine({ cpus: config.cpus, memoryBytes: config.memoryBytes }),
     syscalls: table,
   });
+  if (config.strace) kernel.trace = new Strace();
   return kernel;
 }
 
