@@ -15,6 +15,7 @@ import { O_ACCMODE, O_DIRECT, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } from '../
 import { FIONREAD } from '../abi/ioctl.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from '../abi/poll.ts';
+import { PIPEFS_MAGIC } from '../abi/stat.ts';
 import { WaitQueue } from '../base/wait-queue.ts';
 import type { Task } from '../kernel/task.ts';
 import { FileDescription } from '../vfs/file-description.ts';
@@ -392,12 +393,14 @@ export function openFifo(_t: Task | null, path: VfsPath, flags: number): PipeFil
   const mode = flags & O_ACCMODE;
   if (mode !== O_RDONLY && mode !== O_WRONLY && mode !== O_RDWR) return -EINVAL;
   let pipe = inode.fifo as Pipe | null;
-  if (mode === O_WRONLY && (flags & O_NONBLOCK) !== 0 && (pipe === null || pipe.readers === 0)) return -ENXIO;
+  // A pipe that is opened by way of /proc/[pid]/fd has had its other end: fs/pipe.c:fifo_open(), is_pipe.
+  const isPipe = inode.fs.magic === PIPEFS_MAGIC;
+  if (!isPipe && mode === O_WRONLY && (flags & O_NONBLOCK) !== 0 && (pipe === null || pipe.readers === 0)) return -ENXIO;
   if (pipe === null) {
     pipe = new Pipe();
     inode.fifo = pipe;
   }
   const file = new PipeFile(pipe, inode, flags, path);
-  file.awaitPartner();
+  if (!isPipe) file.awaitPartner();
   return file;
 }
