@@ -216,11 +216,12 @@ bool RunBatch(uint32_t index, int64_t* last) {
 
 constexpr uint32_t kMagic1 = 0x46505853, kMagic2 = 0x46505845;
 constexpr size_t kSwReserved = 464;
+// 8 bytes stay free for the magic behind it: the regset is read in whole u64s only, kernel/ptrace.c:ptrace_regset().
 alignas(64) uint8_t xstate[16384];
 
 /** Writes the thread's extended state to guest memory as the kernel lays it into signal frames: arch/x86/kernel/fpu/signal.c. */
 void SaveFp(uint32_t index, uint64_t addr) {
-  iovec iov{xstate, sizeof xstate - 4};
+  iovec iov{xstate, sizeof xstate - 8};
   if (ptrace(PTRACE_GETREGSET, threads[index].tid, reinterpret_cast<void*>(NT_X86_XSTATE), &iov) < 0) return;
   // The kernel's regset keeps xcr0 in the software bytes; a frame keeps sizes and magic there.
   uint64_t features;
@@ -240,7 +241,7 @@ void SaveFp(uint32_t index, uint64_t addr) {
 /** Loads it back. A frame without the magic holds just the 512 bytes of fxsave. */
 void RestoreFp(uint32_t index, uint64_t addr) {
   Thread& t = threads[index];
-  iovec iov{xstate, sizeof xstate - 4};
+  iovec iov{xstate, sizeof xstate - 8};
   if (ptrace(PTRACE_GETREGSET, t.tid, reinterpret_cast<void*>(NT_X86_XSTATE), &iov) < 0) return;
   uint64_t xcr0;
   memcpy(&xcr0, xstate + kSwReserved, 8);
@@ -431,7 +432,7 @@ napi_value Start(napi_env env, napi_callback_info info) {
   }
   byTid[pid] = 0;
   ptrace(PTRACE_GETREGS, pid, nullptr, &Regs(0));
-  iovec iov{xstate, sizeof xstate - 4};
+  iovec iov{xstate, sizeof xstate - 8};
   if (ptrace(PTRACE_GETREGSET, pid, reinterpret_cast<void*>(NT_X86_XSTATE), &iov) == 0) xstateSize = iov.iov_len;
   out[0] = pid;
   out[1] = static_cast<double>(VdsoOf(pid, Regs(0).rsp));
