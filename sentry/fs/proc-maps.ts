@@ -47,7 +47,7 @@ export function memorySizes(mm: MemoryManager): MemorySizes {
     else if (fileOf(v.backing) === undefined) s.residentShared += resident;
     else s.residentFile += resident;
     // vm_stat_account(): private writable is data, executable and not writable is code.
-    if (v.growsDown) s.stack += size;
+    if (v.growsDown || v.label === '[stack]') s.stack += size;
     else if ((v.prot & (PROT_WRITE | PROT_EXEC)) === PROT_EXEC) s.lib += size;
     else if ((v.prot & PROT_WRITE) !== 0 && !v.shared) s.data += size;
   }
