@@ -16,10 +16,12 @@ import { anonInode } from './anon.ts';
 export class DetachedMountFile extends PathFile {
   constructor(top: Mount) {
     super({ mount: top, dentry: top.root }, O_PATH);
+    top.opens++;
   }
 
   protected override release(_t: Task | null): void {
     const top = this.path!.mount;
+    top.opens--;
     if (top.parent === null && top.namespace === null) discardTree(top);
   }
 }

@@ -36,7 +36,7 @@ export function copyUp(node: OverlayInode, withData: boolean): number {
   if (node.fs.readOnly) return -EROFS;
   const lower = node.lowers[0]!;
   const isDir = (lower.mode & S_IFMT) === S_IFDIR;
-  const manyNames = !isDir && lower.nlink > 1;
+  const manyNames = !isDir && lower.nlink > 1 && node.fs.ownsUpper;
   if (!isDir && (manyNames || node.nlink === 0 || node.dir === null)) return copyUnnamed(node, lower, manyNames, withData);
 
   const parent = node.dir!;
@@ -57,6 +57,8 @@ export function copyUp(node: OverlayInode, withData: boolean): number {
   }
   upperDir.setattr(null, times);
   node.fs.copiedUp(node, twin, false);
+  // Other names of the lower file keep showing that.
+  if (!isDir && lower.nlink > 1) node.fs.forget(lower);
   node.upper = twin;
   node.mirror();
   return 0;

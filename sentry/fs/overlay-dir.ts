@@ -302,8 +302,8 @@ export class OverlayDir extends OverlayInode implements StreamSource {
     const target = replaced as OverlayInode | undefined;
     const to = newDir as OverlayDir;
     const exchange = (flags & RENAME_EXCHANGE) !== 0;
-    // What is merged must find its lower halves again at the new place: that takes inodes that stay.
-    if (!this.fs.upperKeepsInodes && (isMerged(moved) || (exchange && isMerged(target!)))) return -EXDEV;
+    // What is merged must find its lower halves again at the new place: only memory tells.
+    if (!this.fs.ownsUpper && (isMerged(moved) || (exchange && isMerged(target!)))) return -EXDEV;
     if (target instanceof OverlayDir && !exchange) {
       const error = target.merge(null);
       if (error < 0) return error;

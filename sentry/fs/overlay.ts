@@ -6,9 +6,11 @@
 //   overlay-file.ts     open descriptions, which move to the upper file when it appears
 //
 // An OverlayInode belongs to the upper inode if there is one, else to the topmost lower one, and
-// lives as long as that does (the WeakMaps below). With a tmpfs upper, whose inodes stay, this
-// makes inode numbers constant, hard links whole and directories renamable without what Linux
-// keeps in trusted.overlay.{origin,redirect} and its index directory.
+// lives as long as that does (the WeakMaps below). With a tmpfs of its own for an upper tree, whose
+// inodes stay, this makes inode numbers constant, hard links whole and directories renamable without
+// what Linux keeps in trusted.overlay.{origin,redirect} and its index directory. One that mount(2)
+// has made breaks hard links when it copies up, and answers EXDEV for merged directories, as Linux
+// does by default: its upper tree must mean the same after an unmount.
 //
 // Names in the upper tree: a whiteout (character device 0/0) hides a lower name, a directory with
 // trusted.overlay.opaque=y hides all that lies below it.
@@ -29,8 +31,11 @@ import { TmpfsFilesystem } from './tmpfs.ts';
 const INO_SPAN = 2 ** 44;
 
 export class OverlayFilesystem extends Filesystem {
-  /** Whether upper inodes keep their identity for as long as they have a name. */
-  readonly upperKeepsInodes: boolean;
+  /**
+   * The upper tree is in memory and nobody else's: what an object remembers (its origin, its lower
+   * halves, its other names) need not be written down there.
+   */
+  readonly ownsUpper: boolean;
   private readonly rootDir: OverlayDir;
   private readonly optionText: string;
   private readonly inoBase: Map<Filesystem, number> = new Map();
@@ -39,12 +44,12 @@ export class OverlayFilesystem extends Filesystem {
   /** Copied-up files with several lower names, by overlay inode number: the index directory. */
   private readonly index: Map<number, OverlayInode> = new Map();
 
-  constructor(lowerRoots: readonly Inode[], upperRoot: Inode | null, optionText: string) {
+  constructor(lowerRoots: readonly Inode[], upperRoot: Inode | null, ownsUpper: boolean, optionText: string) {
     super('overlay', allocateAnonDev(), OVERLAYFS_SUPER_MAGIC);
     this.source = 'overlay';
     this.optionText = optionText;
     this.readOnly = upperRoot === null;
-    this.upperKeepsInodes = upperRoot !== null && upperRoot.fs instanceof TmpfsFilesystem;
+    this.ownsUpper = ownsUpper;
     for (const root of lowerRoots) this.addLayer(root.fs);
     if (upperRoot !== null) this.addLayer(upperRoot.fs);
     this.rootDir = new OverlayDir(this, upperRoot, lowerRoots);
@@ -134,7 +139,7 @@ export function newOverlay(lowers: readonly Filesystem[], upper: Filesystem): Ov
   const root = upper.root();
   // The merged root shows the upper one's attributes, and a fresh upper tree should not change what the lower one has.
   const error = copyAttributes(root, roots[0]!);
-  return error < 0 ? error : new OverlayFilesystem(roots, root, '');
+  return error < 0 ? error : new OverlayFilesystem(roots, root, upper instanceof TmpfsFilesystem, '');
 }
 
 /** For mount(2): lowerdir=a:b, upperdir=, workdir=, of directories that the caller can reach. */
@@ -188,7 +193,7 @@ function mountOverlay(vfs: Vfs, ctx: VfsContext, options: string): OverlayFilesy
     upper = dir;
     text += `,upperdir=${upperText},workdir=${workText}`;
   } else if (lowers.length < 2) return -EINVAL;
-  return new OverlayFilesystem(lowers, upper, text);
+  return new OverlayFilesystem(lowers, upper, false, text);
 }
 
 function directory(vfs: Vfs, ctx: VfsContext, path: string): Inode | number {

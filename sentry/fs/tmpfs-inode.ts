@@ -28,13 +28,15 @@ export abstract class TmpfsInode extends Inode {
   }
 
   override getxattr(name: string): Uint8Array | number {
-    if (!knownXattr(name)) return -EOPNOTSUPP;
+    const refused = checkName(name);
+    if (refused < 0) return refused;
     if (this.xattrs === null) this.xattrs = new SimpleXattrs();
     return this.xattrs.get(name);
   }
 
   override setxattr(name: string, value: Uint8Array, flags: number): number {
-    if (!knownXattr(name)) return -EOPNOTSUPP;
+    const refused = checkName(name);
+    if (refused < 0) return refused;
     if (this.xattrs === null) this.xattrs = new SimpleXattrs();
     const error = this.xattrs.set(name, value, flags);
     if (error === 0) touchChanged(this);
@@ -42,7 +44,8 @@ export abstract class TmpfsInode extends Inode {
   }
 
   override removexattr(name: string): number {
-    if (!knownXattr(name)) return -EOPNOTSUPP;
+    const refused = checkName(name);
+    if (refused < 0) return refused;
     if (this.xattrs === null) this.xattrs = new SimpleXattrs();
     const error = this.xattrs.remove(name);
     if (error === 0) touchChanged(this);
@@ -64,6 +67,10 @@ export abstract class TmpfsInode extends Inode {
   protected free(): void {}
 }
 
-function knownXattr(name: string): boolean {
-  return name.startsWith('user.') || name.startsWith('trusted.') || name.startsWith('security.');
+/** xattr_resolve_name(): a kind that tmpfs knows, and something behind the dot. */
+function checkName(name: string): number {
+  const dot = name.indexOf('.') + 1;
+  const kind = name.slice(0, dot);
+  if (kind !== 'user.' && kind !== 'trusted.' && kind !== 'security.') return -EOPNOTSUPP;
+  return name.length === dot ? -EINVAL : 0;
 }

@@ -79,6 +79,7 @@ import {
   pivotRoot as pivot,
   remountFilesystem,
   setMountAttr,
+  topmost,
   typeFor,
   umountPath,
 } from '../vfs/mount-ops.ts';
@@ -126,7 +127,8 @@ export function umount2(t: Task, a: SyscallArgs): number {
   const path = t.mm.copyInPath(a.addr(0));
   if (typeof path === 'number') return path;
   const at = t.kernel.vfs.lookup(t, null, path, (flags & UMOUNT_NOFOLLOW) !== 0 ? 0 : LOOKUP_FOLLOW);
-  return typeof at === 'number' ? at : umountPath(t, at, flags, (m) => isBusy(t, m));
+  // What lies over the place goes, also where the path ends in ".": LOOKUP_MOUNTPOINT.
+  return typeof at === 'number' ? at : umountPath(t, topmost(at), flags, (m) => isBusy(t, m));
 }
 
 /** pivot_root(2). */

@@ -1,7 +1,6 @@
 // The kernel's own side of a transfer: sendfile, splice and whoever else moves bytes between two files.
 
-import { readSync, writeSync } from 'node:fs';
-import { EIO } from '../abi/errno.ts';
+import { pread, pwrite } from '../host/memory.ts';
 import type { IoBuffer } from './io-buffer.ts';
 
 /** A stretch of a byte array that files fill or drain: bytes [at, at + remaining). */
@@ -38,20 +37,18 @@ export class BufferIo implements IoBuffer {
     return this.advance(moved);
   }
 
+  back(n: number): void {
+    this.advance(-n);
+  }
+
   fromHost(hostFd: number, n: number, offset: number): number {
-    try {
-      return this.advance(readSync(hostFd, this.bytes, this.at, Math.min(n, this.remaining), offset < 0 ? null : offset));
-    } catch (error) {
-      return hostErrno(error);
-    }
+    const got = pread(hostFd, this.bytes, this.at, Math.min(n, this.remaining), offset < 0 ? -1 : offset);
+    return got > 0 ? this.advance(got) : got;
   }
 
   toHost(hostFd: number, n: number, offset: number): number {
-    try {
-      return this.advance(writeSync(hostFd, this.bytes, this.at, Math.min(n, this.remaining), offset < 0 ? null : offset));
-    } catch (error) {
-      return hostErrno(error);
-    }
+    const put = pwrite(hostFd, this.bytes, this.at, Math.min(n, this.remaining), offset < 0 ? -1 : offset);
+    return put > 0 ? this.advance(put) : put;
   }
 
   private advance(n: number): number {
@@ -59,10 +56,4 @@ export class BufferIo implements IoBuffer {
     this.remaining -= n;
     return n;
   }
-}
-
-/** Node throws what the host answered; its errno is negative already. */
-function hostErrno(error: unknown): number {
-  const errno = (error as NodeJS.ErrnoException).errno;
-  return errno === undefined ? -EIO : errno;
 }

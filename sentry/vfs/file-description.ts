@@ -115,7 +115,10 @@ export abstract class FileDescription {
     this.counted = inode;
     this.countedWriter = forWriting;
     inode.opens++;
-    if (this.path !== undefined) this.path.mount.opens++;
+    if (this.path !== undefined) {
+      this.path.mount.opens++;
+      this.path.mount.expiryMark = false;
+    }
     if (forWriting) {
       inode.writers++;
       this.path!.mount.writers++;

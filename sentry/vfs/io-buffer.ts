@@ -11,6 +11,8 @@ export interface IoBuffer {
   putZeros(n: number): number;
   /** Copies n bytes from the source to dst[at…) and advances. Bytes copied, or -EFAULT if none. */
   take(dst: Uint8Array, at: number, n: number): number;
+  /** Undoes the last n bytes of a take or put that went no further: a host socket took only part of them. */
+  back(n: number): void;
   /** preadv2 from a host descriptor straight into the target; offset -1 reads at the descriptor's own position. Bytes or -errno. */
   fromHost(hostFd: number, n: number, offset: number): number;
   /** pwritev2 to a host descriptor; the twin of fromHost. */

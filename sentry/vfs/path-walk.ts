@@ -245,7 +245,6 @@ export class PathWalk {
       if ((this.resolve & RESOLVE_NO_XDEV) !== 0) return -EXDEV;
       this.mount = over;
       this.dentry = over.root;
-      over.expiryMark = false;
     }
     return 0;
   }

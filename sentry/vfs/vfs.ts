@@ -215,7 +215,8 @@ export class Vfs {
     for (;;) {
       if (error < 0) return error;
       if (walk.lastType === LAST_NONE) break;
-      if (walk.lastType !== LAST_NORM || walk.lastSlash) return -EISDIR;
+      if (walk.lastType !== LAST_NORM) return (flags & O_EXCL) !== 0 ? -EEXIST : -EISDIR;
+      if (walk.lastSlash) return -EISDIR;
       const dir = walk.dentry;
       if (!dir.isDir()) return -ENOTDIR;
       const denied = inodePermission(dir.inode!, ctx.creds, MAY_EXEC);
