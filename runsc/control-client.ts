@@ -51,14 +51,18 @@ export class ControlClient {
     return id;
   }
 
-  /** Sends a request and waits for its answer. Throws RunscError(what) with what the sandbox said. */
-  ask<T>(what: string, ask: Ask, fds: readonly number[] = []): T {
-    const id = this.send(ask, fds);
+  /** Waits for the answer to a request that send() has sent. */
+  await(id: number): Reply {
     for (;;) {
       const reply = this.takeReply(id);
-      if (reply !== undefined) return resultOf(what, reply) as T;
+      if (reply !== undefined) return reply;
       this.receive(-1);
     }
+  }
+
+  /** Sends a request and waits for its answer. Throws RunscError(what) with what the sandbox said. */
+  ask<T>(what: string, ask: Ask, fds: readonly number[] = []): T {
+    return resultOf(what, this.await(this.send(ask, fds))) as T;
   }
 
   /** The answer to a request that send() has sent, if it has come. */

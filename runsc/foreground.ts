@@ -4,10 +4,12 @@
 import { readSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { EACCES, ENOENT, ENOEXEC } from '../sentry/abi/errno.ts';
+import { POLLIN } from '../sentry/abi/poll.ts';
 import { SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH } from '../sentry/abi/signal.ts';
 import type { Event } from '../sentry/boot/control-protocol.ts';
+import type { ControlClient } from './control-client.ts';
 import { EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, errnoText, RunscError } from './errors.ts';
-import { getTermios, getWindowSize, makeRaw, setTermios, signalPipe } from './host.ts';
+import { getTermios, getWindowSize, makeRaw, pollFds, setTermios, signalPipe, waitPid } from './host.ts';
 import { exitCodeOfStatus, type Sandbox } from './sandbox.ts';
 
 const FORWARDED = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT];
@@ -47,6 +49,8 @@ export interface ForegroundOptions {
   readonly name: string;
   /** Stdin is a terminal that the guest's one is bridged to. */
   readonly terminal: boolean;
+  /** Called when the program runs. */
+  readonly started?: () => void;
 }
 
 /** Starts the sandbox's program, waits for its end and answers the exit code. Ends the sandbox in any case. */
@@ -64,6 +68,7 @@ export function runInForeground(sandbox: Sandbox, signals: number, options: Fore
         raw = undefined;
         throw startError(options.name, reply.error, reply.errno);
       }
+      if (reply !== undefined) options.started?.();
       const event = sandbox.control.takeEvent();
       if (event !== undefined) {
         const code = exitCodeFrom(event);
@@ -84,6 +89,38 @@ export function runInForeground(sandbox: Sandbox, signals: number, options: Fore
   }
 }
 
+/** Waits for a program that exec has started; answers the exit code. anchor: a process that stands for it, reaped too. */
+export function superviseExec(client: ControlClient, pid: number, signals: number, terminal: boolean, anchor = 0): number {
+  const raw = terminal ? RawTerminal.enter(0) : undefined;
+  try {
+    if (raw !== undefined) resizeExec(client, pid);
+    const wait = client.send({ method: 'wait', pid });
+    for (;;) {
+      const reply = client.takeReply(wait);
+      if (reply !== undefined) {
+        if (anchor > 0) waitPid(anchor, 0);
+        if (reply.error !== undefined) throw new RunscError(`waiting for process ${pid}`, reply.error);
+        return exitCodeOfStatus(reply.result as number);
+      }
+      const triples = Int32Array.of(client.fd, POLLIN, 0, signals, POLLIN, 0);
+      pollFds(triples, -1);
+      if (triples[2] !== 0) while (client.receive(0));
+      for (const signal of takeSignals(signals)) {
+        if (signal === SIGWINCH) resizeExec(client, pid);
+        else client.send({ method: 'signal', pid, signal, to: 'process' });
+      }
+    }
+  } finally {
+    raw?.restore();
+    client.close();
+  }
+}
+
+function resizeExec(client: ControlClient, pid: number): void {
+  const size = getWindowSize(0);
+  if (typeof size !== 'number') client.send({ method: 'resize', pid, rows: size[0], columns: size[1] });
+}
+
 function exitCodeFrom(event: Event): number | undefined {
   if (event.event === 'exit') return exitCodeOfStatus(event.status);
   if (event.event === 'failed') throw new RunscError('the sandbox failed', event.error);
@@ -102,15 +139,16 @@ export function startError(name: string, error: string, errno: number | undefine
 
 const signalBytes = new Uint8Array(64);
 
-function forwardSignals(sandbox: Sandbox, signals: number): void {
-  let n: number;
+function takeSignals(signals: number): Uint8Array {
   try {
-    n = readSync(signals, signalBytes);
+    return signalBytes.subarray(0, readSync(signals, signalBytes));
   } catch {
-    return; // EAGAIN: none has come
+    return signalBytes.subarray(0, 0); // EAGAIN: none has come
   }
-  for (let i = 0; i < n; i++) {
-    const signal = signalBytes[i]!;
+}
+
+function forwardSignals(sandbox: Sandbox, signals: number): void {
+  for (const signal of takeSignals(signals)) {
     if (signal === SIGWINCH) resize(sandbox);
     else sandbox.control.send({ method: 'signal', pid: 1, signal, to: 'process' });
   }

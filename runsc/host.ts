@@ -5,6 +5,7 @@ export {
   closeFd,
   finishProcess,
   flock,
+  forkAnchor,
   ftruncate,
   getTermios,
   getWindowSize,

@@ -1,0 +1,178 @@
+// From a checked config.json to what Sentry and gofer are told: file trees, mounts, the first program.
+
+import { realpathSync, statSync } from 'node:fs';
+import { isAbsolute, join, resolve } from 'node:path';
+import type { GoferTree } from '../gofer/config.ts';
+import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../sentry/abi/mount.ts';
+import { CAP_NET_RAW } from '../sentry/abi/sched.ts';
+import { S_IFBLK, S_IFCHR, S_IFIFO } from '../sentry/abi/stat.ts';
+import type { BootConfig, CapabilitySets, DeviceConfig, MountConfig, ProcessConfig } from '../sentry/boot/boot-config.ts';
+import type { Config } from './config.ts';
+import { RunscError } from './errors.ts';
+import { parseMountOptions } from './mount-options.ts';
+import type { SandboxOptions } from './sandbox.ts';
+import type { Spec, SpecDevice, SpecMount, SpecProcess } from './spec.ts';
+import { guestText } from './text.ts';
+
+export interface BootPlan {
+  readonly boot: Omit<BootConfig, 'fds' | 'ownNetwork'>;
+  readonly trees: readonly GoferTree[];
+  readonly network: SandboxOptions['network'];
+  readonly maps: SandboxOptions['maps'];
+  /** Absolute, resolved. */
+  readonly rootfs: string;
+}
+
+/** Mounts that a program on Linux cannot do without; config.json may leave them out. */
+const requiredMounts: readonly MountConfig[] = [
+  { target: '/proc', type: 'proc', source: 'proc', flags: MS_NOSUID | MS_NODEV | MS_NOEXEC, data: '' },
+  { target: '/dev', type: 'devtmpfs', source: 'udev', flags: MS_NOSUID, data: 'mode=755' },
+  { target: '/dev/pts', type: 'devpts', source: 'devpts', flags: MS_NOSUID | MS_NOEXEC, data: 'mode=620,ptmxmode=666' },
+];
+
+export function planBoot(id: string, bundle: string, spec: Spec, config: Config, detached: boolean): BootPlan {
+  const rootfs = findRootfs(bundle, spec);
+  const hostPolicy = { hostUds: config.hostUds, hostFifo: config.hostFifo === 'open' };
+  const rootOverlay = config.overlay !== 'none';
+  const trees: GoferTree[] = [
+    { hostPath: guestText(rootfs), readOnly: rootOverlay, shared: config.fileAccess === 'shared', ...hostPolicy },
+  ];
+  const mounts: MountConfig[] = [];
+  for (const mount of spec.mounts) mounts.push(planMount(mount, bundle, config, trees, hostPolicy));
+  for (const mount of [...requiredMounts].reverse()) if (!mounts.some((m) => m.target === mount.target)) mounts.unshift(mount);
+
+  const user = spec.namespaces.find((n) => n.type === 'user');
+  if (user?.path !== undefined)
+    throw new RunscError('config.json: linux.namespaces', 'joining a user namespace by its path is not supported');
+  const maps = user !== undefined && spec.uidMappings.length > 0 ? { uid: spec.uidMappings, gid: spec.gidMappings } : undefined;
+  if (maps !== undefined && maps.gid.length === 0) throw new RunscError('config.json: linux.gidMappings', 'is missing beside uidMappings');
+
+  const cpus =
+    spec.resources.cpu.quota !== undefined && spec.resources.cpu.quota > 0
+      ? Math.max(1, Math.ceil(spec.resources.cpu.quota / (spec.resources.cpu.period ?? 100000)))
+      : undefined;
+  const limit = spec.resources.memory.limit;
+  return {
+    boot: {
+      id,
+      hostname: guestText(spec.hostname ?? 'runsc'),
+      domainname: spec.domainname === undefined ? undefined : guestText(spec.domainname),
+      platform: config.platform,
+      patchSyscalls: config.patchSyscalls,
+      strace: config.strace,
+      debug: config.debug,
+      network: config.network,
+      detached,
+      root: { tree: 0, readOnly: spec.root.readonly, exclusive: config.fileAccess === 'exclusive', overlay: rootOverlay, isFile: false },
+      mounts,
+      devices: spec.devices.map(planDevice),
+      maskedPaths: spec.maskedPaths.map(guestText),
+      readonlyPaths: spec.readonlyPaths.map(guestText),
+      sysctl: spec.sysctl,
+      process: planProcess(spec.process, config),
+      memoryBytes: limit !== undefined && limit > 0 ? limit : undefined,
+      cpus,
+    },
+    trees,
+    network: planNetwork(spec, config),
+    maps,
+    rootfs,
+  };
+}
+
+function findRootfs(bundle: string, spec: Spec): string {
+  const path = resolve(bundle, spec.root.path);
+  try {
+    const real = realpathSync(path);
+    if (statSync(real).isDirectory()) return real;
+  } catch (error) {
+    throw new RunscError(`config.json: root.path: ${path}`, error);
+  }
+  throw new RunscError(`config.json: root.path: ${path}`, 'not a directory');
+}
+
+function planNetwork(spec: Spec, config: Config): SandboxOptions['network'] {
+  if (config.network === 'none') return 'new';
+  const namespace = spec.namespaces.find((n) => n.type === 'network');
+  if (namespace === undefined) return 'host';
+  return namespace.path === undefined ? 'new' : { path: namespace.path };
+}
+
+function planMount(
+  mount: SpecMount,
+  bundle: string,
+  config: Config,
+  trees: GoferTree[],
+  hostPolicy: { hostUds: Config['hostUds']; hostFifo: boolean },
+): MountConfig {
+  const { flags, data } = parseMountOptions(mount.options);
+  const target = normalize(mount.destination);
+  if (mount.type !== 'bind' && (flags & MS_BIND) === 0) {
+    if (mount.type === '') throw new RunscError(`config.json: the mount at ${mount.destination}`, 'has no type');
+    return {
+      target: guestText(target),
+      type: mount.type,
+      source: guestText(mount.source === '' ? mount.type : mount.source),
+      flags,
+      data: guestText(data),
+    };
+  }
+  if (mount.source === '') throw new RunscError(`config.json: the bind mount at ${mount.destination}`, 'has no source');
+  const source = isAbsolute(mount.source) ? mount.source : join(bundle, mount.source);
+  let hostPath: string;
+  let isFile: boolean;
+  try {
+    hostPath = realpathSync(source);
+    isFile = !statSync(hostPath).isDirectory();
+  } catch (error) {
+    throw new RunscError(`config.json: the bind mount at ${mount.destination}: ${source}`, error);
+  }
+  // The kernel's own file systems of the host would show the host: the Sentry has its own.
+  const overlay = config.overlay === 'all';
+  const readOnly = (flags & MS_RDONLY) !== 0;
+  trees.push({ hostPath: guestText(hostPath), readOnly: readOnly || overlay, shared: config.fileAccessMounts === 'shared', ...hostPolicy });
+  const tree = { tree: trees.length - 1, readOnly, exclusive: config.fileAccessMounts === 'exclusive', overlay, isFile };
+  return { target: guestText(target), type: 'bind', source: guestText(hostPath), flags: flags & ~MS_BIND, data: '', tree };
+}
+
+/** "/a//b/" as "/a/b", without leaving the root. */
+function normalize(path: string): string {
+  return resolve('/', path);
+}
+
+function planDevice(device: SpecDevice): DeviceConfig {
+  const kind = device.type === 'b' ? S_IFBLK : device.type === 'p' ? S_IFIFO : S_IFCHR;
+  const { major, minor, uid, gid } = device;
+  return { path: guestText(device.path), mode: kind | device.fileMode, major, minor, uid, gid };
+}
+
+/** The program as the Sentry starts it. */
+export function planProcess(process: SpecProcess, config: Config): ProcessConfig {
+  return {
+    args: process.args.map(guestText),
+    env: process.env.map(guestText),
+    cwd: guestText(process.cwd),
+    uid: process.uid,
+    gid: process.gid,
+    groups: process.groups,
+    umask: process.umask,
+    capabilities: config.netRaw || config.network === 'host' ? process.capabilities : without(process.capabilities, CAP_NET_RAW),
+    rlimits: process.rlimits,
+    noNewPrivileges: process.noNewPrivileges,
+    oomScoreAdj: process.oomScoreAdj,
+    terminal: process.terminal,
+    consoleSize: process.consoleSize,
+  };
+}
+
+function without(sets: CapabilitySets, cap: number): CapabilitySets {
+  const clear = ([lo, hi]: readonly [number, number]): [number, number] =>
+    cap < 32 ? [lo & ~(1 << cap), hi] : [lo, hi & ~(1 << (cap - 32))];
+  return {
+    bounding: clear(sets.bounding),
+    effective: clear(sets.effective),
+    permitted: clear(sets.permitted),
+    inheritable: clear(sets.inheritable),
+    ambient: clear(sets.ambient),
+  };
+}

@@ -1,0 +1,128 @@
+// `runsc exec`: one more program in a running container. In the foreground it is waited for here; detached, a small
+// process of the host stands for it, which lives as long and ends with its status.
+
+import { readFileSync } from 'node:fs';
+import { isatty } from 'node:tty';
+import type { CapabilitySets } from '../../sentry/boot/boot-config.ts';
+import { planProcess } from '../boot-from-spec.ts';
+import type { Invocation } from '../cli.ts';
+import { sendConsole } from '../console.ts';
+import { Container, writePidFile } from '../container.ts';
+import type { ControlClient } from '../control-client.ts';
+import { RunscError } from '../errors.ts';
+import { Field } from '../field.ts';
+import type { FlagValues } from '../flags.ts';
+import { catchSignals, startError, superviseExec } from '../foreground.ts';
+import { closeFd, forkAnchor } from '../host.ts';
+import { capabilityNumber, capabilityWords, checkProcess, type SpecProcess } from '../spec.ts';
+
+export function run({ config, flags, args }: Invocation): number {
+  const container = Container.load(config, args[0]!);
+  const { status } = container;
+  if (status !== 'running') throw new RunscError(`cannot exec in container "${args[0]}"`, `it is ${status}`);
+  const detach = flags.on('detach');
+  const consoleSocket = flags.string('console-socket');
+  const process = processOf(container, flags, args.slice(1));
+  if (process.terminal && detach && consoleSocket === undefined)
+    throw new RunscError('exec --detach with a terminal', 'needs --console-socket');
+
+  // Before the program is there, so that no signal is lost on it.
+  const signals = detach ? -1 : catchSignals();
+  const terminal = process.terminal && consoleSocket === undefined;
+  const client = container.connect();
+  const pid = startIn(client, container, process, consoleSocket);
+  const internal = flags.string('internal-pid-file');
+  if (internal !== undefined) writePidFile(internal, pid);
+  const pidFile = flags.string('pid-file');
+  if (detach || pidFile !== undefined) {
+    const wait = client.send({ method: 'wait', pid });
+    const anchor = forkAnchor(client.fd, wait);
+    if (anchor < 0) throw new RunscError('starting a process that stands for it', `errno ${-anchor}`);
+    if (pidFile !== undefined) writePidFile(pidFile, anchor);
+    if (detach) return 0;
+    const own = container.connect();
+    return superviseExec(own, pid, signals, terminal && isatty(0), anchor);
+  }
+  return superviseExec(client, pid, signals, terminal && isatty(0));
+}
+
+function startIn(client: ControlClient, container: Container, process: SpecProcess, consoleSocket: string | undefined): number {
+  let stdio = [0, 1, 2];
+  let consoleFd = -1;
+  if (process.terminal && consoleSocket !== undefined) {
+    consoleFd = sendConsole(consoleSocket, process.consoleSize);
+    stdio = [consoleFd, consoleFd, consoleFd];
+  }
+  const id = client.send({ method: 'exec', process: planProcess(process, container.config) }, stdio);
+  if (consoleFd >= 0) closeFd(consoleFd);
+  const reply = client.await(id);
+  // runc's codes for a program that is missing or cannot be executed are a shell's.
+  if (reply.error !== undefined) throw startError(process.args[0]!, reply.error, reply.errno);
+  return reply.result as number;
+}
+
+/** --process, or the container's own process with the flags' changes. */
+function processOf(container: Container, flags: FlagValues, args: readonly string[]): SpecProcess {
+  const file = flags.string('process');
+  if (file !== undefined) {
+    let text: string;
+    try {
+      text = readFileSync(file, 'utf8');
+    } catch (error) {
+      throw new RunscError(`opening ${file}`, error);
+    }
+    return checkProcess(Field.parse(file, text));
+  }
+  if (args.length === 0) throw new RunscError('exec needs a command or --process');
+  const base = container.state.process;
+  const [uid, gid] = user(flags.string('user'), base);
+  const groups = flags.list('additional-gids').map((text) => id('--additional-gids', text));
+  return {
+    ...base,
+    args,
+    env: mergeEnv(base.env, flags.list('env')),
+    cwd: flags.string('cwd') ?? base.cwd,
+    terminal: flags.on('tty'),
+    consoleSize: undefined,
+    uid,
+    gid,
+    groups: groups.length > 0 ? groups : base.groups,
+    capabilities: addCapabilities(base.capabilities, flags.list('cap'), uid),
+    noNewPrivileges: flags.has('no-new-privs') ? flags.on('no-new-privs') : base.noNewPrivileges,
+  };
+}
+
+function user(text: string | undefined, base: SpecProcess): [number, number] {
+  if (text === undefined) return [base.uid, base.gid];
+  const [uid = '', gid] = text.split(':');
+  return [id('--user', uid), gid === undefined ? base.gid : id('--user', gid)];
+}
+
+function id(flag: string, text: string): number {
+  if (!/^\d+$/.test(text) || Number(text) > 0xfffffffe)
+    throw new RunscError(`${flag} ${text}`, "must be a number: names are the image's to resolve");
+  return Number(text);
+}
+
+function mergeEnv(base: readonly string[], added: readonly string[]): string[] {
+  const name = (variable: string): string => variable.split('=', 1)[0]!;
+  const names = new Set(added.map(name));
+  return [...base.filter((variable) => !names.has(name(variable))), ...added];
+}
+
+function addCapabilities(base: CapabilitySets, names: readonly string[], uid: number): CapabilitySets {
+  const numbers = names.map((n) => capabilityNumber(n) ?? missing(n));
+  const [lo, hi] = capabilityWords(numbers);
+  const add = (set: readonly [number, number]): [number, number] => [set[0] | lo, set[1] | hi];
+  return {
+    bounding: add(base.bounding),
+    permitted: add(base.permitted),
+    effective: uid === 0 || names.length > 0 ? add(base.effective) : base.effective,
+    inheritable: base.inheritable,
+    ambient: uid === 0 || names.length === 0 ? base.ambient : add(base.ambient),
+  };
+}
+
+function missing(name: string): never {
+  throw new RunscError(`--cap ${name}`, 'is not the name of a capability');
+}

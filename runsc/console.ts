@@ -1,0 +1,24 @@
+// Terminals of containers: a pty of the host whose master goes to whoever called (--console-socket), and whose slave
+// the Sentry bridges to a terminal of the guest.
+
+import { SOCK_STREAM } from '../sentry/abi/socket.ts';
+import { errnoText, RunscError } from './errors.ts';
+import { closeFd, makeRaw, openPty, sendFds, setWindowSize, unixConnect } from './host.ts';
+
+/** Opens a pty and sends its master to the socket; answers the slave. The guest's line discipline works, not the host's. */
+export function sendConsole(socketPath: string, size: readonly [number, number] | undefined): number {
+  const pty = openPty();
+  if (typeof pty === 'number') throw new RunscError('opening a terminal', errnoText(pty));
+  const [master, slave, name] = pty;
+  if (size !== undefined) setWindowSize(master, size[0], size[1]);
+  makeRaw(slave);
+  const socket = unixConnect(socketPath, SOCK_STREAM);
+  if (socket < 0) throw new RunscError(`connecting to the console socket ${socketPath}`, errnoText(socket));
+  // runc sends the slave's name as the message: libcontainer/utils/cmsg.go.
+  const bytes = new TextEncoder().encode(name);
+  const sent = sendFds(socket, bytes, bytes.length, [master]);
+  closeFd(socket);
+  closeFd(master);
+  if (sent < 0) throw new RunscError(`sending the terminal to ${socketPath}`, errnoText(sent));
+  return slave;
+}

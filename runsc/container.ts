@@ -1,0 +1,318 @@
+// The life of a container from outside: create, start, kill, delete, and what it is doing just now. A command holds
+// the container's lock while it changes something.
+
+import { renameSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { SIGCONT, SIGKILL, SIGSTOP } from '../sentry/abi/signal.ts';
+import type { SandboxState } from '../sentry/boot/control-protocol.ts';
+import { planBoot } from './boot-from-spec.ts';
+import { Cgroup, type CgroupRecord, cgroupPath, createCgroup, startScope, systemdUnit } from './cgroup.ts';
+import type { Config } from './config.ts';
+import { sendConsole } from './console.ts';
+import { ControlClient, SandboxGone } from './control-client.ts';
+import { RunscError } from './errors.ts';
+import { startError } from './foreground.ts';
+import { type OciState, runHooks, runHooksAnyway } from './hooks.ts';
+import { closeFd, killProcess } from './host.ts';
+import { openLog } from './log.ts';
+import { processesInNamespaceOf } from './namespaces.ts';
+import { Sandbox } from './sandbox.ts';
+import { type Resources, readSpec, type Spec } from './spec.ts';
+import { type ContainerState, identify, isAlive, StateDir } from './state-file.ts';
+
+export type Status = 'creating' | 'created' | 'running' | 'paused' | 'stopped';
+
+export interface CreateOptions {
+  readonly bundle: string;
+  readonly consoleSocket: string | undefined;
+  readonly pidFile: string | undefined;
+  /** The caller waits for the end itself: the sandbox dies with it. */
+  readonly foreground: boolean;
+  /** Its stdio; with a terminal of the caller's own three times that. */
+  readonly stdio: readonly [number, number, number];
+}
+
+const EMPTY_RESOURCES: Resources = { memory: {}, cpu: {}, pids: {}, blockIO: {}, unified: {} };
+/** How long a killed sandbox may take to be gone. */
+const DEATH_MS = 10_000;
+const POLL_MS = 5;
+
+export function sleepMs(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
+export class Container {
+  readonly dir: StateDir;
+  readonly config: Config;
+  state: ContainerState;
+
+  constructor(dir: StateDir, config: Config, state: ContainerState) {
+    this.dir = dir;
+    this.config = config;
+    this.state = state;
+  }
+
+  static load(config: Config, id: string): Container {
+    const dir = new StateDir(config.root, id);
+    return new Container(dir, config, dir.load());
+  }
+
+  /** Makes a container; its program does not run yet. The sandbox is the caller's child. */
+  static create(config: Config, id: string, options: CreateOptions): { container: Container; sandbox: Sandbox; spec: Spec } {
+    const bundle = resolve(options.bundle);
+    const dir = new StateDir(config.root, id);
+    const spec = readSpec(bundle);
+    const plan = planBoot(id, bundle, spec, config, !options.foreground);
+    if (!options.foreground) checkConsole(spec, options.consoleSocket);
+    dir.create();
+    const release = dir.lock();
+    const undo: (() => void)[] = [() => dir.remove()];
+    let consoleFd = -1;
+    try {
+      const { join, cgroup } = prepareCgroup(config, id, spec);
+      undo.push(() => cgroup()?.remove());
+      let stdio = options.stdio;
+      if (spec.process.terminal && options.consoleSocket !== undefined) {
+        consoleFd = sendConsole(options.consoleSocket, spec.process.consoleSize);
+        stdio = [consoleFd, consoleFd, consoleFd];
+      }
+      const sandbox = Sandbox.start({
+        boot: plan.boot,
+        trees: plan.trees,
+        stdio,
+        controlPath: dir.controlPath,
+        logFd: openLog(config, options.foreground ? 'run' : 'create', id),
+        network: plan.network,
+        maps: plan.maps,
+        joinCgroup: join,
+      });
+      undo.push(() => sandbox.end());
+      const state: ContainerState = {
+        ociVersion: spec.ociVersion,
+        id,
+        bundle,
+        rootfs: plan.rootfs,
+        created: new Date().toISOString(),
+        owner: process.getuid!(),
+        annotations: spec.annotations,
+        sentry: identify(sandbox.sentry.pid),
+        gofer: identify(sandbox.gofer.pid),
+        started: false,
+        paused: false,
+        process: spec.process,
+        poststart: spec.hooks.poststart,
+        poststop: spec.hooks.poststop,
+        cgroup: cgroup()?.record,
+      };
+      const container = new Container(dir, config, state);
+      // "called after the runtime environment has been created but before the pivot_root": the namespaces are there.
+      for (const name of ['prestart', 'createRuntime', 'createContainer'] as const)
+        runHooks(name, spec.hooks[name], container.ociState('creating'));
+      dir.save(state);
+      if (options.pidFile !== undefined) writePidFile(options.pidFile, sandbox.sentry.pid);
+      return { container, sandbox, spec };
+    } catch (error) {
+      for (const step of undo.reverse()) {
+        try {
+          step();
+        } catch {
+          // The first failure is what is told.
+        }
+      }
+      throw error;
+    } finally {
+      if (consoleFd >= 0) closeFd(consoleFd);
+      release();
+    }
+  }
+
+  /** What it is doing. Asks the host, not the sandbox, so that a paused or dead one can be asked too. */
+  get status(): Status {
+    if (!isAlive(this.state.sentry)) return 'stopped';
+    if (this.state.paused) return 'paused';
+    return this.state.started ? 'running' : 'created';
+  }
+
+  ociState(status: Status = this.status): OciState {
+    const { ociVersion, id, bundle, annotations, sentry } = this.state;
+    return { ociVersion, id, status, pid: status === 'stopped' ? 0 : sentry.pid, bundle, annotations };
+  }
+
+  private update(change: Partial<ContainerState>): void {
+    this.state = { ...this.state, ...change };
+    this.dir.save(this.state);
+  }
+
+  /** Runs `work` with the lock held and the state fresh. */
+  locked<T>(work: () => T): T {
+    const release = this.dir.lock();
+    try {
+      this.state = this.dir.load();
+      return work();
+    } finally {
+      release();
+    }
+  }
+
+  connect(): ControlClient {
+    try {
+      return ControlClient.connect(this.dir.controlPath);
+    } catch (error) {
+      if (error instanceof SandboxGone) throw new RunscError(`container "${this.state.id}" is not running`);
+      throw error;
+    }
+  }
+
+  /** Lets the created program run. */
+  start(): void {
+    this.locked(() => {
+      const { status } = this;
+      if (status !== 'created')
+        throw new RunscError(
+          `cannot start container "${this.state.id}"`,
+          status === 'stopped' ? 'it has stopped' : `it is ${status} already`,
+        );
+      const client = this.connect();
+      const reply = client.await(client.send({ method: 'start' }));
+      client.close();
+      if (reply.error !== undefined) {
+        // Nothing will ever run in it: runc's container is stopped then, too.
+        killProcess(this.state.sentry.pid, SIGKILL);
+        throw startError(this.state.process.args[0]!, reply.error, reply.errno);
+      }
+      this.markStarted();
+    });
+  }
+
+  markStarted(): void {
+    this.update({ started: true });
+    runHooksAnyway('poststart', this.state.poststart, this.ociState('running'));
+  }
+
+  /** Sends a signal to the program, one process, a group or all. */
+  signal(signal: number, to: 'process' | 'group' | 'all', pid: number): void {
+    const { status } = this;
+    if (status === 'stopped') {
+      // runc's kill --all has nothing to do then, and says so by success.
+      if (to === 'all') return;
+      throw new RunscError(`container "${this.state.id}" is not running`);
+    }
+    if (status === 'paused' && signal === SIGKILL) this.unpause();
+    const client = this.connect();
+    client.ask(`signalling container "${this.state.id}"`, { method: 'signal', pid, signal, to });
+    client.close();
+  }
+
+  /** Stops all host processes of the sandbox, or lets them go on. */
+  pause(): void {
+    this.locked(() => {
+      if (this.status !== 'running') throw new RunscError(`container "${this.state.id}" cannot be paused`, `it is ${this.status}`);
+      if (this.cgroup()?.freeze(true) !== true) {
+        // The Sentry first: it would take a stopped stub for one that waits.
+        killProcess(this.state.sentry.pid, SIGSTOP);
+        for (const pid of processesInNamespaceOf(this.state.sentry.pid)) if (pid !== this.state.sentry.pid) killProcess(pid, SIGSTOP);
+      }
+      this.update({ paused: true });
+    });
+  }
+
+  resume(): void {
+    this.locked(() => {
+      if (this.status !== 'paused') throw new RunscError(`container "${this.state.id}" cannot be resumed`, `it is ${this.status}`);
+      this.unpause();
+    });
+  }
+
+  private unpause(): void {
+    if (this.cgroup()?.freeze(false) !== true) {
+      for (const pid of processesInNamespaceOf(this.state.sentry.pid)) killProcess(pid, SIGCONT);
+    }
+    this.update({ paused: false });
+  }
+
+  cgroup(): Cgroup | undefined {
+    return this.state.cgroup === undefined ? undefined : new Cgroup(this.state.cgroup as CgroupRecord);
+  }
+
+  /** Removes what is left of a stopped container; force kills it first. */
+  delete(force: boolean): void {
+    this.locked(() => {
+      const { status } = this;
+      if (status !== 'stopped') {
+        if (!force && status !== 'created')
+          throw new RunscError(`cannot delete container "${this.state.id}" that is not stopped`, `it is ${status}`);
+        if (!force)
+          throw new RunscError(
+            `cannot delete container "${this.state.id}" that is not stopped`,
+            'it is created; kill it first, or use --force',
+          );
+        if (status === 'paused') this.unpause();
+        killProcess(this.state.sentry.pid, SIGKILL);
+      }
+      awaitDeath(this.state);
+      this.cgroup()?.remove();
+      runHooksAnyway('poststop', this.state.poststop, this.ociState('stopped'));
+      this.dir.remove();
+    });
+  }
+
+  sandboxState(): SandboxState {
+    const client = this.connect();
+    const state = client.ask<SandboxState>(`asking container "${this.state.id}"`, { method: 'state' });
+    client.close();
+    return state;
+  }
+}
+
+/** runc's rules: a terminal needs somebody to give it to. */
+function checkConsole(spec: Spec, socket: string | undefined): void {
+  if (spec.process.terminal && socket === undefined)
+    throw new RunscError('config.json: process.terminal', 'a detached container with a terminal needs --console-socket');
+  if (!spec.process.terminal && socket !== undefined)
+    throw new RunscError('--console-socket', 'is of no use without process.terminal in config.json');
+}
+
+function hasLimits(r: Resources): boolean {
+  return JSON.stringify(r) !== JSON.stringify(EMPTY_RESOURCES);
+}
+
+/** The cgroup is made when the first process is there, since systemd wants one to begin with. */
+function prepareCgroup(config: Config, id: string, spec: Spec): { join: (pid: number) => void; cgroup: () => Cgroup | undefined } {
+  let made: Cgroup | undefined;
+  let tried = config.ignoreCgroups;
+  const tolerant = config.rootless || (!hasLimits(spec.resources) && spec.cgroupsPath === undefined);
+  const join = (pid: number): void => {
+    if (!tried) {
+      tried = true;
+      if (config.systemdCgroup) {
+        const { slice, unit } = systemdUnit(spec.cgroupsPath, id);
+        startScope(slice, unit, pid);
+      }
+      made = createCgroup(cgroupPath(spec.cgroupsPath, id, config.systemdCgroup), spec.resources, tolerant, (why) => {
+        if (config.debug) process.stderr.write(`runsc: debug: ${why}\n`);
+      });
+    }
+    made?.join(pid);
+  };
+  return { join, cgroup: () => made };
+}
+
+/** As a whole or not at all: whoever waits for the file reads it at once. */
+export function writePidFile(path: string, pid: number): void {
+  try {
+    writeFileSync(`${path}.new`, String(pid));
+    renameSync(`${path}.new`, path);
+  } catch (error) {
+    throw new RunscError(`writing ${path}`, error);
+  }
+}
+
+/** A killed Sentry takes its stubs along, and the gofer ends when the Sentry's end of their socket is closed. */
+function awaitDeath(state: ContainerState): void {
+  for (let waited = 0; waited < DEATH_MS; waited += POLL_MS) {
+    if (!isAlive(state.sentry) && !isAlive(state.gofer)) return;
+    if (waited === DEATH_MS / 2 && isAlive(state.gofer)) killProcess(state.gofer.pid, SIGKILL);
+    sleepMs(POLL_MS);
+  }
+  throw new RunscError(`the processes of container "${state.id}" do not end`);
+}

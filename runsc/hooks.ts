@@ -1,0 +1,49 @@
+// Hooks of config.json: programs of the host that are run at points of a container's life, with its state on stdin.
+
+import { spawnSync } from 'node:child_process';
+import { RunscError } from './errors.ts';
+import type { HookName, SpecHook } from './spec.ts';
+
+/** OCI's state, as hooks and `state` get it. */
+export interface OciState {
+  readonly ociVersion: string;
+  readonly id: string;
+  readonly status: string;
+  readonly pid: number;
+  readonly bundle: string;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** Runs them in order; the first that fails ends it with an error. */
+export function runHooks(name: HookName, hooks: readonly SpecHook[], state: OciState): void {
+  for (const [i, hook] of hooks.entries()) {
+    const done = spawnSync(hook.path, hook.args.slice(1), {
+      argv0: hook.args[0] ?? hook.path,
+      // "env ... with the same semantics as IEEE Std 1003.1-2008's environ": nothing of ours is added.
+      env: Object.fromEntries(hook.env.map((v) => [v.split('=', 1)[0]!, v.slice(v.indexOf('=') + 1)])),
+      cwd: state.bundle,
+      input: JSON.stringify(state),
+      timeout: hook.timeout === undefined ? undefined : hook.timeout * 1000,
+      killSignal: 'SIGKILL',
+      encoding: 'utf8',
+    });
+    const what = `${name} hook ${i} (${hook.path})`;
+    if ((done.error as NodeJS.ErrnoException | undefined)?.code === 'ETIMEDOUT')
+      throw new RunscError(what, `took longer than ${hook.timeout} s`);
+    if (done.error !== undefined) throw new RunscError(what, done.error);
+    const said = done.stderr.trim() === '' ? '' : `: ${done.stderr.trim()}`;
+    if (done.status !== 0)
+      throw new RunscError(what, `${done.signal === null ? `ended with status ${done.status}` : `was killed by ${done.signal}`}${said}`);
+  }
+}
+
+/** Hooks whose failure is only told: "the runtime MUST log a warning, but ... continue". */
+export function runHooksAnyway(name: HookName, hooks: readonly SpecHook[], state: OciState): void {
+  for (const hook of hooks) {
+    try {
+      runHooks(name, [hook], state);
+    } catch (error) {
+      process.stderr.write(`runsc: warning: ${(error as Error).message}\n`);
+    }
+  }
+}

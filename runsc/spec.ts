@@ -1,0 +1,356 @@
+// config.json of a bundle: the OCI runtime specification's fields that this runtime knows, checked. What it does not
+// know is ignored, as the specification wants; what it refuses says so.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as sched from '../sentry/abi/sched.ts';
+import type { CapabilitySets } from '../sentry/boot/boot-config.ts';
+import { RunscError } from './errors.ts';
+import { Field, MAX_SAFE, MAX_U32 } from './field.ts';
+import type { IdMap } from './id-maps.ts';
+
+export interface SpecProcess {
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly terminal: boolean;
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+  readonly umask: number | undefined;
+  readonly capabilities: CapabilitySets;
+  readonly rlimits: readonly (readonly [number, number, number])[];
+  readonly noNewPrivileges: boolean;
+  readonly oomScoreAdj: number | undefined;
+  readonly consoleSize: readonly [number, number] | undefined;
+}
+
+export interface SpecMount {
+  readonly destination: string;
+  readonly type: string;
+  readonly source: string;
+  readonly options: readonly string[];
+}
+
+export interface SpecDevice {
+  readonly path: string;
+  readonly type: 'c' | 'b' | 'u' | 'p';
+  readonly major: number;
+  readonly minor: number;
+  readonly fileMode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface SpecHook {
+  readonly path: string;
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  /** Seconds. */
+  readonly timeout: number | undefined;
+}
+
+export const HOOKS = ['prestart', 'createRuntime', 'createContainer', 'startContainer', 'poststart', 'poststop'] as const;
+export type HookName = (typeof HOOKS)[number];
+
+export interface SpecNamespace {
+  readonly type: string;
+  readonly path: string | undefined;
+}
+
+/** linux.resources, in the specification's own units; undefined is "leave it". */
+export interface Resources {
+  readonly memory: {
+    readonly limit?: number;
+    readonly reservation?: number;
+    readonly swap?: number;
+    readonly swappiness?: number;
+    readonly disableOOMKiller?: boolean;
+  };
+  readonly cpu: {
+    readonly shares?: number;
+    readonly quota?: number;
+    readonly period?: number;
+    readonly burst?: number;
+    readonly idle?: number;
+    readonly realtimeRuntime?: number;
+    readonly realtimePeriod?: number;
+    readonly cpus?: string;
+    readonly mems?: string;
+  };
+  readonly pids: { readonly limit?: number };
+  readonly blockIO: { readonly weight?: number };
+  /** cgroup v2 files as they are. */
+  readonly unified: Readonly<Record<string, string>>;
+}
+
+export interface Spec {
+  readonly ociVersion: string;
+  readonly root: { readonly path: string; readonly readonly: boolean };
+  /** A pod's sandbox may have none until it is started; we want one. */
+  readonly process: SpecProcess;
+  readonly hostname: string | undefined;
+  readonly domainname: string | undefined;
+  readonly mounts: readonly SpecMount[];
+  readonly hooks: Readonly<Record<HookName, readonly SpecHook[]>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly namespaces: readonly SpecNamespace[];
+  readonly uidMappings: readonly IdMap[];
+  readonly gidMappings: readonly IdMap[];
+  readonly devices: readonly SpecDevice[];
+  readonly cgroupsPath: string | undefined;
+  readonly resources: Resources;
+  readonly sysctl: Readonly<Record<string, string>>;
+  readonly maskedPaths: readonly string[];
+  readonly readonlyPaths: readonly string[];
+  readonly rootfsPropagation: string | undefined;
+}
+
+/** Reads and checks a bundle's config.json. */
+export function readSpec(bundle: string): Spec {
+  const path = join(bundle, 'config.json');
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new RunscError('opening config.json', error);
+  }
+  return checkSpec(Field.parse('config.json', text));
+}
+
+/** Checks a whole specification. */
+export function checkSpec(spec: Field): Spec {
+  for (const platform of ['solaris', 'windows', 'vm', 'zos']) {
+    if (spec.get(platform).exists) spec.get(platform).fail('this platform is not supported');
+  }
+  const ociVersion = spec.get('ociVersion').string();
+  const version = /^(\d+)\.\d+\.\d+/.exec(ociVersion) ?? spec.get('ociVersion').fail('must be a version such as 1.0.2');
+  if (version[1] !== '1') spec.get('ociVersion').fail(`version ${ociVersion} is not supported`);
+  const root = spec.get('root').required();
+  const linux = spec.get('linux');
+  const mountLabel = linux.get('mountLabel');
+  if (mountLabel.exists && mountLabel.string() !== '') mountLabel.fail('SELinux labels are not supported');
+  return {
+    ociVersion,
+    root: { path: nonEmpty(root.get('path')), readonly: root.get('readonly').boolean() },
+    process: checkProcess(spec.get('process').required()),
+    hostname: spec.get('hostname').optionalString(),
+    domainname: spec.get('domainname').optionalString(),
+    mounts: spec.get('mounts').array().map(checkMount),
+    hooks: checkHooks(spec.get('hooks')),
+    annotations: checkStringMap(spec.get('annotations')),
+    namespaces: linux.get('namespaces').array().map(checkNamespace),
+    uidMappings: linux.get('uidMappings').array().map(checkIdMap),
+    gidMappings: linux.get('gidMappings').array().map(checkIdMap),
+    devices: linux.get('devices').array().map(checkDevice),
+    cgroupsPath: linux.get('cgroupsPath').optionalString(),
+    resources: checkResources(linux.get('resources')),
+    sysctl: checkStringMap(linux.get('sysctl')),
+    maskedPaths: linux.get('maskedPaths').strings(),
+    readonlyPaths: linux.get('readonlyPaths').strings(),
+    rootfsPropagation: linux.get('rootfsPropagation').optionalString(),
+  };
+}
+
+function nonEmpty(field: Field): string {
+  const text = field.string();
+  if (text === '') field.fail('must not be empty');
+  return text;
+}
+
+function absolute(field: Field): string {
+  const path = field.string();
+  if (!path.startsWith('/')) field.fail('must be an absolute path');
+  return path;
+}
+
+/** OCI's process, of config.json or of exec's process.json. */
+export function checkProcess(process: Field): SpecProcess {
+  const argsField = process.get('args');
+  const valid = Array.isArray(argsField.value) && argsField.value.length > 0 && argsField.value.every((a) => typeof a === 'string');
+  if (!valid) argsField.fail('must be a non-empty array of strings');
+  const args = argsField.strings();
+  if (args[0] === '') argsField.fail('the first one, the program, must not be empty');
+  const selinux = process.get('selinuxLabel');
+  if (selinux.exists && selinux.string() !== '') selinux.fail('SELinux labels are not supported');
+  const user = process.get('user');
+  const size = process.get('consoleSize');
+  const env = process.get('env');
+  const variables = env.strings();
+  return {
+    args,
+    env: variables,
+    cwd: absolute(process.get('cwd')),
+    terminal: process.get('terminal').boolean(),
+    uid: user.get('uid').optionalInteger(0, MAX_U32 - 1) ?? 0,
+    gid: user.get('gid').optionalInteger(0, MAX_U32 - 1) ?? 0,
+    groups: user
+      .get('additionalGids')
+      .array()
+      .map((g) => g.integer(0, MAX_U32 - 1)),
+    umask: user.get('umask').optionalInteger(0, 0o777),
+    capabilities: checkCapabilities(process.get('capabilities')),
+    rlimits: process.get('rlimits').array().map(checkRlimit),
+    noNewPrivileges: process.get('noNewPrivileges').boolean(),
+    oomScoreAdj: process.get('oomScoreAdj').optionalInteger(-1000, 1000),
+    consoleSize: size.exists ? [size.get('height').integer(0, 65535), size.get('width').integer(0, 65535)] : undefined,
+  };
+}
+
+const NUMBERS = sched as unknown as Readonly<Record<string, number>>;
+
+/** The number of "CAP_CHOWN" or "chown", or undefined. */
+export function capabilityNumber(name: string): number | undefined {
+  const full = name.toUpperCase().startsWith('CAP_') ? name.toUpperCase() : `CAP_${name.toUpperCase()}`;
+  return full === 'CAP_LAST_CAP' ? undefined : NUMBERS[full];
+}
+
+/** Names of all capabilities, for `features`. */
+export function capabilityNames(): string[] {
+  const names: string[] = [];
+  for (const name of Object.keys(NUMBERS))
+    if (name.startsWith('CAP_') && name !== 'CAP_LAST_CAP' && NUMBERS[name]! <= sched.CAP_LAST_CAP) names.push(name);
+  return names.sort((a, b) => NUMBERS[a]! - NUMBERS[b]!);
+}
+
+export function capabilityWords(numbers: readonly number[]): [number, number] {
+  let lo = 0;
+  let hi = 0;
+  for (const cap of numbers) {
+    if (cap < 32) lo |= 1 << cap;
+    else hi |= 1 << (cap - 32);
+  }
+  return [lo, hi];
+}
+
+function checkCapabilities(field: Field): CapabilitySets {
+  const set = (name: string): [number, number] => {
+    const numbers: number[] = [];
+    for (const word of field.get(name).array()) {
+      const number = capabilityNumber(word.string());
+      // "unknown capabilities ... MUST be ignored with a warning": config.md; a name that is no capability's at all is a mistake.
+      if (number === undefined && !/^CAP_[A-Z_]+$/i.test(word.string())) word.fail('is not the name of a capability');
+      if (number !== undefined) numbers.push(number);
+    }
+    return capabilityWords(numbers);
+  };
+  return {
+    bounding: set('bounding'),
+    effective: set('effective'),
+    permitted: set('permitted'),
+    inheritable: set('inheritable'),
+    ambient: set('ambient'),
+  };
+}
+
+function checkRlimit(field: Field): [number, number, number] {
+  const type = field.get('type').string();
+  const known = type === 'RLIMIT_NLIMITS' || !type.startsWith('RLIMIT_') ? undefined : NUMBERS[type];
+  const number = known ?? field.get('type').fail(`"${type}" is not a resource limit`);
+  const bound = (name: string): number => {
+    const { value } = field.get(name).required();
+    if (typeof value !== 'number' || !(value >= -1)) return field.get(name).fail('must be a whole number');
+    // RLIM_INFINITY is 2^64-1, which JSON cannot carry exactly.
+    return value >= MAX_SAFE || value === -1 ? -1 : value;
+  };
+  const soft = bound('soft');
+  const hard = bound('hard');
+  if (hard !== -1 && (soft === -1 || soft > hard)) field.get('soft').fail('must not be above hard');
+  return [number, soft, hard];
+}
+
+function checkMount(field: Field): SpecMount {
+  const destination = field.get('destination').string();
+  if (destination === '') field.get('destination').fail('must not be empty');
+  return {
+    // runc takes a relative one too, as below the root.
+    destination: destination.startsWith('/') ? destination : `/${destination}`,
+    type: field.get('type').optionalString() ?? '',
+    source: field.get('source').optionalString() ?? '',
+    options: field.get('options').strings(),
+  };
+}
+
+function checkNamespace(field: Field): SpecNamespace {
+  const type = field.get('type').string();
+  if (!['pid', 'network', 'mount', 'ipc', 'uts', 'user', 'cgroup', 'time'].includes(type))
+    field.get('type').fail(`"${type}" is not a kind of namespace`);
+  const path = field.get('path').optionalString();
+  return { type, path: path === '' ? undefined : path };
+}
+
+function checkIdMap(field: Field): IdMap {
+  return {
+    containerID: field.get('containerID').integer(0, MAX_U32),
+    hostID: field.get('hostID').integer(0, MAX_U32),
+    size: field.get('size').integer(1, MAX_U32),
+  };
+}
+
+function checkDevice(field: Field): SpecDevice {
+  const type = field.get('type').string();
+  if (type !== 'c' && type !== 'b' && type !== 'u' && type !== 'p') return field.get('type').fail('must be one of c, b, u, p');
+  const numbered = type !== 'p';
+  return {
+    path: absolute(field.get('path')),
+    type,
+    major: numbered ? field.get('major').integer(0, 0xfff) : 0,
+    minor: numbered ? field.get('minor').integer(0, 0xfffff) : 0,
+    fileMode: (field.get('fileMode').optionalInteger(0, MAX_U32) ?? 0o666) & 0o7777,
+    uid: field.get('uid').optionalInteger(0, MAX_U32) ?? 0,
+    gid: field.get('gid').optionalInteger(0, MAX_U32) ?? 0,
+  };
+}
+
+function checkHooks(field: Field): Record<HookName, SpecHook[]> {
+  const hooks = {} as Record<HookName, SpecHook[]>;
+  for (const name of HOOKS) {
+    hooks[name] = field
+      .get(name)
+      .array()
+      .map((hook) => ({
+        path: absolute(hook.get('path')),
+        args: hook.get('args').strings(),
+        env: hook.get('env').strings(),
+        timeout: hook.get('timeout').optionalInteger(1, MAX_U32),
+      }));
+  }
+  return hooks;
+}
+
+function checkStringMap(field: Field): Record<string, string> {
+  const map: Record<string, string> = {};
+  for (const [name, value] of field.entries()) map[name] = value.string();
+  return map;
+}
+
+/** linux.resources, of config.json or of `update --resources`. */
+export function checkResources(field: Field): Resources {
+  const get = (name: string): Field => field.get(name);
+  const integer = (of: Field, name: string): number | undefined => of.get(name).optionalInteger(-MAX_SAFE, MAX_SAFE);
+  const memory = get('memory');
+  const cpu = get('cpu');
+  return {
+    memory: {
+      limit: integer(memory, 'limit'),
+      reservation: integer(memory, 'reservation'),
+      swap: integer(memory, 'swap'),
+      swappiness: integer(memory, 'swappiness'),
+      disableOOMKiller: memory.get('disableOOMKiller').exists ? memory.get('disableOOMKiller').boolean() : undefined,
+    },
+    cpu: {
+      shares: integer(cpu, 'shares'),
+      quota: integer(cpu, 'quota'),
+      period: integer(cpu, 'period'),
+      burst: integer(cpu, 'burst'),
+      idle: integer(cpu, 'idle'),
+      realtimeRuntime: integer(cpu, 'realtimeRuntime'),
+      realtimePeriod: integer(cpu, 'realtimePeriod'),
+      cpus: cpu.get('cpus').optionalString(),
+      mems: cpu.get('mems').optionalString(),
+    },
+    pids: { limit: integer(get('pids'), 'limit') },
+    blockIO: { weight: integer(get('blockIO'), 'weight') },
+    unified: checkStringMap(get('unified')),
+  };
+}
