@@ -144,18 +144,19 @@ export class Sandbox {
       0,
     );
     pollFds(triples, -1);
-    if (triples[2] !== 0) {
-      try {
-        while (this.control.receive(0));
-        return undefined;
-      } catch (error) {
-        if (!(error instanceof SandboxGone)) throw error;
-        // The end of the channel: one of the two is dead, or about to be.
-        return triples[5] !== 0 ? this.obituary(this.gofer) : this.obituary(this.sentry);
-      }
+    // What was said comes before who died: a process sends its last message and ends, and both are seen at once.
+    let filed = false;
+    let closed = false;
+    try {
+      while (this.control.receive(0)) filed = true;
+    } catch (error) {
+      if (!(error instanceof SandboxGone)) throw error;
+      closed = true;
     }
+    if (filed) return undefined;
     if (triples[5] !== 0) return this.obituary(this.gofer);
-    if (triples[8] !== 0) return this.obituary(this.sentry);
+    // The end of the channel: the Sentry is dead, or about to be.
+    if (triples[8] !== 0 || closed) return this.obituary(this.sentry);
     return undefined;
   }
 
