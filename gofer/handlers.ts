@@ -83,6 +83,7 @@ import {
   getSetXattr,
   getUnlink,
   getWalk,
+  getWalkOpen,
   getXattrName,
   LinkRequest,
   MakeRequest,
@@ -111,6 +112,7 @@ import {
   OP_TMPFILE,
   OP_UNLINK,
   OP_WALK,
+  OP_WALKOPEN,
   OpenRequest,
   READDIR_ATTRIBUTES,
   ReaddirRequest,
@@ -130,6 +132,7 @@ import {
   TREE_UDS_OPEN,
   UnlinkRequest,
   WALK_LOOK,
+  WalkOpenRequest,
   WalkRequest,
   XattrRequest,
 } from './protocol/messages.ts';
@@ -144,6 +147,7 @@ const KEEP_ID = 0xffffffff;
 const walkRequest = new WalkRequest();
 const setStatRequest = new SetStatRequest();
 const openRequest = new OpenRequest();
+const walkOpenRequest = new WalkOpenRequest();
 const makeRequest = new MakeRequest();
 const linkRequest = new LinkRequest();
 const unlinkRequest = new UnlinkRequest();
@@ -289,6 +293,26 @@ function handleOpen(c: Connection, r: Reader, _w: Writer): number {
   getOpen(r, openRequest);
   const fd = openForClient(c.own, c.handles.get(openRequest.handle), openRequest.flags);
   if (fd < 0) return fd;
+  c.donated = fd;
+  return 0;
+}
+
+function handleWalkOpen(c: Connection, r: Reader, w: Writer): number {
+  const q = walkOpenRequest;
+  getWalkOpen(r, q);
+  const directory = c.handles.get(q.directory);
+  if (!directory.isDirectory) return -ENOTDIR;
+  const pathFd = openPath(directory, q.name);
+  if (pathFd < 0) return pathFd;
+  const handle = addHandle(c, pathFd, directory);
+  if (handle < 0) return handle;
+  w.u32(handle);
+  c.attributes.put(w);
+  const fd = openForClient(c.own, c.handles.get(handle), q.flags);
+  if (fd < 0) {
+    c.handles.remove(handle);
+    return fd;
+  }
   c.donated = fd;
   return 0;
 }
@@ -659,6 +683,7 @@ export const HANDLERS: readonly Handler[] = table([
   [OP_TMPFILE, handleTmpfile],
   [OP_BIND, handleBind],
   [OP_CONNECT, handleConnect],
+  [OP_WALKOPEN, handleWalkOpen],
 ]);
 
 function table(lines: readonly (readonly [number, Handler])[]): Handler[] {

@@ -31,7 +31,8 @@ export const OP_SYNC = 20;
 export const OP_TMPFILE = 21;
 export const OP_BIND = 22;
 export const OP_CONNECT = 23;
-export const OP_COUNT = 24;
+export const OP_WALKOPEN = 24;
+export const OP_COUNT = 25;
 
 /** Names in one walk. */
 export const WALK_MAX = 64;
@@ -242,6 +243,35 @@ export function getOpen(r: Reader, out: OpenRequest): void {
   out.handle = r.u32();
   out.flags = r.u32();
   r.done();
+}
+
+// ---- WALKOPEN: one name further, and what is there opened at once
+
+export class WalkOpenRequest {
+  directory = 0;
+  flags = 0;
+  name = '';
+}
+
+export function putWalkOpen(w: Writer, directory: number, name: string, flags: number): void {
+  w.u32(directory);
+  w.u32(flags);
+  w.text(name);
+}
+
+export function getWalkOpen(r: Reader, out: WalkOpenRequest): void {
+  out.directory = r.u32();
+  out.flags = r.u32();
+  out.name = r.name();
+  r.done();
+}
+
+/** The handle; its attributes. */
+export function getWalkOpenReply(r: Reader, attributes: Attributes): number {
+  const handle = getNewHandle(r);
+  getAttributes(r, attributes);
+  r.done();
+  return handle;
 }
 
 // ---- CREATE, MKDIR, MKNOD, SYMLINK, TMPFILE, BIND: something new in a directory

@@ -26,6 +26,7 @@ import {
   OP_TMPFILE,
   OP_UNLINK,
   OP_WALK,
+  OP_WALKOPEN,
   putAttach,
   putHandle,
   putLink,
@@ -37,6 +38,7 @@ import {
   putSetXattr,
   putUnlink,
   putWalk,
+  putWalkOpen,
   putXattrName,
   TREE_UDS_CREATE,
   TREE_UDS_OPEN,
@@ -154,6 +156,9 @@ export function fuzzGofer(seed: number, count: number): FuzzResult {
       case OP_SYNC:
       case OP_CONNECT:
         putOpen(w, handle(), odd([0, 1, 2]));
+        break;
+      case OP_WALKOPEN:
+        putWalkOpen(w, handle(), name(), odd([0, 1, 2]));
         break;
       case OP_LINK:
         putLink(w, handle(), handle(), name());

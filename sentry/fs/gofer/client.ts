@@ -21,6 +21,7 @@ import {
   getStatReply,
   getTwoAttributes,
   getUnlinkReply,
+  getWalkOpenReply,
   getWalkReply,
   getWalkStep,
   getXattrReply,
@@ -45,6 +46,7 @@ import {
   OP_TMPFILE,
   OP_UNLINK,
   OP_WALK,
+  OP_WALKOPEN,
   putAttach,
   putConnect,
   putHandle,
@@ -57,6 +59,7 @@ import {
   putSetXattr,
   putUnlink,
   putWalk,
+  putWalkOpen,
   putXattrName,
   READDIR_ATTRIBUTES,
   ReaddirReply,
@@ -99,7 +102,7 @@ export class GoferClient {
   /** Attributes of the file that a request is about, and of its directory. */
   readonly attributes: Attributes = new Attributes();
   readonly directory: Attributes = new Attributes();
-  /** After make() with OP_CREATE, OP_TMPFILE or OP_BIND: the descriptor that came with it, which is the caller's now. */
+  /** After walkOpen(), and make() with OP_CREATE, OP_TMPFILE or OP_BIND: the descriptor that came with it, which is the caller's now. */
   madeFd = -1;
   private readonly walkReply: WalkReply = new WalkReply();
   private readonly readdirReply: ReaddirReply = new ReaddirReply();
@@ -251,6 +254,21 @@ export class GoferClient {
     putOpen(this.begin(OP_OPEN), handle, flags);
     const result = this.call();
     return result < 0 ? result : this.takeFd();
+  }
+
+  /** A name's handle, with `attributes` and, in madeFd, a donated descriptor; or -errno. flags as open() takes them. */
+  walkOpen(directory: number, name: string, flags: number): number {
+    putWalkOpen(this.begin(OP_WALKOPEN), directory, name, flags);
+    const result = this.call();
+    if (result < 0) return result;
+    this.madeFd = this.takeFd();
+    if (this.madeFd < 0) return this.madeFd;
+    try {
+      return getWalkOpenReply(this.transport.reply, this.attributes);
+    } catch (error) {
+      close(this.madeFd);
+      return this.drop(error);
+    }
   }
 
   /** Makes something: op is OP_CREATE, OP_MKDIR, OP_MKNOD, OP_SYMLINK, OP_TMPFILE or OP_BIND. Its handle, `attributes` and `directory` filled. */

@@ -4,11 +4,11 @@
 import { Attributes, decodeAttributes } from '../../../gofer/protocol/attributes.ts';
 import { OP_CREATE, OP_MKDIR, OP_MKNOD, OP_SYMLINK, OP_TMPFILE, WALK_LOOK } from '../../../gofer/protocol/messages.ts';
 import { major, makedev, minor } from '../../abi/device.ts';
-import { EACCES, ENOENT, EPERM, ESTALE } from '../../abi/errno.ts';
+import { EACCES, EMFILE, ENFILE, ENODATA, ENOENT, EPERM, ESTALE } from '../../abi/errno.ts';
 import { O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, O_WRONLY, RENAME_EXCHANGE } from '../../abi/fcntl.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../../abi/stat.ts';
 import { fileAttributes, HostFd, statxBuffer } from '../../host/host-fd.ts';
-import { ftruncate } from '../../host/host-io.ts';
+import { close, ftruncate } from '../../host/host-io.ts';
 import type { Credentials } from '../../kernel/credentials.ts';
 import type { Task } from '../../kernel/task.ts';
 import type { FileDescription } from '../../vfs/file-description.ts';
@@ -39,6 +39,8 @@ export class GoferInode extends Inode {
   /** Open descriptions that use reader or writer. */
   private users = 0;
   private target: string | null = null;
+  /** Names of extended attributes, in exclusive mode, until we change them. */
+  private xattrNames: string[] | null = null;
   /** A directory's complete listing, in exclusive mode, until we change the directory. */
   private listing: Listing | null = null;
   /**
@@ -93,17 +95,34 @@ export class GoferInode extends Inode {
     if (this.via === null) return -ESTALE;
     const parent = this.via.ensureHandle();
     if (parent < 0) return parent;
-    const { client } = this.fs;
     const handle = this.fs.walkOne(parent, this.viaName);
     if (handle < 0) return handle;
-    const a = client.attributes;
+    return this.takeHandle(handle) ? handle : -ESTALE;
+  }
+
+  /** The handle, by name, and a donated descriptor in one request; the descriptor or -errno. */
+  private walkOpen(flags: number): number {
+    if (this.via === null) return -ESTALE;
+    const parent = this.via.ensureHandle();
+    if (parent < 0) return parent;
+    const { client } = this.fs;
+    const handle = client.walkOpen(parent, this.viaName, flags);
+    if (handle < 0) return handle;
+    if (this.takeHandle(handle)) return client.madeFd;
+    close(client.madeFd);
+    return -ESTALE;
+  }
+
+  /** Whether a handle that a walk to our name has brought, with the client's attributes, is this file's. */
+  private takeHandle(handle: number): boolean {
+    const a = this.fs.client.attributes;
     if (this.fs.inoOf(a) !== this.ino || (a.mode & S_IFMT) !== (this.mode & S_IFMT)) {
-      client.closeLater(handle);
-      return -ESTALE;
+      this.fs.client.closeLater(handle);
+      return false;
     }
     this.handle = handle;
     this.setAttributes(a);
-    return handle;
+    return true;
   }
 
   /** Gives the handle back if it can be got again by name. Open files need none. */
@@ -340,6 +359,7 @@ export class GoferInode extends Inode {
     attr.mode &= 0o7777;
     const result = client.setStat(handle, attr);
     attr.mode = mode;
+    this.xattrNames = null;
     if (result < 0) this.stale = true;
     else this.setAttributes(client.attributes);
     return result;
@@ -370,27 +390,35 @@ export class GoferInode extends Inode {
   // ---- extended attributes
 
   override getxattr(name: string): Uint8Array | number {
+    // Programs ask for ACLs and labels that hardly any file has: one list answers all such questions.
+    if (!this.fs.shared && this.xattrNames === null) {
+      const names = this.listxattr();
+      if (typeof names !== 'number') this.xattrNames = names;
+    }
+    if (this.xattrNames !== null && !this.xattrNames.includes(name)) return -ENODATA;
     const handle = this.ensureHandle();
     return handle < 0 ? handle : this.fs.client.getXattr(handle, name);
   }
 
   override setxattr(name: string, value: Uint8Array, flags: number): number {
     const handle = this.ensureHandle();
-    return handle < 0 ? handle : this.withAttributes(this.fs.client.setXattr(handle, name, value, flags));
+    return handle < 0 ? handle : this.xattrChanged(this.fs.client.setXattr(handle, name, value, flags));
   }
 
   override removexattr(name: string): number {
     const handle = this.ensureHandle();
-    return handle < 0 ? handle : this.withAttributes(this.fs.client.removeXattr(handle, name));
+    return handle < 0 ? handle : this.xattrChanged(this.fs.client.removeXattr(handle, name));
   }
 
   override listxattr(): string[] | number {
+    if (this.xattrNames !== null) return this.xattrNames;
     const handle = this.ensureHandle();
     return handle < 0 ? handle : this.fs.client.listXattr(handle);
   }
 
-  // An ACL changes the mode.
-  private withAttributes(result: number): number {
+  private xattrChanged(result: number): number {
+    this.xattrNames = null;
+    // An ACL changes the mode.
     if (result === 0) this.setAttributes(this.fs.client.attributes);
     return result;
   }
@@ -441,6 +469,10 @@ export class GoferInode extends Inode {
   }
 
   private openHost(flags: number): HostFd | number {
+    if (this.handle === 0) {
+      const fd = this.walkOpen(flags);
+      if (fd !== -EMFILE && fd !== -ENFILE) return fd < 0 ? fd : new HostFd(fd, (flags & O_ACCMODE) !== O_RDONLY);
+    }
     const handle = this.ensureHandle();
     if (handle < 0) return handle;
     const fd = this.fs.openHost(handle, flags);
