@@ -72,7 +72,10 @@ function selfCommand(role: string): { exe: string; argv: string[] } {
 /** Node's own variables would be meant for the caller's programs; its cache of compiled sources is ours. */
 function roleEnvironment(): string[] {
   const cache = process.env['NODE_COMPILE_CACHE'];
-  return cache === undefined || cache === '' ? [] : [`NODE_COMPILE_CACHE=${cache}`];
+  // Rings that nobody uses would cost descriptors and a hole in the filter.
+  const environment = ['UV_USE_IO_URING=0'];
+  if (cache !== undefined && cache !== '') environment.push(`NODE_COMPILE_CACHE=${cache}`);
+  return environment;
 }
 
 export class Sandbox {

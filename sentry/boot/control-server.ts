@@ -2,11 +2,12 @@
 // loop itself (kernel.hostWatchers), so that no promise and no event loop of Node is involved.
 
 import { EAGAIN, EBADMSG, EINVAL, ESRCH } from '../abi/errno.ts';
+import { O_NONBLOCK, O_RDWR } from '../abi/fcntl.ts';
 import { POLLIN } from '../abi/poll.ts';
 import { SI_USER, SIGKILL } from '../abi/signal.ts';
 import { SOCK_NONBLOCK } from '../abi/socket.ts';
 import { debug, warn } from '../base/log.ts';
-import { acceptSocket } from '../host/confine.ts';
+import { acceptSocket, fcntlSetFlags } from '../host/confine.ts';
 import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import { SigInfo } from '../kernel/signal-queue.ts';
 import { groupUsage } from '../kernel/task-exit.ts';
@@ -36,6 +37,7 @@ export class ControlServer {
 
   /** Accepts connections at the control socket. */
   listen(fd: number): void {
+    fcntlSetFlags(fd, O_RDWR | O_NONBLOCK);
     watchHost(this.kernel, fd, POLLIN, new Listener(this, fd));
   }
 

@@ -10,7 +10,7 @@ import { createPlatform } from '../../platform/choose.ts';
 import type { Platform } from '../../platform/platform.ts';
 import { info, setLogSink } from '../base/log.ts';
 import { GoferClient } from '../fs/gofer/client.ts';
-import { bringUpLoopback, exitNow, setPdeathsig, setProcessName, writeHost } from '../host/confine.ts';
+import { bringUpLoopback, closeFd, exitNow, setPdeathsig, setProcessName, writeHost } from '../host/confine.ts';
 import { FutexTable } from '../kernel/futex.ts';
 import { Kernel } from '../kernel/kernel.ts';
 import { loadMachine } from '../kernel/machine.ts';
@@ -114,6 +114,7 @@ function boot(config: BootConfig, parent: Peer): Kernel {
 
 function main(): never {
   const config = JSON.parse(readFileSync(CONFIG_FD, 'utf8')) as BootConfig;
+  closeFd(CONFIG_FD);
   const parent = new Peer(config.fds.parent);
   openLog(config);
   try {

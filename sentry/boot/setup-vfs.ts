@@ -65,6 +65,9 @@ function treeFilesystem(gofer: GoferClient, tree: TreeConfig, what: string): Fil
   return must(`making the overlay of ${what}`, newOverlay([served], upper));
 }
 
+/** Types that every config.json asks for: where there is no such file system yet, an empty folder is what it shows. */
+const STAND_INS = ['mqueue', 'cgroup', 'cgroup2'];
+
 function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: MountConfig): void {
   const what = `mounting ${mount.type} at ${mount.target}`;
   const at = mountPoint(vfs, ctx, mount, what);
@@ -80,8 +83,9 @@ function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: Mount
   if (mount.tree !== undefined) fs = treeFilesystem(gofer, mount.tree, mount.target);
   else {
     const type = vfs.types.get(mount.type);
-    if (type === undefined) throw new SetupError(what, -ENODEV);
-    fs = must(what, type.mount(ctx, mount.source, mount.flags, mount.data));
+    if (type === undefined && STAND_INS.includes(mount.type)) fs = must(what, newTmpfs('mode=755', undefined, mount.type));
+    else if (type === undefined) throw new SetupError(what, -ENODEV);
+    else fs = must(what, type.mount(ctx, mount.source, mount.flags, mount.data));
   }
   fs.source = mount.source;
   attachTree(Mount.of(fs, mountFlags(mount.flags)), at.mount, at.dentry);
