@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { createPlatform } from '../../platform/choose.ts';
 import type { Platform } from '../../platform/platform.ts';
-import { info, setLogSink } from '../base/log.ts';
+import { info, setLogSink, warn } from '../base/log.ts';
 import { GoferClient } from '../fs/gofer/client.ts';
 import { bringUpLoopback, closeFd, exitNow, setPdeathsig, setProcessName, writeHost } from '../host/confine.ts';
 import { FutexTable } from '../kernel/futex.ts';
@@ -19,7 +19,8 @@ import { runLoop } from '../kernel/run-loop.ts';
 import { Timekeeper } from '../kernel/timekeeper.ts';
 import { UserNamespace } from '../kernel/user-namespace.ts';
 import { UtsNamespace } from '../kernel/uts-namespace.ts';
-import { Strace } from '../syscalls/strace.ts';
+import { registerSocketFamilies } from '../net/families.ts';
+import { Strace, Strace } from '../syscalls/strace.ts';
 import { table } from '../syscalls/table.ts';
 import { Vfs } from '../vfs/vfs.ts';
 import type { BootConfig } from './boot-config.ts';
@@ -79,6 +80,7 @@ function buildKernel(config: BootConfig): Kernel {
     syscalls: table,
   });
   if (config.strace) kernel.trace = new Strace();
+  if (config.strace) kernel.trace = new Strace();
   return kernel;
 }
 
@@ -95,6 +97,11 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   dropBoundingSet();
   const kernel = buildKernel(config);
   registerFilesystems(kernel);
+  registerSocketFamilies();
+  for (const [name, value] of Object.entries(config.sysctl)) {
+    // Both spellings are sysctl(8)'s.
+    if (kernel.sysctls.set(name.replaceAll('/', '.'), value) < 0) warn(`sysctl ${name}=${value} is not supported`);
+  }
   const root = setupVfs(kernel.vfs, connectGofer(config), kernel.rootUserNamespace, config);
   const container = new Container(kernel, config, root);
   // Everything that will ever be loaded has been: a checkout keeps what it compiled for the next start.
