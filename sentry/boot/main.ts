@@ -20,7 +20,7 @@ import { Timekeeper } from '../kernel/timekeeper.ts';
 import { UserNamespace } from '../kernel/user-namespace.ts';
 import { UtsNamespace } from '../kernel/uts-namespace.ts';
 import { registerSocketFamilies } from '../net/families.ts';
-import { Strace, Strace } from '../syscalls/strace.ts';
+import { Strace } from '../syscalls/strace.ts';
 import { table } from '../syscalls/table.ts';
 import { Vfs } from '../vfs/vfs.ts';
 import type { BootConfig } from './boot-config.ts';
@@ -79,7 +79,6 @@ function buildKernel(config: BootConfig): Kernel {
     machine: loadMachine({ cpus: config.cpus, memoryBytes: config.memoryBytes }),
     syscalls: table,
   });
-  if (config.strace) kernel.trace = new Strace();
   if (config.strace) kernel.trace = new Strace();
   return kernel;
 }
