@@ -1,3 +1,4 @@
+import { pin, unpin } from '../vfs/dentry.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
 import { copyNamespace, type Mount, type MountNamespace, releaseNamespace } from '../vfs/mount.ts';
 import type { UserNamespace } from './user-namespace.ts';
@@ -5,16 +6,38 @@ import type { UserNamespace } from './user-namespace.ts';
 /** Root, working directory and umask: struct fs_struct; shared by CLONE_FS. */
 export class FsContext {
   refs = 1;
-  root: VfsPath;
-  cwd: VfsPath;
+  private rootPlace: VfsPath;
+  private cwdPlace: VfsPath;
   umask = 0o022;
   mountNamespace: MountNamespace;
 
   /** Takes over a reference to the namespace. */
   constructor(root: VfsPath, cwd: VfsPath, mountNamespace: MountNamespace) {
-    this.root = root;
-    this.cwd = cwd;
+    this.rootPlace = root;
+    this.cwdPlace = cwd;
     this.mountNamespace = mountNamespace;
+    pin(root.dentry);
+    pin(cwd.dentry);
+  }
+
+  get root(): VfsPath {
+    return this.rootPlace;
+  }
+
+  set root(place: VfsPath) {
+    pin(place.dentry);
+    unpin(this.rootPlace.dentry);
+    this.rootPlace = place;
+  }
+
+  get cwd(): VfsPath {
+    return this.cwdPlace;
+  }
+
+  set cwd(place: VfsPath) {
+    pin(place.dentry);
+    unpin(this.cwdPlace.dentry);
+    this.cwdPlace = place;
   }
 
   clone(): FsContext {
@@ -26,7 +49,10 @@ export class FsContext {
 
   /** A task that uses it is gone. */
   decRef(): void {
-    if (--this.refs === 0) releaseNamespace(this.mountNamespace);
+    if (--this.refs > 0) return;
+    unpin(this.rootPlace.dentry);
+    unpin(this.cwdPlace.dentry);
+    releaseNamespace(this.mountNamespace);
   }
 
   /** CLONE_NEWNS: a copy of the mount tree, with root and working directory at the same places in it. */

@@ -1,11 +1,12 @@
 // The dentry cache: names of the tree, shared by all mounts of a file system (struct dentry).
 //
 // A directory's dentry keeps its known children, found ones and missing ones (negative dentries,
-// inode null). Memory is bounded by a clock over all dentries: beyond DENTRY_LIMIT the oldest that
-// was not used since the hand last passed is dropped. Dropping must not break identity, because a
-// mount point, a working directory or an open file may hold the dentry: a dropped child stays in
-// `weakChildren` for as long as somebody else holds it, and is found there again. So the garbage
-// collector does the work of d_count, and nobody has to count references.
+// inode null). Memory is bounded by a clock over all of them: beyond the limit, what was not used
+// since the hand last passed is dropped. What somebody holds must not be dropped, or a later lookup
+// would make a second dentry for one name: open files, working directories and mounts pin theirs;
+// parents of cached children, mount points, and inodes with sockets, locks or watches stay as well.
+// (Weak references would need no pins, but they are strong until the running job ends, and the
+// Sentry's run loop is one job.)
 //
 // Inodes count their dentries and opens; when both are zero the file system hears evict().
 
@@ -23,11 +24,14 @@ export class Dentry {
   /** null: the name is known not to exist. */
   inode: Inode | null;
   children: Map<string, Dentry> | null = null;
-  weakChildren: Map<string, WeakRef<Dentry>> | null = null;
   /** Mounts, in any namespace, whose mount point is this dentry. */
   mountCount = 0;
   /** Reachable by name from its parent; false once unlinked, overwritten or invalidated. */
   hashed = true;
+  /** Open files, working directories, roots and mounts that hold it. */
+  pins = 0;
+  /** It no longer counts as a dentry of its inode. */
+  private released = false;
   /** Used since the clock hand last passed. */
   referenced = false;
   lruPrev: Dentry | null = null;
@@ -54,6 +58,15 @@ export class Dentry {
   isUnder(ancestor: Dentry): boolean {
     for (let d: Dentry | null = this; d !== null; d = d.parent) if (d === ancestor) return true;
     return false;
+  }
+
+  /** Nobody holds it and it has no name: one dentry less for its inode. */
+  releaseInode(): void {
+    const inode = this.inode;
+    if (inode === null || this.released) return;
+    this.released = true;
+    inode.dentries--;
+    inodeReleased(inode);
   }
 
   /** The path within the file system, from its root: "/" or "/a/b". dentry_path(). */
@@ -117,15 +130,7 @@ export function lookupChild(dir: Dentry, name: string): Dentry | number {
 
 /** The child if the cache knows it, without asking anybody. */
 export function cachedChild(dir: Dentry, name: string): Dentry | undefined {
-  const child = dir.children?.get(name);
-  if (child !== undefined) return child;
-  if (dir.weakChildren === null) return undefined;
-  const revived = dir.weakChildren.get(name)?.deref();
-  if (revived === undefined) return undefined;
-  dir.weakChildren.delete(name);
-  collected.unregister(revived);
-  hash(dir, revived);
-  return revived;
+  return dir.children?.get(name);
 }
 
 function addChild(dir: Dentry, name: string, inode: Inode | null): Dentry {
@@ -162,25 +167,22 @@ export function unhash(d: Dentry): void {
   const siblings = d.parent.children;
   if (siblings !== null && siblings.get(d.name) === d) siblings.delete(d.name);
   lru.remove(d);
-  if (d.inode !== null) collected.register(d, new Held(d.inode, null, ''), d);
+  if (d.pins === 0) d.releaseInode();
 }
 
-/**
- * After unlink or rmdir: the name is gone. Files that nobody has open are given back at once, so
- * that their space is free when unlink(2) returns; a directory may be somebody's cwd.
- */
+/** After unlink, rmdir or being renamed over: the name is gone. A file that nobody has open is given back at once, a directory when it is nobody's cwd. */
 export function removed(d: Dentry): void {
-  const inode = d.inode;
-  const isDir = inode?.isDir() === true;
-  if (inode === null || isDir || inode.opens > 0) {
-    unhash(d);
-    return;
-  }
-  const siblings = d.parent?.children;
-  if (siblings?.get(d.name) === d) siblings.delete(d.name);
-  d.hashed = false;
-  lru.remove(d);
-  dropInode(inode);
+  unhash(d);
+  if (d.inode !== null && !d.inode.isDir()) inodeReleased(d.inode);
+}
+
+/** Keeps a dentry in the cache, whatever its age; unpin() takes it back. */
+export function pin(d: Dentry): void {
+  d.pins++;
+}
+
+export function unpin(d: Dentry): void {
+  if (--d.pins === 0 && !d.hashed) d.releaseInode();
 }
 
 /** Moves a dentry to the place of `target` (negative, or what the rename has replaced): d_move(). */
@@ -190,9 +192,7 @@ export function moveDentry(d: Dentry, target: Dentry): void {
     newParent.children?.delete(target.name);
     target.hashed = false;
     lru.remove(target);
-  } else {
-    removed(target);
-  }
+  } else removed(target);
   const siblings = d.parent?.children;
   if (siblings?.get(d.name) === d) siblings.delete(d.name);
   lru.remove(d);
@@ -219,30 +219,6 @@ export function exchangeDentries(a: Dentry, b: Dentry): void {
 export function inodeReleased(inode: Inode): void {
   if (inode.opens === 0 && (inode.dentries === 0 || (inode.nlink === 0 && !inode.isDir()))) inode.evict();
 }
-
-function dropInode(inode: Inode): void {
-  inode.dentries--;
-  inodeReleased(inode);
-}
-
-/** What is left of a dentry when the collector has taken it. */
-class Held {
-  readonly inode: Inode;
-  readonly parent: Dentry | null;
-  readonly name: string;
-
-  constructor(inode: Inode, parent: Dentry | null, name: string) {
-    this.inode = inode;
-    this.parent = parent;
-    this.name = name;
-  }
-}
-
-const collected = new FinalizationRegistry<Held>((held) => {
-  const weak = held.parent?.weakChildren;
-  if (weak && weak.get(held.name)?.deref() === undefined) weak.delete(held.name);
-  dropInode(held.inode);
-});
 
 /** The clock: a ring of all hashed dentries in the order of their arrival. */
 class Lru {
@@ -284,31 +260,23 @@ class Lru {
       const d = this.head!;
       if (d === this.tail) return;
       this.remove(d);
-      if (d.referenced || d.mountCount > 0 || hasChildren(d)) {
+      if (d.referenced || d.pins > 0 || isHeld(d)) {
         d.referenced = false;
         this.append(d);
       } else {
-        this.drop(d);
+        d.parent!.children!.delete(d.name);
+        d.releaseInode();
         if (this.count <= this.limit) return;
       }
     }
   }
-
-  private drop(d: Dentry): void {
-    const parent = d.parent!;
-    parent.children!.delete(d.name);
-    if (d.inode === null) {
-      d.hashed = false;
-      return;
-    }
-    if (parent.weakChildren === null) parent.weakChildren = new Map();
-    parent.weakChildren.set(d.name, new WeakRef(d));
-    collected.register(d, new Held(d.inode, parent, d.name), d);
-  }
 }
 
-function hasChildren(d: Dentry): boolean {
-  return d.children !== null && d.children.size > 0;
+/** What keeps a dentry besides pins. */
+function isHeld(d: Dentry): boolean {
+  if (d.mountCount > 0 || (d.children !== null && d.children.size > 0)) return true;
+  const inode = d.inode;
+  return inode !== null && (inode.boundSocket !== null || inode.fifo !== null || inode.watches !== null || inode.locks !== null);
 }
 
 const lru = new Lru();

@@ -11,7 +11,7 @@ import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from '../abi/poll.ts';
 import { type Waiter, WaitQueue } from '../base/wait-queue.ts';
 import type { FileOwner } from '../kernel/file-owner.ts';
 import type { Task } from '../kernel/task.ts';
-import { inodeReleased } from './dentry.ts';
+import { inodeReleased, pin, unpin } from './dentry.ts';
 import { releaseFileLocks, releasePosixLocks } from './file-locks.ts';
 import type { DirSink, Inode, VfsPath } from './filesystem.ts';
 import { notifyClose, notifyInodeGone } from './fsnotify.ts';
@@ -101,12 +101,15 @@ export abstract class FileDescription {
     releaseFileLocks(inode, this);
     this.release(t);
     inode.opens--;
-    if (this.path !== undefined) this.path.mount.opens--;
     if (this.countedWriter) {
       inode.writers--;
       this.path!.mount.writers--;
     }
     if (inode.opens === 0 && inode.nlink === 0) notifyInodeGone(inode);
+    if (this.path !== undefined) {
+      this.path.mount.opens--;
+      unpin(this.path.dentry);
+    }
     inodeReleased(inode);
   }
 
@@ -116,6 +119,7 @@ export abstract class FileDescription {
     this.countedWriter = forWriting;
     inode.opens++;
     if (this.path !== undefined) {
+      pin(this.path.dentry);
       this.path.mount.opens++;
       this.path.mount.expiryMark = false;
     }

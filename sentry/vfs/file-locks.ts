@@ -107,8 +107,14 @@ export function setRangeLock(inode: Inode, owner: object, pid: number, type: num
   added = null;
   kept.sort(byStart);
   locks.ranges = kept;
+  dropIfUnused(inode, locks);
   if (weakened) locks.waiters.notify(LOCK_EVENT);
   return 0;
+}
+
+/** An inode without locks is like one that never had any. */
+function dropIfUnused(inode: Inode, locks: FileLocks): void {
+  if (locks.ranges.length === 0 && locks.whole.length === 0 && locks.waiters.isEmpty()) inode.locks = null;
 }
 
 function byStart(a: RangeLock, b: RangeLock): number {
@@ -141,7 +147,10 @@ export function setFlock(inode: Inode, owner: object, pid: number, op: number): 
     locks.whole.splice(at, 1);
     locks.waiters.notify(LOCK_EVENT);
   }
-  if (op === LOCK_UN) return 0;
+  if (op === LOCK_UN) {
+    dropIfUnused(inode, locks);
+    return 0;
+  }
   for (const held of locks.whole) if (op === LOCK_EX || held.type === LOCK_EX) return -EAGAIN;
   locks.whole.push({ owner, type: op === LOCK_EX ? LOCK_EX : LOCK_SH, pid });
   return 0;

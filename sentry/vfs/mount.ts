@@ -10,7 +10,7 @@ import { MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLL
 import { POLLERR, POLLPRI } from '../abi/poll.ts';
 import { WaitQueue } from '../base/wait-queue.ts';
 import type { UserNamespace } from '../kernel/user-namespace.ts';
-import { type Dentry, rootDentry } from './dentry.ts';
+import { type Dentry, pin, rootDentry, unpin } from './dentry.ts';
 import type { Filesystem, VfsPath } from './filesystem.ts';
 
 /** The flags that belong to a mount rather than to its file system. */
@@ -60,6 +60,7 @@ export class Mount {
     this.root = root;
     this.flags = flags & MOUNT_FLAGS;
     fs.mounts++;
+    pin(root);
   }
 
   /** A detached mount of the whole file system. */
@@ -271,6 +272,7 @@ export function discardTree(top: Mount): void {
     m.detach();
     m.join(null);
     m.makePrivate();
+    unpin(m.root);
     if (--m.fs.mounts === 0) m.fs.release();
   }
 }

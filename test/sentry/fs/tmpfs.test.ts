@@ -1,0 +1,98 @@
+import test from 'ava';
+import { EINVAL, ENOSPC } from '../../../sentry/abi/errno.ts';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CREAT, O_RDWR } from '../../../sentry/abi/fcntl.ts';
+import { newTmpfs, type TmpfsFilesystem } from '../../../sentry/fs/tmpfs.ts';
+import type { TmpfsFile } from '../../../sentry/fs/tmpfs-file.ts';
+import { BufferIo } from '../../../sentry/vfs/buffer-io.ts';
+import { StatFs } from '../../../sentry/vfs/filesystem.ts';
+import { makeTree, opened, putFile } from '../../support/tree.ts';
+
+function sized(options: string): TmpfsFilesystem {
+  const fs = newTmpfs(options);
+  if (typeof fs === 'number') throw new Error(`options refused: ${fs}`);
+  return fs;
+}
+
+function freePages(fs: TmpfsFilesystem): number {
+  const out = new StatFs();
+  fs.statfs(out);
+  return out.blocksFree;
+}
+
+test('writes beyond the size limit are cut at a page, then fail with ENOSPC', (t) => {
+  const fs = sized('size=64k');
+  const tree = makeTree(fs);
+  const file = opened(tree.vfs.openAt(tree.ctx, null, '/f', O_CREAT | O_RDWR, 0o644));
+  const io = new BufferIo(new Uint8Array(100_000).fill(7));
+  t.is(file.pwrite(null, io.set(0, 100_000), 1000), 64536);
+  t.is(file.pwrite(null, io.set(0, 10), 65536), -ENOSPC);
+  t.is(file.pwrite(null, io.set(0, 10), 0), 10, 'allocated pages can be written again');
+  t.is(freePages(fs), 0);
+  t.is(tree.vfs.unlinkAt(tree.ctx, null, '/f'), 0);
+  t.is(freePages(fs), 0, 'an open file keeps its pages');
+  file.decRef(null);
+  t.is(freePages(fs), 16);
+});
+
+test('random writes, holes and truncations read back like a plain array', (t) => {
+  const fs = sized('');
+  const tree = makeTree(fs);
+  const file = opened(tree.vfs.openAt(tree.ctx, null, '/f', O_CREAT | O_RDWR, 0o644));
+  const node = file.inode() as TmpfsFile;
+  const model = new Uint8Array(400_000);
+  let size = 0;
+  let seed = 12345;
+  const random = (n: number): number => {
+    seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff;
+    return seed % n;
+  };
+  const source = new Uint8Array(70_000);
+  for (let i = 0; i < source.length; i++) source[i] = 1 + (i % 251);
+  const io = new BufferIo(source);
+  const back = new Uint8Array(model.length);
+  for (let round = 0; round < 600; round++) {
+    const offset = random(300_000);
+    const length = 1 + random(round % 3 === 0 ? 70_000 : 5000);
+    const kind = random(10);
+    if (kind < 6) {
+      t.is(file.pwrite(null, io.set(0, length), offset), length);
+      model.set(source.subarray(0, length), offset);
+      size = Math.max(size, offset + length);
+    } else if (kind < 8) {
+      t.is(node.allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length), 0);
+      model.fill(0, offset, offset + length);
+    } else if (kind === 8) {
+      t.is(node.resize(offset), 0);
+      model.fill(0, offset);
+      size = offset;
+    } else {
+      t.is(node.allocate(0, offset, length), 0);
+      size = Math.max(size, offset + length);
+    }
+    t.is(node.size, size);
+    const n = file.pread(null, new BufferIo(back).set(0, back.length), 0);
+    t.is(n, size);
+    if (Buffer.compare(back.subarray(0, size), model.subarray(0, size)) !== 0) return t.fail(`round ${round}`);
+  }
+  t.is(node.resize(0), 0);
+  node.getattr(null);
+  t.is(node.blocks, 0);
+});
+
+test('nr_inodes bounds names, and a remount cannot take away what is in use', (t) => {
+  const fs = sized('nr_inodes=4');
+  const tree = makeTree(fs);
+  putFile(tree, '/a', '');
+  putFile(tree, '/b', '');
+  t.is(tree.vfs.linkAt(tree.ctx, null, '/a', null, '/c', 0), 0);
+  t.is(tree.vfs.mkdirAt(tree.ctx, null, '/d', 0o755), -ENOSPC);
+  t.is(fs.remount('nr_inodes=3'), -EINVAL);
+  t.is(tree.vfs.unlinkAt(tree.ctx, null, '/a'), 0);
+  t.is(tree.vfs.mkdirAt(tree.ctx, null, '/d', 0o755), 0);
+});
+
+test('options are those of Linux, and printed as mountinfo shows them', (t) => {
+  t.is(sized('size=1m,mode=700,uid=5,nr_inodes=1k').options(), ',size=1024k,nr_inodes=1024,mode=700,uid=5,inode64');
+  t.is(sized('').options(), ',inode64');
+  for (const bad of ['bogus', 'size=x', 'mode=9', 'nr_inodes=']) t.is(newTmpfs(bad), -EINVAL);
+});

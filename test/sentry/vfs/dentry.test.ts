@@ -1,0 +1,49 @@
+import test from 'ava';
+import { O_RDONLY } from '../../../sentry/abi/fcntl.ts';
+import { DENTRY_LIMIT, dentryCount, setDentryLimit } from '../../../sentry/vfs/dentry.ts';
+import type { VfsPath } from '../../../sentry/vfs/filesystem.ts';
+import { pathName } from '../../../sentry/vfs/path-name.ts';
+import { makeTree, opened, putFile } from '../../support/tree.ts';
+
+test.afterEach.always(() => setDentryLimit(DENTRY_LIMIT));
+
+test('the cache stays within its bound, and what is in use keeps its identity', (t) => {
+  const tree = makeTree();
+  const { vfs, ctx } = tree;
+  setDentryLimit(dentryCount() + 50);
+  const bound = dentryCount() + 50;
+  vfs.mkdirAt(ctx, null, '/d', 0o755);
+  vfs.mkdirAt(ctx, null, '/cwd', 0o755);
+  putFile(tree, '/d/held', 'x');
+  const held = opened(vfs.openAt(ctx, null, '/d/held', O_RDONLY, 0));
+  ctx.fs.cwd = vfs.lookup(ctx, null, '/cwd', 0) as VfsPath;
+  for (let i = 0; i < 2000; i++) {
+    putFile(tree, `/d/f${i}`, '');
+    vfs.stat(ctx, null, `/d/missing${i}`, 0);
+    t.true(dentryCount() <= bound + 1);
+  }
+  t.is(vfs.renameAt(ctx, null, '/d/held', null, '/moved', 0), 0);
+  t.is(pathName(held.path!, ctx.fs.root), '/moved');
+  t.is(vfs.renameAt(ctx, null, '/cwd', null, '/elsewhere', 0), 0);
+  t.is(pathName(ctx.fs.cwd, ctx.fs.root), '/elsewhere');
+  held.decRef(null);
+});
+
+test('an unlinked file is given back when its last description closes, and not before', (t) => {
+  const tree = makeTree();
+  const { vfs, ctx } = tree;
+  putFile(tree, '/f', 'text');
+  const file = opened(vfs.openAt(ctx, null, '/f', O_RDONLY, 0));
+  let evicted = 0;
+  const inode = file.inode();
+  const evict = inode.evict.bind(inode);
+  inode.evict = () => {
+    evicted++;
+    evict();
+  };
+  t.is(vfs.unlinkAt(ctx, null, '/f'), 0);
+  t.is(evicted, 0);
+  t.is(pathName(file.path!, ctx.fs.root), '/f (deleted)');
+  file.decRef(null);
+  t.true(evicted > 0);
+});
