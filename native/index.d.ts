@@ -1,6 +1,7 @@
 // One declaration file for each file of src/, so that a function is declared beside where it is defined.
 export * from './types/hostcalls.d.ts';
 export * from './types/memory.d.ts';
+export * from './types/net.d.ts';
 export * from './types/process.d.ts';
 export * from './types/ptrace.d.ts';
 export * from './types/seccomp.d.ts';

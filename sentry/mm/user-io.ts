@@ -107,6 +107,16 @@ export class UserIo implements IoBuffer {
     return moved;
   }
 
+  back(n: number): void {
+    this.remaining += n;
+    while (n > 0) {
+      if (this.done === 0) this.done = this.lens[--this.segment]!;
+      const step = Math.min(n, this.done);
+      this.done -= step;
+      n -= step;
+    }
+  }
+
   fromHost(hostFd: number, n: number, offset: number): number {
     let moved = 0;
     while (moved < n && this.next()) {

@@ -1,6 +1,6 @@
 // SOL_SOCKET for sockets that live in the Sentry: net/core/sock.c:sk_setsockopt(), sk_getsockopt().
 
-import { EDOM, EINVAL, ENOPROTOOPT, EPERM } from '../abi/errno.ts';
+import { EINVAL, ENOPROTOOPT, EPERM } from '../abi/errno.ts';
 import { CAP_NET_ADMIN } from '../abi/sched.ts';
 import {
   SO_ACCEPTCONN,
@@ -47,9 +47,10 @@ import {
   SO_ZEROCOPY,
   SOL_SOCKET,
 } from '../abi/socket.ts';
-import { getI64, put64 } from '../base/int64.ts';
+import { put64 } from '../base/int64.ts';
 import type { Task } from '../kernel/task.ts';
 import { Socket } from './socket.ts';
+import { getTimeout, setTimeout } from './socket-timeout.ts';
 
 /** net.core.wmem_max and rmem_max, and the default of both directions. */
 const BUFFER_MAX = 212992;
@@ -76,9 +77,6 @@ const SWITCHES: readonly number[] = [
   SO_SELECT_ERR_QUEUE,
   SO_LOCK_FILTER,
 ];
-
-/** Lengths and offsets below are of one value: struct timeval, struct linger, int. */
-const TIMEVAL_SIZE = 16;
 
 export abstract class KernelSocket extends Socket {
   sndbuf = BUFFER_MAX;
@@ -162,7 +160,7 @@ export abstract class KernelSocket extends Socket {
       case SO_RCVTIMEO_NEW:
       case SO_SNDTIMEO_OLD:
       case SO_SNDTIMEO_NEW:
-        return this.setTimeout(v, length, name === SO_RCVTIMEO_OLD || name === SO_RCVTIMEO_NEW);
+        return setTimeout(this, name === SO_RCVTIMEO_OLD || name === SO_RCVTIMEO_NEW, value, length);
       case SO_BSDCOMPAT:
       case SO_BUSY_POLL:
       case SO_INCOMING_CPU:
@@ -208,10 +206,10 @@ export abstract class KernelSocket extends Socket {
         return 8;
       case SO_RCVTIMEO_OLD:
       case SO_RCVTIMEO_NEW:
-        return putTimeout(v, this.readTimeoutNs);
+        return getTimeout(this.readTimeoutNs, value);
       case SO_SNDTIMEO_OLD:
       case SO_SNDTIMEO_NEW:
-        return putTimeout(v, this.writeTimeoutNs);
+        return getTimeout(this.writeTimeoutNs, value);
       case SO_COOKIE:
         if (length < 8) return -EINVAL;
         put64(v, 0, this.inode().ino);
@@ -240,30 +238,9 @@ export abstract class KernelSocket extends Socket {
     else if (on) (this.switches ??= new Set()).add(name);
     else this.switches?.delete(name);
   }
-
-  /** sock_set_timeout(): zero is forever, a negative time no time at all. */
-  private setTimeout(v: DataView, length: number, isRead: boolean): number {
-    if (length < TIMEVAL_SIZE) return -EINVAL;
-    const sec = getI64(v, 0);
-    const usec = getI64(v, 8);
-    if (usec < 0 || usec >= 1e6) return -EDOM;
-    let ns = sec * 1e9 + usec * 1000;
-    if (sec < 0) ns = 0;
-    else if (ns === 0) ns = Number.POSITIVE_INFINITY;
-    if (isRead) this.readTimeoutNs = ns;
-    else this.writeTimeoutNs = ns;
-    return 0;
-  }
 }
 
 export function putInt(v: DataView, n: number): number {
   v.setInt32(0, n, true);
   return 4;
-}
-
-function putTimeout(v: DataView, ns: number): number {
-  const isForever = ns === Number.POSITIVE_INFINITY;
-  put64(v, 0, isForever ? 0 : Math.floor(ns / 1e9));
-  put64(v, 8, isForever ? 0 : Math.floor((ns % 1e9) / 1000));
-  return TIMEVAL_SIZE;
 }

@@ -2,7 +2,7 @@
 // net/core/sock.c's sock_no_*() do. Like all files, sockets never block: -EAGAIN means that the
 // caller may park on `waiters` and ask again.
 
-import { EINVAL, ENOTTY, EOPNOTSUPP } from '../abi/errno.ts';
+import { ENOTTY, EOPNOTSUPP } from '../abi/errno.ts';
 import { O_RDWR } from '../abi/fcntl.ts';
 import { SOCK_SEQPACKET, SOCK_STREAM } from '../abi/socket.ts';
 import type { WaitQueue } from '../base/wait-queue.ts';
@@ -150,7 +150,7 @@ export abstract class Socket extends FileDescription {
 }
 
 /** A socket family: what socket(2) calls. -EPROTONOSUPPORT, -ESOCKTNOSUPPORT, …; flags: O_NONBLOCK. */
-export type SocketFamily = (t: Task, type: number, protocol: number, flags: number) => Socket | number;
+export type SocketFamily = (t: Task, family: number, type: number, protocol: number, flags: number) => Socket | number;
 
 const families = new Map<number, SocketFamily>();
 
@@ -161,6 +161,3 @@ export function registerFamily(family: number, create: SocketFamily): void {
 export function familyOf(family: number): SocketFamily | undefined {
   return families.get(family);
 }
-
-/** For addresses whose length is wrong. */
-export const BAD_ADDRESS = -EINVAL;

@@ -688,7 +688,7 @@ export function putCreds(t: Task, creds: MessageCreds | null, out: Uint8Array): 
 }
 
 /** socket(AF_UNIX, …). */
-export function newUnixSocket(t: Task, type: number, protocol: number, flags: number): Socket | number {
+export function newUnixSocket(t: Task, _family: number, type: number, protocol: number, flags: number): Socket | number {
   if (protocol !== 0 && protocol !== AF_UNIX) return -EPROTONOSUPPORT;
   // "Believe it or not BSD has AF_UNIX, SOCK_RAW though nobody uses it" - unix_create().
   if (type === SOCK_RAW) type = SOCK_DGRAM;

@@ -49,7 +49,7 @@ function create(t: Task, family: number, type: number, protocol: number, flags: 
   if (family < 0 || family >= AF_MAX) return -EAFNOSUPPORT;
   if (type < 0 || type >= SOCK_MAX) return -EINVAL;
   const make = familyOf(family);
-  return make === undefined ? -EAFNOSUPPORT : make(t, type, protocol, flags);
+  return make === undefined ? -EAFNOSUPPORT : make(t, family, type, protocol, flags);
 }
 
 /** socketpair(2). */
