@@ -229,11 +229,5 @@ function* allWatches(mount: Mount): Generator<Watch> {
   for (let d = pending.pop(); d !== undefined; d = pending.pop()) {
     if (d.inode !== null && d.inode.watches !== null) yield* watchesOf(d.inode);
     if (d.children !== null) pending.push(...d.children.values());
-    if (d.weakChildren !== null) {
-      for (const ref of d.weakChildren.values()) {
-        const child = ref.deref();
-        if (child !== undefined) pending.push(child);
-      }
-    }
   }
 }
