@@ -39,11 +39,15 @@ struct Thread {
   /** Stopped by the host for a kick that arrived while a call was injected. */
   bool kicked = false;
   std::vector<int> fds;
+  /** CPU time known to be this thread's, in ns. */
+  uint64_t cpu = 0;
 };
 
 uint8_t* region = nullptr;
 std::vector<Thread> threads(MAX_CONTEXTS);
 std::unordered_map<pid_t, uint32_t> byTid;
+/** Of a host process's CPU time, the ns that its threads have been given. */
+std::unordered_map<pid_t, uint64_t> cpuGiven;
 /** Contexts whose event is ready without a host stop: deaths and kicks seen elsewhere. */
 std::deque<uint32_t> pending;
 int socketOurs = -1;
@@ -456,6 +460,7 @@ napi_value Clone(napi_env env, napi_callback_info info) {
   t = Thread{};
   t.tid = tid;
   t.pid = thread ? threads[parent].pid : tid;
+  if (!thread) cpuGiven[tid] = 0; // host pids come back
   t.state = kStopped;
   byTid[tid] = child;
   int status;
@@ -577,16 +582,26 @@ napi_value Next(napi_env env, napi_callback_info info) {
   }
 }
 
-// ptraceCpuTime(index): ns of user and system time of the host thread.
+// ptraceCpuTime(index): ns of user and system time of the host thread, or its share of its process's: a thread's clock can
+// only be read from inside its own process (kernel/time/posix-cpu-timers.c:pid_for_clock()), so what has passed since
+// anybody asked goes to who asks now. Sums over a process are exact, and no thread's time goes back.
 napi_value CpuTime(napi_env env, napi_callback_info info) {
   Args<1> a(env, info);
   uint32_t index = a.u32(0);
   if (index >= MAX_CONTEXTS || threads[index].tid == 0) return number(env, 0);
-  // CPUCLOCK_SCHED of one thread: include/linux/posix-timers.h, make_thread_cpuclock().
-  clockid_t clock = static_cast<clockid_t>((~static_cast<unsigned>(threads[index].tid) << 3) | 6);
+  Thread& t = threads[index];
+  // CPUCLOCK_SCHED of a process: include/linux/posix-timers.h, make_process_cpuclock().
+  clockid_t clock = static_cast<clockid_t>((~static_cast<unsigned>(t.pid) << 3) | 2);
   timespec ts;
-  if (clock_gettime(clock, &ts) < 0) return number(env, 0);
-  return number(env, static_cast<double>(ts.tv_sec) * 1e9 + static_cast<double>(ts.tv_nsec));
+  if (clock_gettime(clock, &ts) == 0) {
+    uint64_t now = static_cast<uint64_t>(ts.tv_sec) * 1000000000 + static_cast<uint64_t>(ts.tv_nsec);
+    uint64_t& given = cpuGiven[t.pid];
+    if (now > given) {
+      t.cpu += now - given;
+      given = now;
+    }
+  }
+  return number(env, static_cast<double>(t.cpu));
 }
 
 // ptraceForced(index, addr, buffer, at, n, write): memory past page protections, as PTRACE_POKEDATA reaches it. Bytes moved.
