@@ -8,7 +8,7 @@
 //
 // Whatever goes wrong, what was started is killed and reaped before the error is thrown.
 
-import { openSync, readFileSync } from 'node:fs';
+import { openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { isSea } from 'node:sea';
 import type { GoferConfig, GoferTree } from '../gofer/config.ts';
@@ -60,6 +60,8 @@ export interface SandboxProcess {
   readonly name: 'sentry' | 'gofer';
   readonly pid: number;
   readonly pidfd: number;
+  /** A memfd that is its stderr, read when it dies; -1 when that is the log. */
+  readonly errorsFd: number;
 }
 
 /** How this very program is started in another role. */
@@ -166,7 +168,8 @@ export class Sandbox {
   private obituary(process: SandboxProcess): string {
     const [pid, status] = waitPid(process.pid, 0);
     const what = process.name === 'sentry' ? 'the Sentry' : 'the gofer';
-    return pid < 0 ? `${what} is gone` : `${what} ${describeStatus(status)}`;
+    const last = lastWords(process);
+    return `${what} ${pid < 0 ? 'is gone' : describeStatus(status)}${last === '' ? '' : ` (${last})`}`;
   }
 
   /** Kills what is left and reaps it. */
@@ -193,6 +196,17 @@ function endProcess(process: SandboxProcess): void {
   pidfdSendSignal(process.pidfd, SIGKILL);
   waitPid(process.pid, 0);
   closeFd(process.pidfd);
+  if (process.errorsFd >= 0) closeFd(process.errorsFd);
+}
+
+/** The first lines of what it has written to stderr, as one. */
+function lastWords(process: SandboxProcess): string {
+  if (process.errorsFd < 0) return '';
+  const buffer = Buffer.alloc(4096);
+  const n = readSync(process.errorsFd, buffer, 0, buffer.length, 0);
+  const lines = buffer.toString('utf8', 0, n).split('\n');
+  // Node's own reports open with the place; the sentence is the line that names the error.
+  return lines.find((line) => /\w*Error\b/.test(line)) ?? lines.find((line) => line.trim() !== '') ?? '';
 }
 
 function pair(type: number, owned: number[]): Int32Array {
@@ -217,6 +231,12 @@ function configFd(name: string, config: unknown, owned: number[]): number {
   return fd;
 }
 
+function stderrOf(): number {
+  const fd = memfdCreate('stderr');
+  if (fd < 0) throw new RunscError('making a memfd for messages', errnoText(fd));
+  return fd;
+}
+
 function devNull(owned: number[]): number {
   const fd = openSync('/dev/null', 'r+');
   owned.push(fd);
@@ -235,7 +255,8 @@ function regionFd(owned: number[]): number {
 
 function startGofer(options: SandboxOptions, socket: number, region: number, owned: number[]): SandboxProcess {
   const nothing = devNull(owned);
-  const errors = options.logFd ?? nothing;
+  const errorsFd = options.logFd === undefined ? stderrOf() : -1;
+  const errors = options.logFd ?? errorsFd;
   const maps = options.maps ?? (process.geteuid!() === 0 ? undefined : callersMaps());
   const config: GoferConfig = {
     trees: [...options.trees],
@@ -256,7 +277,7 @@ function startGofer(options: SandboxOptions, socket: number, region: number, own
     [5, region],
   ];
   const flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWPID;
-  return begin('gofer', { fds, flags, maps, join: [], cwd: '/', pdeathsig: 0 }, options);
+  return begin('gofer', { fds, flags, maps, join: [], cwd: '/', pdeathsig: 0, errorsFd }, options);
 }
 
 function startSentry(
@@ -268,7 +289,8 @@ function startSentry(
   owned: number[],
 ): SandboxProcess {
   const nothing = devNull(owned);
-  const errors = options.logFd ?? nothing;
+  const errorsFd = options.logFd === undefined ? stderrOf() : -1;
+  const errors = options.logFd ?? errorsFd;
   const fds: [number, number][] = [
     [0, nothing],
     [1, errors],
@@ -301,7 +323,7 @@ function startSentry(
     owned.push(fd);
     join.push([fd, 'net']);
   }
-  return begin('sentry', { fds, flags, maps: callersMaps(), join, cwd: '/', pdeathsig: SIGKILL }, options);
+  return begin('sentry', { fds, flags, maps: callersMaps(), join, cwd: '/', pdeathsig: SIGKILL, errorsFd }, options);
 }
 
 interface RoleOptions {
@@ -312,6 +334,7 @@ interface RoleOptions {
   readonly join: readonly (readonly [number, string])[];
   readonly cwd: string;
   readonly pdeathsig: number;
+  readonly errorsFd: number;
 }
 
 function callersMaps(): { uid: IdMap[]; gid: IdMap[] } {
@@ -353,10 +376,10 @@ function begin(name: 'sentry' | 'gofer', role: RoleOptions, options: SandboxOpti
     options.joinCgroup?.(child.pid);
   } catch (error) {
     finishProcess(child.pid, true);
-    endProcess({ name, ...child });
+    endProcess({ name, ...child, errorsFd: role.errorsFd });
     throw new RunscError(`starting the ${name}`, error);
   }
-  return { name, pid: child.pid, pidfd: child.pidfd };
+  return { name, pid: child.pid, pidfd: child.pidfd, errorsFd: role.errorsFd };
 }
 
 function finish(process: SandboxProcess, started: SandboxProcess[]): void {
