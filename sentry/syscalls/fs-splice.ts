@@ -340,7 +340,8 @@ export function copyFileRange(t: Task, a: SyscallArgs): number {
   if (source.fs !== target.fs) return -EXDEV;
   if (from < 0 || to < 0) return -EINVAL;
   let count = a.addr(4);
-  if (from + count > Number.MAX_SAFE_INTEGER || to + count > Number.MAX_SAFE_INTEGER) return -EOVERFLOW;
+  // cp(1) asks for all that an off_t can say.
+  if (from + count >= 2 ** 63 || to + count >= 2 ** 63) return -EOVERFLOW;
   source.getattr(t);
   count = Math.min(count, Math.max(0, source.size - from), MAX_COPY);
   if (source === target && to + count > from && to < from + count) return -EINVAL;
