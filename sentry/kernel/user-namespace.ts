@@ -69,6 +69,8 @@ export class UserNamespace implements Namespace {
 }
 
 function toKernel(ns: UserNamespace, id: number, isUid: boolean): number {
+  // INVALID_UID stands for "none" everywhere.
+  if (id === 0xffffffff) return -1;
   for (let at: UserNamespace = ns; at.parent !== null; at = at.parent) {
     id = mapped(isUid ? at.uidMap : at.gidMap, id, false);
     if (id < 0) return -1;
