@@ -11,6 +11,7 @@ import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import {
   close,
   dropAllCapabilities,
+  getRlimit,
   mount,
   mountSetattr,
   moveMount,
@@ -120,10 +121,17 @@ export function dropPrivileges(): void {
 const RLIMIT_NOFILE = 7;
 const RLIMIT_CORE = 4;
 
-/** A handle is a descriptor: as many as the host lets us have. */
-export function raiseLimits(hardNofile: number): void {
-  setRlimit(0, RLIMIT_NOFILE, hardNofile, hardNofile);
+/** fs/nr_open of a host that has not been told otherwise. */
+const MAX_NOFILE = 1 << 20;
+
+/** A handle is a descriptor: as many as the host lets us have, and how many that are. */
+export function raiseLimits(): number {
   // A core file would hold the names of the container's files.
   setRlimit(0, RLIMIT_CORE, 0, 0);
   setProcessName('runsc-gofer');
+  if (setRlimit(0, RLIMIT_NOFILE, MAX_NOFILE, MAX_NOFILE) === 0) return MAX_NOFILE;
+  const limit = getRlimit(0, RLIMIT_NOFILE);
+  if (typeof limit === 'number') return 1024;
+  const hard = limit[1] < 0 ? MAX_NOFILE : limit[1];
+  return setRlimit(0, RLIMIT_NOFILE, hard, hard) === 0 ? hard : limit[0];
 }

@@ -181,6 +181,7 @@ function handleAttach(c: Connection, r: Reader, w: Writer): number {
   if (handle < 0) return handle;
   w.u32(handle);
   w.u32(tree.flags);
+  w.u32(c.handleLimit);
   c.attributes.put(w);
   return 0;
 }

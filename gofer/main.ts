@@ -2,7 +2,7 @@
 // that it names; nothing is said back: the first request waits in the channel until the trees are there.
 
 import { readFileSync, writeSync } from 'node:fs';
-import { close, exitNow, exitOnHangup, fcntlSetCloexec, futexWait, futexWake, getRlimit, mapShared, openat2, umask } from 'ptrace-napi';
+import { close, exitNow, exitOnHangup, fcntlSetCloexec, futexWait, futexWake, mapShared, openat2, umask } from 'ptrace-napi';
 import { errnoName } from '../sentry/abi/errno.ts';
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from '../sentry/abi/fcntl.ts';
 import { setLogSink, warn } from '../sentry/base/log.ts';
@@ -16,7 +16,8 @@ import { loadFilter } from './seccomp-filter.ts';
 import { Connection, serveForever } from './server.ts';
 
 const CONFIG_FD = 3;
-const RLIMIT_NOFILE = 7;
+/** Node's own descriptors, the trees' and those open during a request. */
+const RESERVED_FDS = 128;
 
 function must(step: string, result: number): number {
   if (result < 0) throw new Error(`${step}: ${errnoName(-result)}`);
@@ -50,8 +51,7 @@ export function goferMain(config: GoferConfig): never {
   if (typeof memory === 'number') throw new Error(`mapping the channel: ${errnoName(-memory)}`);
   close(config.regionFd);
 
-  const nofile = getRlimit(0, RLIMIT_NOFILE);
-  if (typeof nofile !== 'number') raiseLimits(nofile[1]);
+  const descriptors = raiseLimits();
   umask(0);
   if (config.newRoot !== undefined) enterTrees(config.trees, config.newRoot);
   const trees = openTrees(config);
@@ -60,7 +60,7 @@ export function goferMain(config: GoferConfig): never {
     fd: must(`opening ${fdPath}`, openat2(AT_FDCWD, fdPath, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0)),
     path: fdPath,
   };
-  const connection = new Connection(trees, own, config.socketFd, config.singleId);
+  const connection = new Connection(trees, own, config.socketFd, config.singleId, descriptors - RESERVED_FDS);
   must('watching for the end', exitOnHangup(config.socketFd));
   if (config.newRoot !== undefined) dropPrivileges();
   if (config.seccomp) loadFilter(trees.some((tree) => (tree.flags & (TREE_UDS_OPEN | TREE_UDS_CREATE)) !== 0));

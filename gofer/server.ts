@@ -26,7 +26,11 @@ export class Connection {
   donated = -1;
   private readonly socketFd: number;
 
-  constructor(trees: readonly Tree[], own: FdDirectory, socketFd: number, singleId: boolean) {
+  /** Told to the client, which keeps below it. */
+  readonly handleLimit: number;
+
+  constructor(trees: readonly Tree[], own: FdDirectory, socketFd: number, singleId: boolean, handleLimit = 1024) {
+    this.handleLimit = handleLimit;
     this.trees = trees;
     this.own = own;
     this.socketFd = socketFd;

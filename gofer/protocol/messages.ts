@@ -68,6 +68,8 @@ export class AttachReply {
   handle = 0;
   /** TREE_*. */
   flags = 0;
+  /** How many handles the gofer can have open, for all trees of the connection. */
+  handleLimit = 0;
   readonly attributes: Attributes;
 
   constructor(attributes: Attributes) {
@@ -78,6 +80,7 @@ export class AttachReply {
 export function getAttachReply(r: Reader, out: AttachReply): void {
   out.handle = getNewHandle(r);
   out.flags = r.u32();
+  out.handleLimit = r.u32();
   getAttributes(r, out.attributes);
   r.done();
 }

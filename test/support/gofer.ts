@@ -54,13 +54,13 @@ export interface TestGofer {
 }
 
 /** A gofer in this thread that serves a fresh temporary directory; flags: TREE_*. */
-export function testGofer(flags = 0, readOnly = false): TestGofer {
+export function testGofer(flags = 0, readOnly = false, handleLimit = 4096): TestGofer {
   const dir = mkdtempSync(join(tmpdir(), 'runsc-gofer-'));
   const sockets = new Int32Array(2);
   unixSocketPair(SOCK_SEQPACKET, sockets);
   const rootFd = openat2(AT_FDCWD, dir, O_PATH | O_CLOEXEC, 0, 0);
   const fd = openat2(AT_FDCWD, '/proc/self/fd', O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0);
-  const connection = new Connection([{ rootFd, readOnly, flags }], { fd, path: '/proc/self/fd' }, sockets[1], false);
+  const connection = new Connection([{ rootFd, readOnly, flags }], { fd, path: '/proc/self/fd' }, sockets[1], false, handleLimit);
   const loopback = new Loopback(connection);
   const client = new GoferClient(loopback, sockets[0]);
   return {

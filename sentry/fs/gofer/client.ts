@@ -99,6 +99,9 @@ export class GoferClient {
   private busy = false;
   /** The connection is dropped: every request answers -EIO. */
   broken = false;
+  /** Handles that the gofer has open for us, and how many it can have. */
+  handles = 0;
+  handleLimit = Number.POSITIVE_INFINITY;
   /** Attributes of the file that a request is about, and of its directory. */
   readonly attributes: Attributes = new Attributes();
   readonly directory: Attributes = new Attributes();
@@ -124,6 +127,7 @@ export class GoferClient {
   /** Gives a handle up, with the next request. */
   closeLater(handle: number): void {
     if (handle === 0 || this.broken) return;
+    this.handles--;
     this.closes.push(handle);
     if (this.closes.length >= CLOSE_MAX && !this.busy) this.flush();
   }
@@ -189,7 +193,11 @@ export class GoferClient {
   /** The root of a tree. Attributes are in `out.attributes`. */
   attach(tree: number, out: AttachReply): number {
     putAttach(this.begin(OP_ATTACH), tree);
-    return this.decoded(this.call(), (_c, r) => getAttachReply(r, out));
+    const result = this.decoded(this.call(), (_c, r) => getAttachReply(r, out));
+    if (result < 0) return result;
+    this.handles++;
+    this.handleLimit = out.handleLimit;
+    return result;
   }
 
   /**
@@ -204,7 +212,11 @@ export class GoferClient {
     this.busy = true;
     try {
       getWalkReply(reply, names.length, this.walkReply);
-      for (let i = 0; i < this.walkReply.reached; i++) step(i, getWalkStep(reply, this.attributes));
+      for (let i = 0; i < this.walkReply.reached; i++) {
+        const reached = getWalkStep(reply, this.attributes);
+        if (reached !== 0) this.handles++;
+        step(i, reached);
+      }
       reply.done();
     } catch (error) {
       return this.drop(error);
@@ -231,6 +243,7 @@ export class GoferClient {
       const reached = getWalkStep(reply, this.attributes);
       reply.done();
       if ((reached === 0) !== (flags !== 0)) throw new ProtocolError('a step without its handle');
+      if (reached !== 0) this.handles++;
       return reached;
     } catch (error) {
       return this.drop(error);
@@ -264,7 +277,9 @@ export class GoferClient {
     this.madeFd = this.takeFd();
     if (this.madeFd < 0) return this.madeFd;
     try {
-      return getWalkOpenReply(this.transport.reply, this.attributes);
+      const handle = getWalkOpenReply(this.transport.reply, this.attributes);
+      this.handles++;
+      return handle;
     } catch (error) {
       close(this.madeFd);
       return this.drop(error);
@@ -292,7 +307,9 @@ export class GoferClient {
       if (this.madeFd < 0) return this.madeFd;
     }
     try {
-      return getMakeReply(this.transport.reply, this.attributes, this.directory);
+      const handle = getMakeReply(this.transport.reply, this.attributes, this.directory);
+      this.handles++;
+      return handle;
     } catch (error) {
       if (this.madeFd >= 0) close(this.madeFd);
       return this.drop(error);

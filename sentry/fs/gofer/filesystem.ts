@@ -110,21 +110,36 @@ export class GoferFilesystem extends Filesystem {
   /** A handle for a name in a directory, or -errno. */
   walkOne(parent: number, name: string): number {
     const handle = this.client.walkOne(parent, 0, name);
-    return this.lackedDescriptors(handle, parent) ? this.client.walkOne(parent, 0, name) : handle;
+    return this.lacksDescriptors(handle, parent) ? this.client.walkOne(parent, 0, name) : handle;
   }
 
   /** A donated descriptor, or -errno. */
   openHost(handle: number, flags: number): number {
     const fd = this.client.open(handle, flags);
-    return this.lackedDescriptors(fd, handle) ? this.client.open(handle, flags) : fd;
+    return this.lacksDescriptors(fd, handle) ? this.client.open(handle, flags) : fd;
   }
 
-  /** Each handle is a descriptor of the gofer's. When it has no more, those that can be got again by name go back: worth another try. */
-  private lackedDescriptors(result: number, needed: number): boolean {
+  /**
+   * The whole host is short of descriptors: handles of files are given back, which makes it worth another try. Those
+   * of directories stay, and `needed`: whoever asks may be about to use them.
+   */
+  private lacksDescriptors(result: number, needed: number): boolean {
     if (result !== -EMFILE && result !== -ENFILE) return false;
-    for (const inode of this.inodes.values()) if (inode.handle !== needed) inode.lendHandle();
+    for (const inode of this.inodes.values()) if (!inode.isDir() && inode.handle !== needed) inode.lendHandle();
     this.client.flush();
     return true;
+  }
+
+  /**
+   * Each handle is a descriptor of the gofer's. Before it has no more, the oldest half of those that can be got again
+   * by name goes back, directories last. Only for the beginning of an operation, when no handle is about to be used.
+   */
+  keepWithinLimit(): void {
+    const { client } = this;
+    if (client.handles < client.handleLimit * 0.9) return;
+    let count = client.handles >> 1;
+    for (const inode of this.inodes.values()) if (count > 0 && !inode.isDir() && inode.lendHandle()) count--;
+    for (const inode of this.inodes.values()) if (count > 0 && inode.lendHandle()) count--;
   }
 
   /**

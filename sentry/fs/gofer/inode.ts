@@ -125,11 +125,12 @@ export class GoferInode extends Inode {
     return true;
   }
 
-  /** Gives the handle back if it can be got again by name. Open files need none. */
-  lendHandle(): void {
-    if (this.via === null || this.handle === 0) return;
+  /** Gives the handle back if it can be got again by name; whether it did. Open files need none. */
+  lendHandle(): boolean {
+    if (this.via === null || this.handle === 0) return false;
     this.fs.client.closeLater(this.handle);
     this.handle = 0;
+    return true;
   }
 
   // ---- directories
@@ -140,6 +141,7 @@ export class GoferInode extends Inode {
       this.prefetched!.delete(name);
       return this.fs.adopt(0, prefetched, this, name);
     }
+    this.fs.keepWithinLimit();
     const parent = this.ensureHandle();
     if (parent < 0) return parent;
     const handle = this.fs.walkOne(parent, name);
@@ -164,6 +166,7 @@ export class GoferInode extends Inode {
   /** The whole directory. */
   list(): Listing | number {
     if (this.listing !== null) return this.listing;
+    this.fs.keepWithinLimit();
     const handle = this.ensureHandle();
     if (handle < 0) return handle;
     const { fs } = this;
@@ -207,6 +210,7 @@ export class GoferInode extends Inode {
   }
 
   private make(op: number, creds: Credentials, name: string, mode: number, rdev: number, target: string): GoferInode | number {
+    this.fs.keepWithinLimit();
     const parent = this.ensureHandle();
     if (parent < 0) return parent;
     const { client } = this.fs;
@@ -428,6 +432,7 @@ export class GoferInode extends Inode {
   override open(t: Task | null, path: VfsPath, flags: number): FileDescription | number {
     if ((this.mode & S_IFMT) === S_IFDIR) return new GoferDirectory(this, path, flags);
     if ((this.mode & S_IFMT) !== S_IFREG) return this.openHostNode(t, path, flags);
+    this.fs.keepWithinLimit();
     const host = this.acquire(flags);
     return typeof host === 'number' ? host : new GoferFile(this, host, path, flags);
   }

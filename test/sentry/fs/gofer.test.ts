@@ -270,3 +270,26 @@ test('a gofer without descriptors gets handles back, and files stay reachable', 
   }
   t.true(handles.size <= 20);
 });
+
+test('a client keeps below the number of handles that the gofer tells', (t) => {
+  const g = testGofer(0, false, 50);
+  t.teardown(() => g.close());
+  const fs = GoferFilesystem.attach(g.client, 0, 7);
+  if (typeof fs === 'number') return t.fail();
+  for (let d = 0; d < 30; d++) {
+    mkdirSync(join(g.dir, `d${d}`));
+    for (let i = 0; i < 5; i++) writeFileSync(join(g.dir, `d${d}`, `f${i}`), `${d} ${i}`);
+  }
+  for (let turn = 0; turn < 2; turn++) {
+    for (let d = 0; d < 30; d++) {
+      const dir = found(fs.root().lookup(`d${d}`));
+      for (let i = 0; i < 5; i++) {
+        const file = opened(found(dir.lookup(`f${i}`)), O_RDONLY);
+        t.is(readAll(file), `${d} ${i}`);
+        file.decRef(null);
+        t.true(g.connection.handles.size <= 50);
+      }
+    }
+  }
+  t.false(g.client.broken);
+});
