@@ -4,6 +4,7 @@
 
 import { EFBIG, EINVAL, ENOSPC, ENXIO, EOPNOTSUPP, EPERM } from '../abi/errno.ts';
 import {
+  F_SEAL_EXEC,
   F_SEAL_FUTURE_WRITE,
   F_SEAL_GROW,
   F_SEAL_SEAL,
@@ -34,7 +35,7 @@ import { TmpfsPages } from './tmpfs-pages.ts';
 
 /** Offsets are exact below this; Linux's own limit, 2^63-1, is as far away for any file that fits memory. */
 const MAX_FILE_SIZE = Number.MAX_SAFE_INTEGER - 65535;
-const ALL_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+const ALL_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | F_SEAL_EXEC;
 const ZEROS = new Uint8Array(65536);
 
 export class TmpfsFile extends TmpfsInode {
@@ -281,6 +282,10 @@ export class TmpfsFileDescription extends FileDescription {
 
   override getSeals(): number {
     return this.node.seals;
+  }
+
+  override allowSeals(): void {
+    this.node.seals &= ~F_SEAL_SEAL;
   }
 
   override addSeals(seals: number): number {

@@ -27,7 +27,6 @@ import {
   F_OWNER_PID,
   F_OWNER_TID,
   F_SEAL_EXEC,
-  F_SEAL_SEAL,
   F_SET_FILE_RW_HINT,
   F_SET_RW_HINT,
   F_SETFD,
@@ -424,8 +423,8 @@ export function memfdCreate(t: Task, a: SyscallArgs): number {
     t.fds.release(fd);
     return file;
   }
+  if ((flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)) !== 0) file.allowSeals();
   if ((flags & MFD_NOEXEC_SEAL) !== 0) file.addSeals(F_SEAL_EXEC);
-  else if ((flags & MFD_ALLOW_SEALING) === 0) file.addSeals(F_SEAL_SEAL);
   t.fds.install(fd, file, (flags & MFD_CLOEXEC) !== 0);
   return fd;
 }

@@ -240,6 +240,9 @@ export abstract class FileDescription {
     return -EINVAL;
   }
 
+  /** memfd_create(MFD_ALLOW_SEALING): takes back the seal against sealing that a file is born with. */
+  allowSeals(): void {}
+
   /** F_ADD_SEALS: 0, -EPERM, -EBUSY or -EINVAL. */
   addSeals(_seals: number): number {
     return -EINVAL;
