@@ -1,49 +1,64 @@
-// Descriptors 0, 1 and 2 of a program that boot starts: the host's own descriptors, or a terminal of the guest that is
-// bridged to the host's.
+// Descriptors 0, 1 and 2 of a program that boot starts: descriptors of the host, or a terminal of the guest that is
+// joined to the host's.
 
+import { Console } from '../fs/console.ts';
 import { newHostFile } from '../fs/gofer/host-file.ts';
+import { isTerminal } from '../fs/gofer/host-tty.ts';
+import { closeFd } from '../host/confine.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import type { Task } from '../kernel/task.ts';
 import type { KernelContext } from '../vfs/context.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
+import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import type { ProcessConfig } from './boot-config.ts';
 import type { StartFailure } from './start-process.ts';
 
 export interface Stdio {
-  /** For descriptors 0, 1 and 2. */
+  /** For descriptors 0, 1 and 2; references are the taker's. */
   readonly files: readonly FileDescription[];
-  /** The program exists: a terminal becomes its controlling one. */
-  attach(t: Task): void;
-  resize(rows: number, columns: number): void;
-}
-
-class HostStdio implements Stdio {
-  readonly files: readonly FileDescription[];
-
-  constructor(files: readonly FileDescription[]) {
-    this.files = files;
-  }
-
-  attach(_t: Task): void {}
-
-  resize(_rows: number, _columns: number): void {}
+  readonly console: Console | undefined;
 }
 
 /** Makes the three descriptions; hostFds are taken over. */
 export function openStdio(
   kernel: Kernel,
-  _process: ProcessConfig,
+  process: ProcessConfig,
   hostFds: readonly [number, number, number],
-  _root: KernelContext,
+  root: KernelContext,
 ): Stdio | StartFailure {
-  const files: FileDescription[] = [];
-  for (const fd of hostFds) {
-    const file = newHostFile(kernel, fd);
-    if (typeof file === 'number') return { error: 'a descriptor of the host', errno: -file };
-    files.push(file);
+  if (!process.terminal || !isTerminal(hostFds[0])) {
+    const files: FileDescription[] = [];
+    for (const fd of hostFds) {
+      const file = newHostFile(kernel, fd);
+      if (typeof file === 'number') return { error: 'a descriptor of the host', errno: -file };
+      files.push(file);
+    }
+    return { files, console: undefined };
   }
-  return new HostStdio(files);
+  return openTerminal(kernel, process, hostFds, root);
 }
 
-/** The program has ended: its terminal goes. */
-export function releaseStdio(_kernel: Kernel, _stdio: Stdio): void {}
+/** Streams of the host that are no terminal stay what they are: `runsc do ls > list` with the keyboard on stdin. */
+function openTerminal(
+  kernel: Kernel,
+  process: ProcessConfig,
+  hostFds: readonly [number, number, number],
+  root: KernelContext,
+): Stdio | StartFailure {
+  const pts = kernel.vfs.lookup(root, null, '/dev/pts', LOOKUP_FOLLOW);
+  const mount = typeof pts === 'number' ? undefined : pts.mount;
+  const opened = Console.open(kernel, mount, hostFds[0], process.uid, process.gid);
+  if (typeof opened === 'number') return { error: 'a terminal', errno: -opened };
+  if (process.consoleSize !== undefined && opened.pty.window.rows === 0) opened.resize(process.consoleSize[0], process.consoleSize[1]);
+  const files = opened.stdio();
+  for (const n of [1, 2] as const) {
+    if (isTerminal(hostFds[n])) {
+      closeFd(hostFds[n]);
+      continue;
+    }
+    const file = newHostFile(kernel, hostFds[n]);
+    if (typeof file === 'number') return { error: 'a descriptor of the host', errno: -file };
+    files[n]!.decRef(null);
+    files[n] = file;
+  }
+  return { files, console: opened };
+}
