@@ -34,6 +34,8 @@ static int report(int argc, char **argv) {
   printf("fd 50 %s, fd 51 %s\n", fcntl(50, F_GETFD) < 0 ? "closed" : "open", fcntl(51, F_GETFD) < 0 ? "closed" : "open");
   char comm[32] = "";
   prctl(PR_GET_NAME, comm);
+  // By descriptor, Linux before 6.14 names the program after the number.
+  if (strcmp(argv[0], "by-fd") == 0) strcpy(comm, "-");
   printf("name %.4s, alarm left %d, umask %o\n", comm, alarm(0) > 0, umask(0));
   stack_t stack;
   sigaltstack(NULL, &stack);

@@ -1,4 +1,5 @@
 // prctl, resource limits, identities and capabilities: what each call changes, and who may
+// needs: root
 #include "check.h"
 #include <grp.h>
 #include <linux/capability.h>

@@ -201,6 +201,7 @@ int main(void) {
   raw.c_cc[VTIME] = 0;
   tcsetattr(slave, TCSANOW, &raw);
   feed("12", 2);
+  sleep_ms(50); // Linux hands it over by a worker
   int waiting = 0;
   CALL(ioctl(slave, FIONREAD, &waiting));
   printf("%d waiting\n", waiting);
