@@ -1,6 +1,7 @@
 // The container inside the Sentry: its first program, those of exec, and who waits for their end.
 
 import { EBUSY, EINVAL, ESRCH } from '../abi/errno.ts';
+import type { Console } from '../fs/console.ts';
 import type { FsContext } from '../kernel/fs-context.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Task } from '../kernel/task.ts';
@@ -8,7 +9,7 @@ import type { ThreadGroup } from '../kernel/thread-group.ts';
 import type { KernelContext } from '../vfs/context.ts';
 import type { BootConfig, ProcessConfig } from './boot-config.ts';
 import type { SandboxState } from './control-protocol.ts';
-import { openStdio, releaseStdio, type Stdio } from './setup-stdio.ts';
+import { openStdio } from './setup-stdio.ts';
 import { isFailure, type StartFailure, startProgram } from './start-process.ts';
 
 /** Ends of programs of exec that nobody has asked for yet. */
@@ -26,7 +27,7 @@ export class Container {
   onEnd: (status: number) => void = () => {};
   private readonly waiters: Map<ThreadGroup, ((status: number) => void)[]> = new Map();
   private readonly unclaimed: Map<number, number> = new Map();
-  private readonly terminals: Map<ThreadGroup, Stdio> = new Map();
+  private readonly terminals: Map<ThreadGroup, Console> = new Map();
 
   constructor(kernel: Kernel, config: BootConfig, root: KernelContext) {
     this.kernel = kernel;
@@ -59,11 +60,14 @@ export class Container {
     if ('errno' in stdio) return stdio;
     const t = startProgram(this.kernel, process, fs, stdio.files);
     if (isFailure(t)) {
-      releaseStdio(this.kernel, stdio);
+      stdio.console?.close();
       return t;
     }
-    stdio.attach(t);
-    this.terminals.set(t.group, stdio);
+    if (stdio.console !== undefined) {
+      stdio.console.attach(t);
+      this.terminals.set(t.group, stdio.console);
+      if (this.init === null) this.kernel.console = stdio.console.pty;
+    }
     t.group.onExit = (status) => this.ended(t.group, status);
     return t;
   }
@@ -88,9 +92,8 @@ export class Container {
   private ended(group: ThreadGroup, status: number): void {
     const told = this.waiters.get(group);
     this.waiters.delete(group);
-    const stdio = this.terminals.get(group);
+    this.terminals.get(group)?.close();
     this.terminals.delete(group);
-    if (stdio !== undefined) releaseStdio(this.kernel, stdio);
     for (const tell of told ?? []) tell(status);
     if (group === this.init) {
       this.status = 'stopped';
@@ -107,8 +110,8 @@ export class Container {
   /** The host's terminal behind a program's has a new size. */
   resize(pid: number, rows: number, columns: number): boolean {
     const group = pid === 1 ? this.init : (this.kernel.rootPidNamespace.group(pid) ?? null);
-    const stdio = group === null ? undefined : this.terminals.get(group);
-    stdio?.resize(rows, columns);
-    return stdio !== undefined;
+    const terminal = group === null ? undefined : this.terminals.get(group);
+    terminal?.resize(rows, columns);
+    return terminal !== undefined;
   }
 }

@@ -137,6 +137,7 @@ function makeStandardDevices(vfs: Vfs, ctx: KernelContext, config: BootConfig): 
   for (const [name, major, minor] of standardDevices) {
     makeDevice(vfs, ctx, { path: `/dev/${name}`, mode: 0o020666, major, minor, uid: 0, gid: 0 });
   }
+  if (config.process.terminal) makeDevice(vfs, ctx, { path: '/dev/console', mode: 0o020620, major: 5, minor: 1, uid: 0, gid: 0 });
   for (const [path, target] of devLinks) ignoreExisting(path, vfs.symlinkAt(ctx, target, null, path));
 }
 
