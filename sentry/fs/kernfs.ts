@@ -83,6 +83,11 @@ export abstract class KernfsDir extends Inode {
     return new DirDescription(flags, path, this);
   }
 
+  /** What the directory is of has ended: reading it is -ENOENT. */
+  isGone(): boolean {
+    return false;
+  }
+
   override setattr(_t: Task | null, attr: SetAttr): number {
     return applyAttr(this, attr);
   }
@@ -109,13 +114,15 @@ export class DirDescription extends FileDescription {
   }
 
   override seek(_t: Task, offset: number, whence: number): number {
-    const pos = whence === SEEK_SET ? offset : whence === SEEK_CUR ? this.pos + offset : -1;
-    if (pos < 0) return -EINVAL;
-    this.pos = pos;
-    return pos;
+    // generic_file_llseek(): the end is where the size says.
+    const base = whence === SEEK_SET ? 0 : whence === SEEK_CUR ? this.pos : whence === SEEK_END ? this.dir.size : -1;
+    if (base < 0 || base + offset < 0) return -EINVAL;
+    this.pos = base + offset;
+    return this.pos;
   }
 
   override readdir(t: Task, sink: DirSink): number {
+    if (this.dir.isGone()) return -ENOENT;
     if (this.pos === 0) {
       if (!sink.entry('.', this.dir.ino, direntType(S_IFDIR), 1)) return 0;
       this.pos = 1;
@@ -217,6 +224,11 @@ export abstract class TextFile extends Inode {
     return 0;
   }
 
+  /** epoll takes it, as it takes every file of /proc outside /proc/[pid]: proc_reg_poll(). */
+  get pollable(): boolean {
+    return true;
+  }
+
   /** Longest write taken in one call: a page, unless the file says otherwise. */
   get storeLimit(): number {
     return PAGE_SIZE;
@@ -270,6 +282,15 @@ export class TextDescription extends FileDescription {
     return t === null ? -EIO : this.writeAt(t, io, offset);
   }
 
+  // O_TRUNC is taken by everything that a shell redirects to; there is nothing to cut off.
+  override truncate(_t: Task, _size: number): number {
+    return 0;
+  }
+
+  override canPoll(): boolean {
+    return this.node.pollable;
+  }
+
   // "SEEK_END is not supported" by seq_lseek(), fs/seq_file.c.
   override seek(_t: Task, offset: number, whence: number): number {
     if (whence === SEEK_END) return -EINVAL;
@@ -281,7 +302,7 @@ export class TextDescription extends FileDescription {
 
   private readAt(t: Task, io: IoBuffer, offset: number): number {
     if (!this.generated || offset === 0) {
-      const text = this.node.text(t);
+      const text = this.generateText(t);
       if (typeof text === 'number') return text;
       this.bytes = new Uint8Array(text.length);
       putLatin1(this.bytes, 0, text);
@@ -296,7 +317,15 @@ export class TextDescription extends FileDescription {
     if (want === 0) return 0;
     const got = io.take(storeBuffer, 0, want);
     if (got < 0) return got;
-    return this.node.store(t, latin1(storeBuffer, 0, got), offset);
+    return this.storeText(t, latin1(storeBuffer, 0, got), offset);
+  }
+
+  protected generateText(t: Task): string | number {
+    return this.node.text(t);
+  }
+
+  protected storeText(t: Task, data: string, offset: number): number {
+    return this.node.store(t, data, offset);
   }
 }
 

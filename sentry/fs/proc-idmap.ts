@@ -12,8 +12,7 @@ const MAX_ID = 0xffffffff;
 const PAGE = 4096;
 
 /** One "inside outside count" line a range, the outside ids as the reader's namespace names them. */
-export function idMapText(t: Task, target: Task, isUid: boolean): string {
-  const ns = target.creds.userns;
+export function idMapText(t: Task, ns: UserNamespace, isUid: boolean): string {
   const map = isUid ? ns.uidMap : ns.gidMap;
   if (ns.parent === null && map === null) return row(0, 0, MAX_ID);
   let text = '';
@@ -34,8 +33,7 @@ function shownOutside(t: Task, ns: UserNamespace, range: IdRange, isUid: boolean
 }
 
 /** A write to uid_map or gid_map. */
-export function writeIdMap(t: Task, target: Task, data: string, offset: number, isUid: boolean): number {
-  const ns = target.creds.userns;
+export function writeIdMap(t: Task, ns: UserNamespace, data: string, offset: number, isUid: boolean): number {
   const creds = t.creds;
   if (ns.parent === null) return -EPERM;
   if (creds.userns !== ns && creds.userns !== ns.parent) return -EPERM;
@@ -97,16 +95,15 @@ function parentCovers(parent: UserNamespace, range: IdRange, isUid: boolean): bo
   return map?.some((r) => range.outside >= r.inside && range.outside + range.count <= r.inside + r.count) === true;
 }
 
-export function setgroupsText(target: Task): string {
-  return target.creds.userns.setgroupsAllowed ? 'allow\n' : 'deny\n';
+export function setgroupsText(ns: UserNamespace): string {
+  return ns.setgroupsAllowed ? 'allow\n' : 'deny\n';
 }
 
 /** "deny" may be written until gid_map is; there is no way back to "allow". */
-export function writeSetgroups(t: Task, target: Task, data: string, offset: number): number {
+export function writeSetgroups(t: Task, ns: UserNamespace, data: string, offset: number): number {
   if (offset !== 0 || data.length > 8) return -EINVAL;
   const word = data.replace(/\0.*$/, '').trimEnd();
   if (word !== 'allow' && word !== 'deny') return -EINVAL;
-  const ns = target.creds.userns;
   if (!t.creds.capableIn(ns, CAP_SYS_ADMIN)) return -EPERM;
   if (word === 'allow') return ns.setgroupsAllowed ? data.length : -EPERM;
   if (ns.gidMap !== null || ns.parent === null) return -EPERM;

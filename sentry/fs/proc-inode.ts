@@ -86,6 +86,10 @@ export class TaskFile extends TextFile {
     return ptraceMayAccess(t, target, true) < 0 ? -EACCES : 0;
   }
 
+  override get pollable(): boolean {
+    return false;
+  }
+
   override text(t: Task): string | number {
     const target = taskOf(this.pid);
     return target === undefined ? -ESRCH : this.generate(t, target, this.view);
@@ -116,6 +120,10 @@ export abstract class TaskDir extends KernfsDir {
     this.view = view;
     this.pid = pid;
     ownByTask(this, pid);
+  }
+
+  override isGone(): boolean {
+    return taskOf(this.pid) === undefined;
   }
 
   override getattr(_t: Task | null): number {
@@ -149,7 +157,7 @@ export abstract class MagicLink extends Inode {
 
   override readlink(t: Task | null): string | number {
     const task = taskOf(this.pid);
-    if (task === undefined) return -ENOENT;
+    if (task === undefined) return -ESRCH;
     if (t === null) return -EACCES;
     if (ptraceMayAccess(t, task, true) < 0) return -EACCES;
     return this.label(t, task);
@@ -157,7 +165,7 @@ export abstract class MagicLink extends Inode {
 
   override followMagic(t: Task | null): VfsPath | number | undefined {
     const task = taskOf(this.pid);
-    if (task === undefined) return -ENOENT;
+    if (task === undefined) return -ESRCH;
     if (t !== null && ptraceMayAccess(t, task, true) < 0) return -EACCES;
     return this.target(task);
   }

@@ -137,7 +137,8 @@ function vmFlags(v: Vma): string {
   if ((v.prot & PROT_READ) !== 0) text += 'rd ';
   if ((v.prot & PROT_WRITE) !== 0) text += 'wr ';
   if ((v.prot & PROT_EXEC) !== 0) text += 'ex ';
-  if (v.shared) text += 'sh ';
+  // Of a file that cannot be written a shared mapping is one in name only: VM_MAYSHARE without VM_SHARED.
+  if (v.shared && (v.maxProt & PROT_WRITE) !== 0) text += 'sh ';
   if ((v.maxProt & PROT_READ) !== 0) text += 'mr ';
   if ((v.maxProt & PROT_WRITE) !== 0) text += 'mw ';
   if ((v.maxProt & PROT_EXEC) !== 0) text += 'me ';

@@ -10,11 +10,12 @@ import type { Namespace } from '../kernel/namespace.ts';
 import type { Pid } from '../kernel/pid-namespace.ts';
 import type { Task } from '../kernel/task.ts';
 import type { ThreadGroup } from '../kernel/thread-group.ts';
+import type { UserNamespace } from '../kernel/user-namespace.ts';
 import type { MemoryManager } from '../mm/memory-manager.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { DirSink, Inode, VfsPath } from '../vfs/filesystem.ts';
 import { mountinfoText, mountsText, pathName } from '../vfs/path-name.ts';
-import { direntType } from './kernfs.ts';
+import { direntType, TextDescription } from './kernfs.ts';
 import { MntNamespace, nsPath, nsText, timeNamespace } from './nsfs.ts';
 import { ptraceMayAccess } from './proc-access.ts';
 import { FdDir, FdInfoDir, MemFile, nameToInt, placeOf } from './proc-fd.ts';
@@ -60,6 +61,10 @@ function dir(name: string, permissions: number, make: Entry['make'], only: Entry
 
 function link(name: string, target: (task: Task) => VfsPath | number): Entry {
   return { name, mode: S_IFLNK | 0o777, only: 'both', make: (fs, pid, ino) => new PlaceLink(fs, pid, ino, target) };
+}
+
+function userns(name: string, text: UsernsText, store: UsernsStore): Entry {
+  return { name, mode: S_IFREG | 0o644, only: 'both', make: (fs, pid, ino) => new UsernsFile(fs, pid, ino, text, store) };
 }
 
 const ENTRIES: readonly Entry[] = [
@@ -121,20 +126,22 @@ const ENTRIES: readonly Entry[] = [
     'process',
   ),
   file('io', 0o400, ioText, undefined, true),
-  file(
+  userns(
     'uid_map',
-    0o644,
-    (t, target) => idMapText(t, target, true),
-    (t, target, data, offset) => writeIdMap(t, target, data, offset, true),
+    (t, ns) => idMapText(t, ns, true),
+    (t, ns, data, offset) => writeIdMap(t, ns, data, offset, true),
   ),
-  file(
+  userns(
     'gid_map',
-    0o644,
-    (t, target) => idMapText(t, target, false),
-    (t, target, data, offset) => writeIdMap(t, target, data, offset, false),
+    (t, ns) => idMapText(t, ns, false),
+    (t, ns, data, offset) => writeIdMap(t, ns, data, offset, false),
   ),
-  file('projid_map', 0o644, projidMapText),
-  file('setgroups', 0o644, (_t, target) => setgroupsText(target), writeSetgroups),
+  userns(
+    'projid_map',
+    (_t, ns) => projidMapText(ns),
+    () => -EPERM,
+  ),
+  userns('setgroups', (_t, ns) => setgroupsText(ns), writeSetgroups),
   file('timers', 0o444, () => '', undefined, true, 'process'),
   file('timerslack_ns', 0o666, timerslackText, writeTimerslack, false, 'process'),
   file('patch_state', 0o400, () => '-1\n'),
@@ -261,6 +268,9 @@ class PlaceLink extends MagicLink {
 
 type NsOf = (task: Task) => Namespace;
 
+/** A zombie has left all namespaces but these two. */
+const KEPT_BY_ZOMBIES: readonly string[] = ['pid', 'user'];
+
 const NAMESPACES: readonly (readonly [string, NsOf])[] = [
   ['cgroup', (task) => task.ns.cgroup],
   ['ipc', (task) => task.ns.ipc],
@@ -282,7 +292,7 @@ class NsDir extends TaskDir {
 
   override lookup(name: string): Inode | number {
     const at = NAMESPACES.findIndex((entry) => entry[0] === name);
-    return at < 0 ? -ENOENT : new NsLink(this.view, this.pid, taskIno(this.pid, NS_INO + at), NAMESPACES[at]![1]);
+    return at < 0 ? -ENOENT : new NsLink(this.view, this.pid, taskIno(this.pid, NS_INO + at), name, NAMESPACES[at]![1]);
   }
 
   override iterate(_t: Task, pos: number, sink: DirSink): number {
@@ -294,20 +304,68 @@ class NsDir extends TaskDir {
 }
 
 class NsLink extends MagicLink {
+  private readonly name: string;
   private readonly find: NsOf;
 
-  constructor(view: ProcView, pid: Pid, ino: number, find: NsOf) {
+  constructor(view: ProcView, pid: Pid, ino: number, name: string, find: NsOf) {
     super(view, pid, ino, 0o777);
     this.size = 0;
+    this.name = name;
     this.find = find;
   }
 
-  override target(task: Task): VfsPath {
-    return nsPath(this.find(task));
+  private left(task: Task): boolean {
+    return task.stateLetter() === 'Z' && !KEPT_BY_ZOMBIES.includes(this.name);
   }
 
-  override label(_t: Task, task: Task): string {
-    return nsText(this.find(task));
+  override target(task: Task): VfsPath | number {
+    return this.left(task) ? -ENOENT : nsPath(this.find(task));
+  }
+
+  override label(_t: Task, task: Task): string | number {
+    return this.left(task) ? -ENOENT : nsText(this.find(task));
+  }
+}
+
+// ---- the user namespace
+
+type UsernsText = (t: Task, ns: UserNamespace) => string;
+type UsernsStore = (t: Task, ns: UserNamespace, data: string, offset: number) => number;
+
+/** uid_map and its kin show the namespace that the task had when they were opened: proc_id_map_open(). */
+class UsernsFile extends TaskFile {
+  readonly show: UsernsText;
+  readonly change: UsernsStore;
+
+  constructor(view: ProcView, pid: Pid, ino: number, show: UsernsText, change: UsernsStore) {
+    super(view, pid, ino, 0o644, () => '', undefined, false);
+    this.show = show;
+    this.change = change;
+  }
+
+  override open(_t: Task | null, path: VfsPath, flags: number): FileDescription | number {
+    const target = taskOf(this.pid);
+    if (target === undefined) return -EINVAL;
+    return new UsernsDescription(flags, path, this, target.creds.userns);
+  }
+}
+
+class UsernsDescription extends TextDescription {
+  private readonly file: UsernsFile;
+  private readonly ns: UserNamespace;
+
+  constructor(flags: number, path: VfsPath, file: UsernsFile, ns: UserNamespace) {
+    super(flags, path, file);
+    this.file = file;
+    this.ns = ns;
+  }
+
+  protected override generateText(t: Task): string {
+    return this.file.show(t, this.ns);
+  }
+
+  protected override storeText(t: Task, data: string, offset: number): number {
+    return this.file.change(t, this.ns, data, offset);
   }
 }
 
@@ -483,8 +541,8 @@ function cgroupText(_t: Task, target: Task, fs: ProcView): string {
   return fs.cgroupText(target);
 }
 
-function projidMapText(_t: Task, target: Task): string {
-  return target.creds.userns.parent === null ? '         0          0 4294967295\n' : '';
+function projidMapText(ns: UserNamespace): string {
+  return ns.parent === null ? '         0          0 4294967295\n' : '';
 }
 
 // ---- the out-of-memory killer's view

@@ -4,9 +4,11 @@
 import { randomUUID } from 'node:crypto';
 import { EINVAL, EPERM } from '../abi/errno.ts';
 import { SEEK_END } from '../abi/fcntl.ts';
+import { POLLERR, POLLIN, POLLPRI, POLLRDNORM } from '../abi/poll.ts';
 import { CAP_LAST_CAP, CAP_SYS_ADMIN } from '../abi/sched.ts';
 import type { SysctlSpec } from '../kernel/sysctl.ts';
 import type { Task } from '../kernel/task.ts';
+import type { UtsNamespace } from '../kernel/uts-namespace.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { Filesystem, SetAttr, VfsPath } from '../vfs/filesystem.ts';
 import { applyAttr, type KernfsFilesystem, refuseModeChange, StaticDir, TextDescription, TextFile } from './kernfs.ts';
@@ -57,7 +59,9 @@ class SysctlFile extends TextFile {
     return error < 0 ? error : data.length;
   }
 
-  override open(_t: Task | null, path: VfsPath, flags: number): FileDescription | number {
+  override open(t: Task | null, path: VfsPath, flags: number): FileDescription | number {
+    if (t !== null && this.spec.name === 'kernel.hostname') return new UtsDescription(flags, path, this, t.uts, false);
+    if (t !== null && this.spec.name === 'kernel.domainname') return new UtsDescription(flags, path, this, t.uts, true);
     return new SysctlDescription(flags, path, this);
   }
 
@@ -74,6 +78,33 @@ class SysctlDescription extends TextDescription {
     if (offset < 0) return -EINVAL;
     this.pos = offset;
     return offset;
+  }
+}
+
+/** hostname and domainname tell pollers of a change: proc_sys_poll(). */
+class UtsDescription extends SysctlDescription {
+  private readonly uts: UtsNamespace;
+  private readonly isDomain: boolean;
+  private seen: number;
+
+  constructor(flags: number, path: VfsPath, node: SysctlFile, uts: UtsNamespace, isDomain: boolean) {
+    super(flags, path, node, uts.waiters);
+    this.uts = uts;
+    this.isDomain = isDomain;
+    this.seen = this.changes();
+  }
+
+  private changes(): number {
+    return this.isDomain ? this.uts.domainnameChanges : this.uts.hostnameChanges;
+  }
+
+  override poll(_t: Task | null): number {
+    let events = POLLIN | POLLRDNORM;
+    if (this.changes() !== this.seen) {
+      this.seen = this.changes();
+      events |= POLLERR | POLLPRI;
+    }
+    return events;
   }
 }
 

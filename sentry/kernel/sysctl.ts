@@ -268,7 +268,14 @@ function ipv4Defaults(): SysctlSpec[] {
 }
 
 function ipv6Defaults(): SysctlSpec[] {
-  const specs = [int('net.ipv6.bindv6only', 0, ...BOOL), int('net.ipv6.ip_nonlocal_bind', 0)];
+  const specs = [
+    int('net.ipv6.auto_flowlabels', 1, 0, 3),
+    int('net.ipv6.bindv6only', 0, ...BOOL),
+    int('net.ipv6.ip6frag_high_thresh', 4194304),
+    int('net.ipv6.ip6frag_low_thresh', 3145728),
+    int('net.ipv6.ip6frag_time', 60),
+    int('net.ipv6.ip_nonlocal_bind', 0),
+  ];
   for (const scope of ['all', 'default', 'lo']) {
     for (const [name, value] of [
       ['accept_dad', 1],

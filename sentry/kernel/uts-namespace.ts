@@ -1,3 +1,5 @@
+import { POLLERR, POLLPRI } from '../abi/poll.ts';
+import { WaitQueue } from '../base/wait-queue.ts';
 import { type Namespace, nextNamespaceIno } from './namespace.ts';
 import type { UserNamespace } from './user-namespace.ts';
 
@@ -5,14 +7,39 @@ import type { UserNamespace } from './user-namespace.ts';
 export class UtsNamespace implements Namespace {
   readonly kind = 'uts';
   readonly ino: number = nextNamespaceIno();
-  hostname: string;
-  domainname: string;
   readonly userns: UserNamespace;
+  /** Pollers of /proc/sys/kernel/hostname and domainname: POLLERR | POLLPRI after a change. */
+  readonly waiters: WaitQueue = new WaitQueue();
+  /** Changes so far, by which a poller knows that it has missed one. */
+  hostnameChanges = 0;
+  domainnameChanges = 0;
+  private host: string;
+  private domain: string;
 
   constructor(userns: UserNamespace, hostname: string, domainname = '(none)') {
     this.userns = userns;
-    this.hostname = hostname;
-    this.domainname = domainname;
+    this.host = hostname;
+    this.domain = domainname;
+  }
+
+  get hostname(): string {
+    return this.host;
+  }
+
+  set hostname(name: string) {
+    this.host = name;
+    this.hostnameChanges++;
+    this.waiters.notify(POLLERR | POLLPRI);
+  }
+
+  get domainname(): string {
+    return this.domain;
+  }
+
+  set domainname(name: string) {
+    this.domain = name;
+    this.domainnameChanges++;
+    this.waiters.notify(POLLERR | POLLPRI);
   }
 }
 
