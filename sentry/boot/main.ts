@@ -8,11 +8,12 @@ import { readFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { createPlatform } from '../../platform/choose.ts';
 import type { Platform } from '../../platform/platform.ts';
+import { POLLERR, POLLHUP, POLLRDHUP } from '../abi/poll.ts';
 import { info, setLogSink, warn } from '../base/log.ts';
 import { GoferClient } from '../fs/gofer/client.ts';
 import { bringUpLoopback, closeFd, exitNow, setPdeathsig, setProcessName, writeHost } from '../host/confine.ts';
 import { FutexTable } from '../kernel/futex.ts';
-import { Kernel } from '../kernel/kernel.ts';
+import { type HostWatcher, Kernel } from '../kernel/kernel.ts';
 import { loadMachine } from '../kernel/machine.ts';
 import { PidNamespace } from '../kernel/pid-namespace.ts';
 import { runLoop } from '../kernel/run-loop.ts';
@@ -30,6 +31,7 @@ import { dropBoundingSet, dropPrivileges, enterEmptyRoot, loadFilter } from './l
 import { Peer } from './peer.ts';
 import { registerFilesystems } from './register.ts';
 import { setupVfs } from './setup-vfs.ts';
+import { watchHost } from './watch.ts';
 
 /** Where the command line puts the configuration. */
 const CONFIG_FD = 3;
@@ -89,6 +91,22 @@ function connectGofer(config: BootConfig): GoferClient {
   return client;
 }
 
+/** Without the gofer no file can be opened any more: the sandbox ends, and says why. */
+class GoferWatcher implements HostWatcher {
+  private readonly parent: Peer;
+
+  constructor(parent: Peer) {
+    this.parent = parent;
+  }
+
+  hostReady(events: number): void {
+    if ((events & (POLLRDHUP | POLLHUP | POLLERR)) === 0) return;
+    warn('the gofer is gone: the sandbox ends');
+    this.parent.send({ event: 'failed', error: 'the gofer is gone' });
+    exitNow(EXIT_BROKEN);
+  }
+}
+
 function boot(config: BootConfig, parent: Peer): Kernel {
   setProcessName('runsc-sentry');
   // The network namespace is ours alone then, and its lo is down.
@@ -113,6 +131,7 @@ function boot(config: BootConfig, parent: Peer): Kernel {
     server.exited(status);
     exitNow(exitCode(status));
   };
+  watchHost(kernel, config.fds.gofer, POLLRDHUP, new GoferWatcher(parent));
   loadFilter(config.network);
   if (config.detached) setPdeathsig(0);
   return kernel;
