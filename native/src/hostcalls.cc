@@ -9,6 +9,7 @@
 #include <climits>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
@@ -582,6 +583,87 @@ int64_t ExitOnHangup(const Args& a) {
   return -error;
 }
 
+// ---- calls that take their time
+
+// fsync(2) may wait for a disk. A few threads do it, so that the one that serves guests does not wait: a call is put
+// into a numbered slot, the event descriptor becomes readable when it is done, and its result is taken from the slot.
+constexpr int kSlowSlots = 256;
+constexpr int kSlowThreads = 4;
+constexpr int kSlowRunning = 1;
+
+struct SlowCalls {
+  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t wanted = PTHREAD_COND_INITIALIZER;
+  std::deque<int> queue;
+  int fds[kSlowSlots];
+  bool data_only[kSlowSlots];
+  int results[kSlowSlots];
+  int threads = 0;
+  int idle = 0;
+  int event_fd = -1;
+} slow;
+
+void* SlowThread(void*) {
+  pthread_mutex_lock(&slow.mutex);
+  for (;;) {
+    slow.idle++;
+    while (slow.queue.empty()) pthread_cond_wait(&slow.wanted, &slow.mutex);
+    slow.idle--;
+    const int slot = slow.queue.front();
+    slow.queue.pop_front();
+    pthread_mutex_unlock(&slow.mutex);
+    const int result = (slow.data_only[slot] ? fdatasync(slow.fds[slot]) : fsync(slow.fds[slot])) < 0 ? -errno : 0;
+    pthread_mutex_lock(&slow.mutex);
+    slow.results[slot] = result;
+    const uint64_t one = 1;
+    // A full counter is readable already.
+    if (write(slow.event_fd, &one, sizeof(one)) < 0) continue;
+  }
+  return nullptr;
+}
+
+int64_t SlowSyncEvents(const Args&) {
+  if (slow.event_fd < 0) slow.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return OrErrno(slow.event_fd);
+}
+
+int64_t SlowSyncStart(const Args& a) {
+  const int slot = a.Int(0);
+  if (slot < 0 || slot >= kSlowSlots || slow.event_fd < 0) return -EINVAL;
+  pthread_mutex_lock(&slow.mutex);
+  slow.fds[slot] = a.Int(1);
+  slow.data_only[slot] = a.Int(2) != 0;
+  slow.results[slot] = kSlowRunning;
+  int error = 0;
+  if (slow.idle == 0 && slow.threads < kSlowThreads) {
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 64 * 1024);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_t thread;
+    error = pthread_create(&thread, &attributes, SlowThread, nullptr);
+    pthread_attr_destroy(&attributes);
+    if (error == 0) slow.threads++;
+  }
+  // Without a thread of its own the call waits for those that are there.
+  if (slow.threads > 0) {
+    slow.queue.push_back(slot);
+    pthread_cond_signal(&slow.wanted);
+    error = 0;
+  }
+  pthread_mutex_unlock(&slow.mutex);
+  return -error;
+}
+
+int64_t SlowSyncResult(const Args& a) {
+  const int slot = a.Int(0);
+  if (slot < 0 || slot >= kSlowSlots) return -EINVAL;
+  pthread_mutex_lock(&slow.mutex);
+  const int result = slow.results[slot];
+  pthread_mutex_unlock(&slow.mutex);
+  return result;
+}
+
 // ---- the end of asking
 
 // A program of struct sock_filter for all threads at once, which takes no_new_privs on all of them too.
@@ -660,6 +742,9 @@ const Export kExports[] = {
     {"sendTaggedFd", Wrap<SendTaggedFd>},
     {"recvTaggedFd", Wrap<RecvTaggedFd>},
     {"exitOnHangup", Wrap<ExitOnHangup>},
+    {"slowSyncEvents", Wrap<SlowSyncEvents>},
+    {"slowSyncStart", Wrap<SlowSyncStart>},
+    {"slowSyncResult", Wrap<SlowSyncResult>},
     {"loadSeccompProgram", Wrap<LoadSeccompProgram>},
 };
 

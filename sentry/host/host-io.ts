@@ -18,6 +18,10 @@ export {
   pollFd,
   preadv2,
   pwritev2,
+  read,
   recvTaggedFd,
+  slowSyncEvents,
+  slowSyncResult,
+  slowSyncStart,
   statx,
 } from 'ptrace-napi';

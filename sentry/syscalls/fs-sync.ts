@@ -24,13 +24,13 @@ import { call, type SyscallLine } from './syscall-line.ts';
 /** fsync(2). */
 export function fsync(t: Task, a: SyscallArgs): number {
   const file = openFile(t, a.int(0));
-  return file === undefined ? -EBADF : file.fsync(t, false);
+  return file === undefined ? -EBADF : file.sync(t, false);
 }
 
 /** fdatasync(2). */
 export function fdatasync(t: Task, a: SyscallArgs): number {
   const file = openFile(t, a.int(0));
-  return file === undefined ? -EBADF : file.fsync(t, true);
+  return file === undefined ? -EBADF : file.sync(t, true);
 }
 
 /** sync_file_range(2): the whole file's data, since the range is only a hint of what is worth it. */

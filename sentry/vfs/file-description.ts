@@ -226,6 +226,11 @@ export abstract class FileDescription {
     return -EINVAL;
   }
 
+  /** fsync(2) itself, which may park the task where a disk is waited for; fsync() above never does. */
+  sync(t: Task, dataOnly: boolean): number {
+    return this.fsync(t, dataOnly);
+  }
+
   /** ftruncate(2) on a checked, writable regular file. */
   truncate(_t: Task, _size: number): number {
     return -EINVAL;

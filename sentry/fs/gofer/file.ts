@@ -23,6 +23,7 @@ import type { DirSink, VfsPath } from '../../vfs/filesystem.ts';
 import type { IoBuffer } from '../../vfs/io-buffer.ts';
 import type { Listing } from './client.ts';
 import type { GoferInode } from './inode.ts';
+import { startSync } from './slow-sync.ts';
 
 export class GoferFile extends FileDescription {
   private readonly file: GoferInode;
@@ -132,6 +133,10 @@ export class GoferFile extends FileDescription {
 
   override fsync(_t: Task, dataOnly: boolean): number {
     return dataOnly ? fdatasync(this.host.fd) : fsync(this.host.fd);
+  }
+
+  override sync(t: Task, dataOnly: boolean): number {
+    return startSync(t, this, this.host.fd, dataOnly);
   }
 
   override truncate(_t: Task, size: number): number {
