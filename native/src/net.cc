@@ -80,7 +80,8 @@ napi_value SocketSend(napi_env env, napi_callback_info info) {
   uint8_t* bytes = a.span(1, 0, a.u32(2));
   uint8_t* name = a.span(4, 0, a.u32(5));
   uint8_t* control = a.span(6, 0, a.u32(7));
-  if (bytes == nullptr || name == nullptr || control == nullptr) return integer(env, -EFAULT);
+  // An empty array has no address.
+  if (bytes == nullptr || (name == nullptr && a.u32(5) != 0) || (control == nullptr && a.u32(7) != 0)) return integer(env, -EFAULT);
   struct iovec iov = {bytes, a.u32(2)};
   struct msghdr msg = {};
   if (a.u32(5) != 0) {
@@ -105,7 +106,9 @@ napi_value SocketReceive(napi_env env, napi_callback_info info) {
   uint8_t* control = a.span(5, 0, a.u32(6));
   size_t outSize;
   auto* out = reinterpret_cast<int32_t*>(a.bytes(7, &outSize));
-  if (bytes == nullptr || name == nullptr || control == nullptr || out == nullptr || outSize < 12) return integer(env, -EFAULT);
+  if (bytes == nullptr || name == nullptr || (control == nullptr && a.u32(6) != 0) || out == nullptr || outSize < 12) {
+    return integer(env, -EFAULT);
+  }
   struct iovec iov = {bytes, a.u32(2)};
   struct msghdr msg = {};
   msg.msg_name = name;

@@ -11,15 +11,15 @@ import {
   EFAULT,
   EINPROGRESS,
   EINVAL,
+  EISCONN,
   EMSGSIZE,
   ENETUNREACH,
   ENOPROTOOPT,
-  ENOTTY,
   EPERM,
   EPROTONOSUPPORT,
   ESOCKTNOSUPPORT,
 } from '../abi/errno.ts';
-import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDHUP, POLLRDNORM, POLLWRBAND, POLLWRNORM } from '../abi/poll.ts';
+import { POLLERR, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDHUP, POLLRDNORM, POLLWRBAND, POLLWRNORM } from '../abi/poll.ts';
 import { CAP_NET_RAW } from '../abi/sched.ts';
 import {
   IPPROTO_ICMP,
@@ -36,8 +36,6 @@ import {
   MSG_PEEK,
   MSG_TRUNC,
   MSG_WAITALL,
-  SIOCGIFCONF,
-  SO_ERROR,
   SO_PEERCRED,
   SO_RCVTIMEO_NEW,
   SO_RCVTIMEO_OLD,
@@ -51,7 +49,6 @@ import {
 import { getU64, put64 } from '../base/int64.ts';
 import {
   close,
-  interfaceList,
   ioctl,
   pollFd,
   socketAccept,
@@ -70,7 +67,8 @@ import { nextWatchToken } from '../host/watch-token.ts';
 import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import type { Task } from '../kernel/task.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
-import { isHostControl, isHostOption, isInterfaceRequest, isQueueRequest } from './host-options.ts';
+import { isHostControl, isHostOption, isQueueRequest } from './host-options.ts';
+import { interfaceIoctl } from './interfaces.ts';
 import type { Message } from './message.ts';
 import { Socket, type SocketName } from './socket.ts';
 import { getTimeout, setTimeout } from './socket-timeout.ts';
@@ -84,7 +82,6 @@ const CHUNK = 262144;
 const CONTROL_ROOM = 4096;
 const SEND_FLAGS = MSG_OOB | MSG_DONTROUTE | MSG_EOR | MSG_CONFIRM | MSG_MORE | MSG_FASTOPEN;
 const RECEIVE_FLAGS = MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_ERRQUEUE;
-const IFREQ_SIZE = 40;
 const CMSG_HEADER = 16;
 
 // One set of buffers for all: handlers do not interleave, and nothing stays in them across calls.
@@ -154,10 +151,11 @@ export class HostSocket extends Socket implements HostWatcher {
     return this.answer(socketConnect(this.hostFd, name, length));
   }
 
-  override finishConnect(_t: Task): number {
-    if ((pollFd(this.hostFd, POLLOUT, 0) & (POLLOUT | POLLERR | POLLHUP)) === 0) return -EINPROGRESS;
-    const n = socketGetOption(this.hostFd, SOL_SOCKET, SO_ERROR, buffer, 4);
-    return n < 0 ? n : -view.getInt32(0, true);
+  /** Asks the host again, which takes the result and, after a failure, leaves the socket ready for another try: inet_stream_connect(). */
+  override finishConnect(t: Task, name: Uint8Array, length: number): number {
+    const n = this.connect(t, name, length);
+    if (n === -EALREADY) return -EINPROGRESS;
+    return n === -EISCONN ? 0 : n;
   }
 
   override listen(_t: Task, backlog: number): number {
@@ -260,24 +258,7 @@ export class HostSocket extends Socket implements HostWatcher {
       const n = ioctl(this.hostFd, cmd, buffer);
       return n < 0 ? n : t.mm.storeU32(arg, view.getUint32(0, true));
     }
-    if (isInterfaceRequest(cmd)) {
-      if (t.mm.copyIn(arg, buffer, 0, IFREQ_SIZE) < 0) return -EFAULT;
-      const n = ioctl(this.hostFd, cmd, buffer);
-      return n < 0 ? n : t.mm.copyOut(arg, buffer, 0, IFREQ_SIZE);
-    }
-    return cmd === SIOCGIFCONF ? this.interfaces(t, arg) : -ENOTTY;
-  }
-
-  /** SIOCGIFCONF: struct ifconf is a length and a pointer; without the pointer it asks for the length. */
-  private interfaces(t: Task, arg: number): number {
-    const room = t.mm.loadU32(arg);
-    const addr = t.mm.loadU64(arg + 8);
-    if (room < 0 || addr < 0) return -EFAULT;
-    const all = interfaceList(this.hostFd, buffer);
-    if (all < 0) return all;
-    const n = addr === 0 ? all : Math.min(all, Math.floor(room / IFREQ_SIZE) * IFREQ_SIZE);
-    if (addr !== 0 && t.mm.copyOut(addr, buffer, 0, n) < 0) return -EFAULT;
-    return t.mm.storeU32(arg, n);
+    return interfaceIoctl(t, cmd, arg);
   }
 }
 

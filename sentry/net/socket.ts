@@ -91,7 +91,7 @@ export abstract class Socket extends FileDescription {
   }
 
   /** How a connect that was in progress ended: 0, -EINPROGRESS or its error. */
-  finishConnect(_t: Task): number {
+  finishConnect(_t: Task, _name: Uint8Array, _length: number): number {
     return 0;
   }
 

@@ -15,7 +15,6 @@ import {
   ENOPROTOOPT,
   ENOSPC,
   ENOTCONN,
-  ENOTTY,
   EOPNOTSUPP,
   EPERM,
   EPIPE,
@@ -52,6 +51,7 @@ import type { VfsPath } from '../vfs/filesystem.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
 import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { inodePermission, MAY_WRITE } from '../vfs/permissions.ts';
+import { interfaceIoctl } from './interfaces.ts';
 import type { Message, MessageCreds } from './message.ts';
 import type { Socket, SocketName } from './socket.ts';
 import { KernelSocket } from './socket-options.ts';
@@ -590,7 +590,7 @@ export class UnixSocket extends KernelSocket {
         return t.mm.storeU32(arg, n);
       }
       default:
-        return -ENOTTY;
+        return interfaceIoctl(t, cmd, arg);
     }
   }
 

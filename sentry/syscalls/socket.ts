@@ -221,7 +221,7 @@ function resumeConnect(t: Task, why: number): number {
   const m = t.object as Message;
   let n: number;
   if (why === WAKE_SIGNAL) n = interruptedIo(t);
-  else if (t.n0 !== 0) n = sock.finishConnect(t);
+  else if (t.n0 !== 0) n = sock.finishConnect(t, m.name, m.nameLength);
   else {
     n = sock.connect(t, m.name, m.nameLength);
     if (n === -EINPROGRESS) t.n0 = 1;

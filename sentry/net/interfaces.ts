@@ -1,0 +1,42 @@
+// SIOCGIF*: what programs ask about network interfaces through a socket of any family. The host
+// answers, for the sandbox's network namespace, on a socket that is kept for this alone.
+
+import { EFAULT, ENODEV, ENOTTY } from '../abi/errno.ts';
+import { AF_INET, SIOCGIFCONF, SOCK_DGRAM } from '../abi/socket.ts';
+import { interfaceList, ioctl, socketOpen } from '../host/host-net.ts';
+import type { Task } from '../kernel/task.ts';
+import { isInterfaceRequest } from './host-options.ts';
+
+const IFREQ_SIZE = 40;
+/** More interfaces than these are not listed. */
+const LIST_ROOM = 64 * 1024;
+
+const bytes = new Uint8Array(LIST_ROOM);
+let asker = -1;
+
+/** Answers an interface request: 0, its errno, or -ENOTTY for any other request. */
+export function interfaceIoctl(t: Task, cmd: number, arg: number): number {
+  if (cmd !== SIOCGIFCONF && !isInterfaceRequest(cmd)) return -ENOTTY;
+  // The interfaces of the sandbox's namespace are not those of one made inside it.
+  if (t.ns.net.isolated) return -ENODEV;
+  if (asker < 0) {
+    asker = socketOpen(AF_INET, SOCK_DGRAM, 0);
+    if (asker < 0) return asker;
+  }
+  if (cmd === SIOCGIFCONF) return listInterfaces(t, arg);
+  if (t.mm.copyIn(arg, bytes, 0, IFREQ_SIZE) < 0) return -EFAULT;
+  const n = ioctl(asker, cmd, bytes);
+  return n < 0 ? n : t.mm.copyOut(arg, bytes, 0, IFREQ_SIZE);
+}
+
+/** struct ifconf is a length and a pointer; without the pointer it asks for the length. */
+function listInterfaces(t: Task, arg: number): number {
+  const room = t.mm.loadU32(arg);
+  const addr = t.mm.loadU64(arg + 8);
+  if (room < 0 || addr < 0) return -EFAULT;
+  const all = interfaceList(asker, bytes);
+  if (all < 0) return all;
+  const n = addr === 0 ? all : Math.min(all, Math.floor(room / IFREQ_SIZE) * IFREQ_SIZE);
+  if (addr !== 0 && t.mm.copyOut(addr, bytes, 0, n) < 0) return -EFAULT;
+  return t.mm.storeU32(arg, n);
+}
