@@ -6,7 +6,7 @@
 //   overlay-file.ts     open descriptions, which move to the upper file when it appears
 //
 // An OverlayInode belongs to the upper inode if there is one, else to the topmost lower one, and
-// lives as long as that does (the WeakMaps below). With a tmpfs of its own for an upper tree, whose
+// lives as long as that does (Inode.overlay). With a tmpfs of its own for an upper tree, whose
 // inodes stay, this makes inode numbers constant, hard links whole and directories renamable without
 // what Linux keeps in trusted.overlay.{origin,redirect} and its index directory. One that mount(2)
 // has made breaks hard links when it copies up, and answers EXDEV for merged directories, as Linux
@@ -39,8 +39,8 @@ export class OverlayFilesystem extends Filesystem {
   private readonly rootDir: OverlayDir;
   private readonly optionText: string;
   private readonly inoBase: Map<Filesystem, number> = new Map();
-  private readonly byUpper: WeakMap<Inode, OverlayInode> = new WeakMap();
-  private readonly byLower: WeakMap<Inode, OverlayInode> = new WeakMap();
+  /** For inodes that are part of another overlay too: the others know their object themselves (Inode.overlay). */
+  private readonly shared: WeakMap<Inode, OverlayInode> = new WeakMap();
   /** Copied-up files with several lower names, by overlay inode number: the index directory. */
   private readonly index: Map<number, OverlayInode> = new Map();
 
@@ -53,7 +53,7 @@ export class OverlayFilesystem extends Filesystem {
     for (const root of lowerRoots) this.addLayer(root.fs);
     if (upperRoot !== null) this.addLayer(upperRoot.fs);
     this.rootDir = new OverlayDir(this, upperRoot, lowerRoots);
-    if (upperRoot !== null) this.byUpper.set(upperRoot, this.rootDir);
+    if (upperRoot !== null) this.remember(upperRoot, this.rootDir);
   }
 
   private addLayer(fs: Filesystem): void {
@@ -74,22 +74,28 @@ export class OverlayFilesystem extends Filesystem {
 
   /** The number of what an upper directory lists under a name: its origin's if it was copied up. */
   upperIno(upper: Inode): number {
-    return this.byUpper.get(upper)?.ino ?? this.inoOf(upper.fs, upper.ino);
+    return this.known(upper)?.ino ?? this.inoOf(upper.fs, upper.ino);
   }
 
-  /** The object that an upper inode belongs to, if there is one already. */
-  known(upper: Inode): OverlayInode | undefined {
-    return this.byUpper.get(upper);
+  /** The object that a layer's inode belongs to, if there is one already. */
+  known(part: Inode): OverlayInode | undefined {
+    const own = part.overlay;
+    if (own === null) return undefined;
+    return own.fs === this ? (own as OverlayInode) : this.shared.get(part);
+  }
+
+  private remember(part: Inode, object: OverlayInode): void {
+    if (part.overlay === null || part.overlay.fs === this) part.overlay = object;
+    else this.shared.set(part, object);
   }
 
   /** The object made of these layers' inodes; the same one as long as they are. */
   object(upper: Inode | null, lowers: readonly Inode[]): OverlayInode {
     const first = upper ?? lowers[0]!;
-    const known = upper !== null ? this.byUpper.get(upper) : (this.byLower.get(first) ?? this.indexed(first));
+    const known = this.known(first) ?? (upper === null ? this.indexed(first) : undefined);
     if (known !== undefined) return known;
     const made = (first.mode & S_IFMT) === S_IFDIR ? new OverlayDir(this, upper, lowers) : new OverlayInode(this, upper, lowers);
-    if (upper !== null) this.byUpper.set(upper, made);
-    else this.byLower.set(first, made);
+    this.remember(first, made);
     return made;
   }
 
@@ -99,7 +105,7 @@ export class OverlayFilesystem extends Filesystem {
 
   /** An object has got its upper inode. `manyNames`: other lower names lead to it too. */
   copiedUp(inode: OverlayInode, upper: Inode, manyNames: boolean): void {
-    this.byUpper.set(upper, inode);
+    this.remember(upper, inode);
     if (manyNames) this.index.set(inode.ino, inode);
   }
 
@@ -110,7 +116,8 @@ export class OverlayFilesystem extends Filesystem {
 
   /** The object of a lower inode may be made anew from now on. */
   forget(lower: Inode): void {
-    this.byLower.delete(lower);
+    if (lower.overlay?.fs === this) lower.overlay = null;
+    else this.shared.delete(lower);
   }
 
   override options(): string {

@@ -140,6 +140,8 @@ export abstract class Inode {
   watches: unknown = null;
   fifo: unknown = null;
   boundSocket: unknown = null;
+  /** The object of an overlay that this inode is a layer's part of. */
+  overlay: Inode | null = null;
   /** Dentries and open descriptions that refer to it; evict() runs when both are gone. */
   dentries = 0;
   opens = 0;
