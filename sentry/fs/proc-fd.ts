@@ -6,6 +6,7 @@ import { S_IFDIR, S_IFLNK, S_IFREG } from '../abi/stat.ts';
 import type { Credentials } from '../kernel/credentials.ts';
 import type { Pid } from '../kernel/pid-namespace.ts';
 import type { Task } from '../kernel/task.ts';
+import type { MemoryManager } from '../mm/memory-manager.ts';
 import { detachedDentry } from '../vfs/dentry.ts';
 import { FileDescription } from '../vfs/file-description.ts';
 import type { DirSink, Inode, VfsPath } from '../vfs/filesystem.ts';
@@ -176,13 +177,13 @@ class FdInfo extends TextFile {
 /** /proc/[pid]/mem: the address space of another process, past its page protections. */
 export class MemDescription extends FileDescription {
   private readonly node: Inode;
-  private readonly target: Task;
+  private readonly mm: MemoryManager;
   private readonly chunk = new Uint8Array(64 * 1024);
 
   constructor(flags: number, path: VfsPath, node: Inode, target: Task) {
     super(flags, path);
     this.node = node;
-    this.target = target;
+    this.mm = target.mm;
   }
 
   override inode(): Inode {
@@ -209,11 +210,11 @@ export class MemDescription extends FileDescription {
   }
 
   override pread(_t: Task | null, io: IoBuffer, offset: number): number {
-    if (this.target.stateLetter() === 'Z') return 0;
+    if (this.mm.refs === 0) return 0;
     let done = 0;
     while (io.remaining > 0) {
       const want = Math.min(io.remaining, this.chunk.length);
-      const got = this.target.mm.readForced(offset + done, this.chunk, 0, want);
+      const got = this.mm.readForced(offset + done, this.chunk, 0, want);
       if (got <= 0) return done > 0 ? done : -EIO;
       const put = io.put(this.chunk, 0, got);
       if (put < 0) return done > 0 ? done : put;
@@ -224,13 +225,13 @@ export class MemDescription extends FileDescription {
   }
 
   override pwrite(_t: Task | null, io: IoBuffer, offset: number): number {
-    if (this.target.stateLetter() === 'Z') return 0;
+    if (this.mm.refs === 0) return 0;
     let done = 0;
     while (io.remaining > 0) {
       const want = Math.min(io.remaining, this.chunk.length);
       const taken = io.take(this.chunk, 0, want);
       if (taken <= 0) return done > 0 ? done : taken;
-      const put = this.target.mm.writeForced(offset + done, this.chunk, 0, taken);
+      const put = this.mm.writeForced(offset + done, this.chunk, 0, taken);
       if (put <= 0) return done > 0 ? done : -EIO;
       done += put;
       if (put < taken) break;

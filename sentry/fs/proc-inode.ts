@@ -23,6 +23,8 @@ export const THREAD_INO = 2 ** 29;
 export interface ProcView extends KernfsFilesystem {
   /** Whose numbers are shown. */
   readonly pidns: PidNamespace;
+  /** The mount option: 0 shows everything, 1 hides what is in the directories of others, more hides these too. */
+  readonly hidepid: number;
   /** /proc/[pid]/net, one directory for all: its files ask whose network to show. */
   readonly netDir: Inode;
   /** /proc/[pid]/cgroup. */

@@ -3,9 +3,10 @@
 
 import { EACCES, EINVAL, ENOENT, EPERM, ESRCH } from '../abi/errno.ts';
 import { TASK_COMM_LEN } from '../abi/limits.ts';
-import { CAP_AUDIT_CONTROL, CAP_SYS_NICE, CAP_SYS_RESOURCE } from '../abi/sched.ts';
+import { CAP_AUDIT_CONTROL, CAP_SYS_NICE, CAP_SYS_PTRACE, CAP_SYS_RESOURCE } from '../abi/sched.ts';
 import { S_IFDIR, S_IFLNK, S_IFREG } from '../abi/stat.ts';
 import { latin1 } from '../base/latin1.ts';
+import type { Credentials } from '../kernel/credentials.ts';
 import type { Namespace } from '../kernel/namespace.ts';
 import type { Pid } from '../kernel/pid-namespace.ts';
 import type { Task } from '../kernel/task.ts';
@@ -15,6 +16,7 @@ import type { MemoryManager } from '../mm/memory-manager.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { DirSink, Inode, VfsPath } from '../vfs/filesystem.ts';
 import { mountinfoText, mountsText, pathName } from '../vfs/path-name.ts';
+import { genericPermission } from '../vfs/permissions.ts';
 import { direntType, TextDescription } from './kernfs.ts';
 import { MntNamespace, nsPath, nsText, timeNamespace } from './nsfs.ts';
 import { ptraceMayAccess } from './proc-access.ts';
@@ -125,7 +127,8 @@ const ENTRIES: readonly Entry[] = [
     false,
     'process',
   ),
-  file('io', 0o400, ioText, undefined, true),
+  file('io', 0o400, (_t, target) => ioText(target, true), undefined, true, 'process'),
+  file('io', 0o400, (_t, target) => ioText(target, false), undefined, true, 'thread'),
   userns(
     'uid_map',
     (t, ns) => idMapText(t, ns, true),
@@ -161,6 +164,18 @@ export class PidDir extends TaskDir {
     this.whole = whole;
     this.entries = whole ? PROCESS_ENTRIES : THREAD_ENTRIES;
     this.nlink = whole ? 9 : 7;
+  }
+
+  // proc_pid_permission(): -ESRCH once the process is gone, and what hidepid says for processes of others.
+  override permission(creds: Credentials, mask: number): number {
+    const task = taskOf(this.pid);
+    if (!this.whole) return genericPermission(this, creds, mask);
+    if (task === undefined) return -ESRCH;
+    const { hidepid } = this.view;
+    if (hidepid > 0 && creds.fsuid !== task.creds.euid && !creds.capableIn(task.creds.userns, CAP_SYS_PTRACE)) {
+      return hidepid === 1 ? -EPERM : -ENOENT;
+    }
+    return genericPermission(this, creds, mask);
   }
 
   override lookup(name: string): Inode | number {

@@ -300,9 +300,25 @@ export function limitsText(_t: Task, target: Task): string {
   return text;
 }
 
-/** io: bytes that the guest's calls move are not counted, so the file shows a process that has done none. */
-export function ioText(): string {
-  return 'rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n';
+/** io. What reaches a disk is the host's to count: read_bytes and write_bytes are 0. */
+export function ioText(target: Task, whole: boolean): string {
+  let readBytes = 0;
+  let writtenBytes = 0;
+  let reads = 0;
+  let writes = 0;
+  const add = (c: { readBytes: number; readCalls: number; writtenBytes: number; writeCalls: number }): void => {
+    readBytes += c.readBytes;
+    writtenBytes += c.writtenBytes;
+    reads += c.readCalls;
+    writes += c.writeCalls;
+  };
+  if (whole) {
+    add(target.group.deadIo);
+    for (const task of target.group.tasks) add(task.ioCounts);
+  } else {
+    add(target.ioCounts);
+  }
+  return `rchar: ${readBytes}\nwchar: ${writtenBytes}\nsyscr: ${reads}\nsyscw: ${writes}\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n`;
 }
 
 /** schedstat: ns on the CPU, ns waiting for it, time slices. */

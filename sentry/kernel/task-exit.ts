@@ -55,6 +55,7 @@ export function exitThread(t: Task, status: number): number {
 
   t.priorCpuNs = cpuTimeNs(t);
   group.deadUsage.userNs += t.priorCpuNs;
+  group.deadIo.add(t.ioCounts);
   group.deadUsage.voluntarySwitches += t.voluntarySwitches;
   group.deadUsage.involuntarySwitches += t.involuntarySwitches;
   t.fds.decRef(t);

@@ -7,18 +7,19 @@
 //     └──────────────────────┤                     │            │ BLOCKED → STOPPED
 //                            └→ BLOCKED → READY ───┘ runReady(): the continuation
 
-import { SIGSEGV } from '../abi/signal.ts';
-import { BLOCKED, EXITED, MIN_ERRNO, REGISTERS_SET } from '../base/errors.ts';
-import { debug } from '../base/log.ts';
+import { EVENT_BATCH, EVENT_DIED, EVENT_FAULT, EVENT_KICKED, EVENT_SYSCALL, RIP } from '../../platform/platform.ts';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE } from '../abi/mman.ts';
 import { RLIMIT_STACK } from '../abi/sched.ts';
+import { SIGSEGV } from '../abi/signal.ts';
 import { SYS_mmap } from '../abi/sysno-x64.ts';
+import { BLOCKED, EXITED, MIN_ERRNO, REGISTERS_SET } from '../base/errors.ts';
+import { debug } from '../base/log.ts';
 import { pageDown } from '../mm/memory-manager.ts';
-import { EVENT_BATCH, EVENT_DIED, EVENT_FAULT, EVENT_KICKED, EVENT_SYSCALL, RIP } from '../../platform/platform.ts';
-import { enterSyscall } from './task-syscall.ts';
+import { countIo, IO_KINDS } from './io-counts.ts';
+import { TASK_GUEST, TASK_HANDLER, type Task, WAKE_EVENT } from './task.ts';
 import { contextDied } from './task-exit.ts';
 import { deliverFault, prepareReturn } from './task-signals.ts';
-import { TASK_GUEST, TASK_HANDLER, type Task, WAKE_EVENT } from './task.ts';
+import { enterSyscall } from './task-syscall.ts';
 
 const FIRST_RESTART = -512;
 const LAST_RESTART = -516;
@@ -28,6 +29,7 @@ export function finish(t: Task, result: number): void {
   if (result < MIN_ERRNO && result !== REGISTERS_SET) return;
   const trace = t.kernel.trace;
   if (trace !== null) trace.exit(t, result);
+  if (t.sysno >= 0 && IO_KINDS[t.sysno]! !== 0) countIo(t.ioCounts, IO_KINDS[t.sysno]!, result);
   if (t.signals.interrupting || (result <= FIRST_RESTART && result >= LAST_RESTART)) {
     result = prepareReturn(t, result);
     if (result === BLOCKED || result === EXITED) return;
@@ -118,4 +120,3 @@ function resumeGrowth(t: Task, _why: number): number {
   deliverFault(t, SIGSEGV, c.faultCode, c.faultTrapno, c.faultErr, c.faultAddr);
   return REGISTERS_SET;
 }
-

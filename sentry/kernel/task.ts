@@ -22,6 +22,7 @@ import type { FdTable } from './fd-table.ts';
 import type { FsContext } from './fs-context.ts';
 import type { FutexWaiter } from './futex.ts';
 import type { PiState } from './futex-pi.ts';
+import { IoCounts } from './io-counts.ts';
 import type { Kernel } from './kernel.ts';
 import type { NsProxy } from './namespaces.ts';
 import type { Pid, PidNamespace } from './pid-namespace.ts';
@@ -154,6 +155,8 @@ export class Task implements ListNode<Task> {
   timerSlackNs = 50000;
   defaultTimerSlackNs = 50000;
 
+  /** Reads and writes so far: /proc/[pid]/io. */
+  readonly ioCounts: IoCounts = new IoCounts();
   /** Policy, nice value, affinity; fork inherits them. */
   readonly sched: SchedState;
 

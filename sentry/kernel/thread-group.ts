@@ -4,6 +4,7 @@
 import { SIGCHLD } from '../abi/signal.ts';
 import { WaitQueue } from '../base/wait-queue.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
+import { IoCounts } from './io-counts.ts';
 import type { Kernel } from './kernel.ts';
 import type { Limits } from './limits.ts';
 import type { Pid, PidNamespace } from './pid-namespace.ts';
@@ -103,6 +104,7 @@ export class ThreadGroup {
   readonly childWaiters: WaitQueue = new WaitQueue();
   /** Of threads that have ended. */
   readonly deadUsage: Usage = new Usage();
+  readonly deadIo: IoCounts = new IoCounts();
   /** Of children that have been waited for. */
   readonly childUsage: Usage = new Usage();
   readonly startNs: number;
