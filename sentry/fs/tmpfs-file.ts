@@ -21,6 +21,7 @@ import {
 } from '../abi/fcntl.ts';
 import { PROT_WRITE } from '../abi/mman.ts';
 import { S_IFREG } from '../abi/stat.ts';
+import { fallocate, lseek } from '../host/host-io.ts';
 import { closeFd, ftruncate, memfdCreate, pwrite } from '../host/memory.ts';
 import type { Task } from '../kernel/task.ts';
 import { removePrivileges } from '../vfs/attributes.ts';
@@ -36,7 +37,6 @@ import { TmpfsPages } from './tmpfs-pages.ts';
 /** Offsets are exact below this; Linux's own limit, 2^63-1, is as far away for any file that fits memory. */
 const MAX_FILE_SIZE = Number.MAX_SAFE_INTEGER - 65535;
 const ALL_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | F_SEAL_EXEC;
-const ZEROS = new Uint8Array(65536);
 
 export class TmpfsFile extends TmpfsInode {
   private readonly pages: TmpfsPages;
@@ -121,7 +121,7 @@ export class TmpfsFile extends TmpfsInode {
       if ((this.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) return -EPERM;
       if (this.hostFd < 0) this.pages.punch(offset, length);
       else {
-        const error = this.zeroHost(offset, Math.min(length, this.size - offset));
+        const error = fallocate(this.hostFd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
         if (error < 0) return error;
         this.pages.unaccount(offset, length);
       }
@@ -143,20 +143,13 @@ export class TmpfsFile extends TmpfsInode {
     return 0;
   }
 
-  private zeroHost(offset: number, length: number): number {
-    for (let done = 0; done < length; ) {
-      const n = pwrite(this.hostFd, ZEROS, 0, Math.min(ZEROS.length, length - done), offset + done);
-      if (n < 0) return n;
-      done += n;
-    }
-    return 0;
-  }
-
   /** SEEK_DATA and SEEK_HOLE; -ENXIO at or beyond the end. */
   seekHole(offset: number, wantData: boolean): number {
     if (offset < 0 || offset >= this.size) return -ENXIO;
-    if (!wantData) return Math.min(this.size, this.hostFd < 0 ? this.pages.nextHole(offset) : this.size);
-    const data = this.hostFd < 0 ? this.pages.nextData(offset) : offset;
+    // Mappings make pages that the count does not know, but the memfd does.
+    if (this.hostFd >= 0) return lseek(this.hostFd, offset, wantData ? SEEK_DATA : SEEK_HOLE);
+    if (!wantData) return Math.min(this.size, this.pages.nextHole(offset));
+    const data = this.pages.nextData(offset);
     return data < 0 || data >= this.size ? -ENXIO : data;
   }
 
@@ -168,7 +161,7 @@ export class TmpfsFile extends TmpfsInode {
     let error = ftruncate(fd, this.size);
     if (error >= 0) {
       const size = this.size;
-      error = this.pages.visit((bytes, offset) => writeAll(fd, bytes, offset, Math.min(bytes.length, size - offset)));
+      error = this.pages.visit((bytes, at, n, offset) => writeAll(fd, bytes, at, Math.min(n, size - offset), offset));
     }
     if (error < 0) {
       closeFd(fd);
@@ -188,9 +181,9 @@ export class TmpfsFile extends TmpfsInode {
   }
 }
 
-function writeAll(fd: number, bytes: Uint8Array, offset: number, length: number): number {
+function writeAll(fd: number, bytes: Uint8Array, at: number, length: number, offset: number): number {
   for (let done = 0; done < length; ) {
-    const n = pwrite(fd, bytes, done, length - done, offset + done);
+    const n = pwrite(fd, bytes, at + done, length - done, offset + done);
     if (n < 0) return n;
     done += n;
   }

@@ -201,13 +201,20 @@ export class TmpfsPages {
     }
   }
 
-  /** Calls `put` for each stretch of bytes that may be other than zero. Stops at a negative answer, which it returns. */
-  visit(put: (bytes: Uint8Array, offset: number) => number): number {
+  /** Calls `put` for each stretch of allocated pages: n bytes at `at` of `bytes`, which stand at `offset` of the file. Stops at a negative answer, which it returns. */
+  visit(put: (bytes: Uint8Array, at: number, n: number, offset: number) => number): number {
     for (let i = 0; i < this.chunks.length; i++) {
       const chunk = this.chunks[i];
       if (chunk === undefined) continue;
-      const error = put(chunk, i * CHUNK);
-      if (error < 0) return error;
+      for (let page = 0; page < PAGES_PER_CHUNK; page++) {
+        const first = page;
+        while ((this.masks[i]! & (1 << page)) !== 0) page++;
+        const at = first * PAGE;
+        const n = Math.min(page * PAGE, chunk.length) - at;
+        if (n <= 0) continue;
+        const error = put(chunk, at, n, i * CHUNK + at);
+        if (error < 0) return error;
+      }
     }
     return 0;
   }

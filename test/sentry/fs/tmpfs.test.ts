@@ -79,6 +79,34 @@ test('random writes, holes and truncations read back like a plain array', (t) =>
   t.is(node.blocks, 0);
 });
 
+test('a file that has been mapped keeps contents, holes and size in its memfd', (t) => {
+  const tree = makeTree(sized(''));
+  const file = opened(tree.vfs.openAt(tree.ctx, null, '/f', O_CREAT | O_RDWR, 0o644));
+  const node = file.inode() as TmpfsFile;
+  const text = Buffer.from('0123456789abcdef');
+  const io = new BufferIo(text);
+  for (const offset of [0, 70_000, 300_000]) t.is(file.pwrite(null, io.set(0, 16), offset), 16);
+  t.true(node.mapped() >= 0);
+  const back = new Uint8Array(16);
+  const read = (offset: number): string => {
+    file.pread(null, new BufferIo(back).set(0, 16), offset);
+    return Buffer.from(back).toString('latin1');
+  };
+  for (const offset of [0, 70_000, 300_000]) t.is(read(offset), text.toString());
+  t.is(node.size, 300_016);
+  t.is(node.seekHole(0, false), 4096);
+  t.is(node.seekHole(4096, true), 69_632);
+  t.is(file.pwrite(null, io.set(0, 16), 400_000), 16);
+  t.is(node.size, 400_016);
+  t.is(node.allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 8192), 0);
+  t.is(read(0), '\0'.repeat(16));
+  t.is(node.resize(70_008), 0);
+  t.is(node.resize(80_000), 0);
+  t.is(read(70_000), `01234567${'\0'.repeat(8)}`);
+  file.decRef(null);
+  tree.vfs.unlinkAt(tree.ctx, null, '/f');
+});
+
 test('nr_inodes bounds names, and a remount cannot take away what is in use', (t) => {
   const fs = sized('nr_inodes=4');
   const tree = makeTree(fs);
