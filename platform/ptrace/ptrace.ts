@@ -2,12 +2,11 @@
 // nothing of the host but ptrace(2) of its own children. Everything is synchronous: a batch is done
 // when runBatch() returns, and its event waits in the native queue for next().
 
-import { ENOMEM } from '../../sentry/abi/errno.ts';
 import {
+  closeFd,
   createRegion,
   nextHostEvent,
   openStub,
-  closeFd,
   ptraceBatch,
   ptraceClone,
   ptraceCpuTime,
@@ -24,12 +23,12 @@ import {
   vmWrite,
   watchFd,
 } from 'ptrace-napi';
-import { errnoName } from '../../sentry/abi/errno.ts';
-import { CONTEXT_SIZE, CTX_REGS, CTX_REGS_SIZE, MAX_CONTEXTS, RAX } from '../context-page.ts';
+import { ENOMEM, errnoName } from '../../sentry/abi/errno.ts';
 import { Context } from '../context.ts';
+import { CONTEXT_SIZE, CTX_REGS, CTX_REGS_SIZE, MAX_CONTEXTS, RAX } from '../context-page.ts';
+import { hostAuxv } from '../host-auxv.ts';
 import type { AddressSpace, Platform } from '../platform.ts';
 import { Region } from '../region.ts';
-import { hostAuxv } from '../host-auxv.ts';
 
 /** The stub starts at 0x7ff000000000; the filter's arithmetic (architecture.md 2) keeps the 4 GiB below it free. */
 export const TOP_ADDRESS = 0x7fef00000000;

@@ -34,7 +34,6 @@ export const ILL_COPROC = 7;
 export const ILL_BADSTK = 8;
 export const ILL_BADIADDR = 9;
 
-
 export const POLL_IN = 1;
 export const POLL_OUT = 2;
 export const POLL_MSG = 3;

@@ -3,9 +3,9 @@
 // sleep is platform.next(), until an event or the nearest deadline.
 
 import { NEXT_HOST } from '../../platform/platform.ts';
-import { continueTask, handleEvent } from './task-run.ts';
 import type { Kernel } from './kernel.ts';
 import { TASK_DEAD, TASK_READY } from './task.ts';
+import { continueTask, handleEvent } from './task-run.ts';
 
 /** How many events may pass before the clock is read: a due timer waits for at most as many calls. */
 const TIMER_INTERVAL = 32;

@@ -48,6 +48,8 @@ import { TASK_GUEST, Task, WAKE_EVENT } from './task.ts';
 import { recalcInterrupting } from './task-signals.ts';
 import { ThreadGroup } from './thread-group.ts';
 
+const TASK_SIZE_MAX = 2 ** 47 - 4096;
+
 export const NAMESPACE_FLAGS = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
 /** clone3 only, in the high word of the flags: CLONE_CLEAR_SIGHAND. */
 export const CLONE_HI_CLEAR_SIGHAND = 1;
@@ -181,6 +183,8 @@ function checkFlags(t: Task, a: CloneArgs): number {
   if ((flags & CLONE_PIDFD) !== 0 && (flags & CLONE_DETACHED) !== 0) return -EINVAL;
   // Time namespaces are not built: as a kernel without CONFIG_TIME_NS. In clone() the bit is part of the exit signal.
   if ((flags & CLONE_NEWTIME) !== 0) return -EINVAL;
+  // do_arch_prctl_64(): the thread pointer must be an address of user space.
+  if ((flags & CLONE_SETTLS) !== 0 && a.tls >= TASK_SIZE_MAX) return -EPERM;
   if ((a.flagsHi & CLONE_HI_CLEAR_SIGHAND) !== 0 && (flags & CLONE_SIGHAND) !== 0) return -EINVAL;
   return 0;
 }

@@ -43,10 +43,10 @@ import { LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { credentialsForExec, type ExecCredentials } from './exec-credentials.ts';
 import { exitFutexes } from './futex-exit.ts';
 import type { Kernel } from './kernel.ts';
+import type { Task } from './task.ts';
 import { createProcess, type ProcessSpec, vforkDone } from './task-clone.ts';
 import { exitGroup } from './task-exit.ts';
 import { wakeForSignal } from './task-signals.ts';
-import type { Task } from './task.ts';
 import type { ThreadGroup } from './thread-group.ts';
 
 /** BINPRM_BUF_SIZE: what of a file decides its format, and the longest "#!" line. */
@@ -96,7 +96,9 @@ export function execve(t: Task, dirfd: number, path: string, argv: string[], env
   if (typeof file === 'number') return file;
   // A script behind a descriptor is named to its interpreter by that descriptor: fs/exec.c:alloc_bprm().
   const filename = start === null ? path : path === '' ? `/dev/fd/${dirfd}` : `/dev/fd/${dirfd}/${path}`;
-  const exec = prepare(t, file, filename, argv, envp);
+  // Its interpreter could not open a descriptor that exec closes.
+  const inaccessible = start !== null && t.fds.isCloexec(dirfd);
+  const exec = prepare(t, file, filename, argv, envp, inaccessible);
   if (typeof exec === 'number') return exec;
   return beginExec(t, exec);
 }
@@ -105,7 +107,13 @@ export function execve(t: Task, dirfd: number, path: string, argv: string[], env
  * A process that no guest has forked: a container's init, or what exec starts beside it. It runs
  * once the run loop does. The Task, or what execve(2) answers: -ENOENT, -EACCES, -ENOEXEC, …
  */
-export function startProgram(kernel: Kernel, spec: Omit<ProcessSpec, 'context' | 'mm' | 'comm'>, path: string, argv: string[], envp: string[]): Task | number {
+export function startProgram(
+  kernel: Kernel,
+  spec: Omit<ProcessSpec, 'context' | 'mm' | 'comm'>,
+  path: string,
+  argv: string[],
+  envp: string[],
+): Task | number {
   const context = kernel.platform.newAddressSpace();
   if (typeof context === 'number') return context;
   const mm = new MemoryManager(context.space, kernel.platform.topAddress);
@@ -122,7 +130,7 @@ export function startProgram(kernel: Kernel, spec: Omit<ProcessSpec, 'context' |
 }
 
 /** Finds program and interpreter, checks sizes. Takes over `file`. */
-function prepare(t: Task, file: FileDescription, filename: string, argv: string[], envp: string[]): Exec | number {
+function prepare(t: Task, file: FileDescription, filename: string, argv: string[], envp: string[], inaccessible: boolean): Exec | number {
   const head = new Uint8Array(HEAD_SIZE);
   let args = argv.length === 0 ? [''] : argv;
   let name = filename;
@@ -140,7 +148,11 @@ function prepare(t: Task, file: FileDescription, filename: string, argv: string[
     const script = parseScript(head, length);
     file.decRef(t);
     if (script === null) return -ENOEXEC;
-    args = script.argument === null ? [script.interpreter, name, ...args.slice(1)] : [script.interpreter, script.argument, name, ...args.slice(1)];
+    if (inaccessible) return -ENOENT;
+    args =
+      script.argument === null
+        ? [script.interpreter, name, ...args.slice(1)]
+        : [script.interpreter, script.argument, name, ...args.slice(1)];
     name = script.interpreter;
     const next = t.kernel.vfs.openExec(t, null, script.interpreter, LOOKUP_FOLLOW);
     if (typeof next === 'number') return next;
@@ -171,7 +183,9 @@ function parseScript(head: Uint8Array, length: number): { interpreter: string; a
     const text = latin1(head, 2, end).replace(/^[ \t]+/, '');
     if (length === HEAD_SIZE && !/[ \t\0]/.test(text)) return null;
   }
-  const line = latin1(head, 2, end).split('\0')[0]!.replace(/^[ \t]+|[ \t]+$/g, '');
+  const line = latin1(head, 2, end)
+    .split('\0')[0]!
+    .replace(/^[ \t]+|[ \t]+$/g, '');
   if (line === '') return null;
   const blank = line.search(/[ \t]/);
   if (blank < 0) return { interpreter: line, argument: null };
@@ -179,7 +193,12 @@ function parseScript(head: Uint8Array, length: number): { interpreter: string; a
 }
 
 /** Parses the image and opens its interpreter. Takes over `file`. */
-function openProgram(t: Task, file: FileDescription, head: Uint8Array, length: number): { program: Program; interpreter: Program | null } | number {
+function openProgram(
+  t: Task,
+  file: FileDescription,
+  head: Uint8Array,
+  length: number,
+): { program: Program; interpreter: Program | null } | number {
   const image = readElf(file, head, length);
   if (typeof image === 'number') return drop(file, image);
   const program = { file, image };

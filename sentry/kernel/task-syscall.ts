@@ -1,11 +1,11 @@
 // Entry of a system call: the call's number and arguments are copied out of shared memory once,
 // then the table's handler runs. Its end, restarts included, is in task-run.ts.
 
+import { ORIG_RAX, R8, R9, R10, RDI, RDX, RSI } from '../../platform/platform.ts';
 import { ENOSYS } from '../abi/errno.ts';
 import { warnOnce } from '../base/log.ts';
-import { ORIG_RAX, R8, R9, R10, RDI, RDX, RSI } from '../../platform/platform.ts';
-import { finish } from './task-run.ts';
 import { TASK_HANDLER, type Task } from './task.ts';
+import { finish } from './task-run.ts';
 
 /** The guest has made a system call: EVENT_SYSCALL. */
 export function enterSyscall(t: Task): void {
@@ -36,4 +36,3 @@ export function enterSyscall(t: Task): void {
   }
   finish(t, entry.handler(t, t.args));
 }
-

@@ -1,6 +1,5 @@
 // Reading ELF images: fs/binfmt_elf.c. What is found is a plan; mapping it is load.ts's.
 
-import { EINVAL, ENOEXEC, ENOMEM } from '../abi/errno.ts';
 import {
   EHDR_ENTRY,
   EHDR_MACHINE,
@@ -29,6 +28,7 @@ import {
   PT_INTERP,
   PT_LOAD,
 } from '../abi/elf.ts';
+import { EINVAL, ENOEXEC, ENOMEM } from '../abi/errno.ts';
 import { PAGE_SIZE, PATH_MAX } from '../abi/limits.ts';
 import { PROT_EXEC, PROT_READ, PROT_WRITE } from '../abi/mman.ts';
 import { getU64 } from '../base/int64.ts';

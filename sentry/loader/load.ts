@@ -7,10 +7,10 @@ import { ENOEXEC, ENOMEM } from '../abi/errno.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import { MAP_NORESERVE, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../abi/mman.ts';
 import { fillRandom } from '../base/entropy.ts';
-import { FileBacking } from '../mm/backing.ts';
-import { type MemoryManager, pageDown, pageUp, PROT_MASK, type SendFd } from '../mm/memory-manager.ts';
-import type { FileDescription, Mappable } from '../vfs/file-description.ts';
 import type { Task } from '../kernel/task.ts';
+import { FileBacking } from '../mm/backing.ts';
+import { type MemoryManager, PROT_MASK, pageDown, pageUp, type SendFd } from '../mm/memory-manager.ts';
+import type { FileDescription, Mappable } from '../vfs/file-description.ts';
 import type { ElfImage } from './elf.ts';
 
 /** Two thirds of the address space: ELF_ET_DYN_BASE. */
@@ -70,7 +70,18 @@ export function loadProgram(
   const stackSize = pageUp(Math.min(Math.max(stackLimit, PAGE_SIZE * 32), MAX_STACK));
   const stackTop = mm.top - PAGE_SIZE - randomPages(22);
   const stackProt = PROT_READ | PROT_WRITE | (image.executableStack ? PROT_EXEC : 0);
-  const failed = mm.map(context, send, stackTop - stackSize, stackSize, stackProt, PROT_MASK, MAP_PRIVATE | MAP_NORESERVE, null, 0, '[stack]');
+  const failed = mm.map(
+    context,
+    send,
+    stackTop - stackSize,
+    stackSize,
+    stackProt,
+    PROT_MASK,
+    MAP_PRIVATE | MAP_NORESERVE,
+    null,
+    0,
+    '[stack]',
+  );
   if (failed < 0) return failed;
   mm.mmapBase = pageDown(stackTop - Math.max(stackSize, MIN_STACK_GAP) - randomPages(26));
 
@@ -118,7 +129,16 @@ function setLayout(mm: MemoryManager, image: ElfImage, base: number): void {
   mm.brkStart = mm.brk = pageUp(base + image.high) + randomPages(13);
 }
 
-function mapImage(t: Task, mm: MemoryManager, context: Context, send: SendFd, file: FileDescription, image: ElfImage, base: number, zeros: ZeroRange[]): number {
+function mapImage(
+  t: Task,
+  mm: MemoryManager,
+  context: Context,
+  send: SendFd,
+  file: FileDescription,
+  image: ElfImage,
+  base: number,
+  zeros: ZeroRange[],
+): number {
   const mappable: Mappable = { hostFd: -1, offset: 0 };
   const able = file.mmap(t, mappable, PROT_READ | PROT_EXEC, false);
   if (able < 0) return able;
@@ -132,7 +152,8 @@ function mapImage(t: Task, mm: MemoryManager, context: Context, send: SendFd, fi
       const backing = new FileBacking(file, mappable.hostFd, mappable.offset);
       const put = mm.map(context, send, start, next - start, s.prot, PROT_MASK, MAP_PRIVATE, backing, pageDown(s.offset), '');
       if (put < 0) return put;
-      if (s.memSize > s.fileSize && fileEnd < next) zeros.push({ addr: fileEnd, length: next - fileEnd, writable: (s.prot & PROT_WRITE) !== 0 });
+      if (s.memSize > s.fileSize && fileEnd < next)
+        zeros.push({ addr: fileEnd, length: next - fileEnd, writable: (s.prot & PROT_WRITE) !== 0 });
     }
     if (end > next) {
       const put = mm.map(context, send, next, end - next, s.prot, PROT_MASK, MAP_PRIVATE, null, 0, '');

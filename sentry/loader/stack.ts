@@ -32,7 +32,14 @@ export function argumentBytes(argv: readonly string[], envp: readonly string[]):
 }
 
 /** Builds the image that ends at `top` (16-byte aligned). auxv: pairs without AT_RANDOM, AT_PLATFORM, AT_EXECFN and AT_NULL. */
-export function buildStack(top: number, argv: readonly string[], envp: readonly string[], execfn: string, auxv: readonly [number, number][], random: Uint8Array): StackImage {
+export function buildStack(
+  top: number,
+  argv: readonly string[],
+  envp: readonly string[],
+  execfn: string,
+  auxv: readonly [number, number][],
+  random: Uint8Array,
+): StackImage {
   let strings = 8 + execfn.length + 1;
   for (const s of envp) strings += s.length + 1;
   for (const s of argv) strings += s.length + 1;

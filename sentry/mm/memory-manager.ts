@@ -132,8 +132,20 @@ export class MemoryManager extends GuestMemory {
    * Maps [addr, addr+length), replacing what was there. Takes over the backing's reference. The
    * host call lands in the context's batch. 0 or -errno.
    */
-  map(context: Context, send: SendFd, addr: number, length: number, prot: number, maxProt: number, flags: number, backing: Backing | null, offset: number, label: string): number {
-    let hostFlags = MAP_FIXED | (flags & (MAP_NORESERVE | MAP_POPULATE)) | (backing !== null && (flags & MAP_SHARED) !== 0 ? MAP_SHARED : MAP_PRIVATE);
+  map(
+    context: Context,
+    send: SendFd,
+    addr: number,
+    length: number,
+    prot: number,
+    maxProt: number,
+    flags: number,
+    backing: Backing | null,
+    offset: number,
+    label: string,
+  ): number {
+    let hostFlags =
+      MAP_FIXED | (flags & (MAP_NORESERVE | MAP_POPULATE)) | (backing !== null && (flags & MAP_SHARED) !== 0 ? MAP_SHARED : MAP_PRIVATE);
     if (backing === null) {
       hostFlags |= MAP_ANONYMOUS;
       context.addCall(SYS_mmap, 0, addr, length, prot, hostFlags, -1, 0);
@@ -209,18 +221,37 @@ export class MemoryManager extends GuestMemory {
    * mremap(2) of one mapping, all lengths page aligned and not 0: the new address or -errno.
    * `fixedAddr` is -1 unless MREMAP_FIXED.
    */
-  remap(context: Context, addr: number, oldLength: number, newLength: number, mayMove: boolean, fixedAddr: number, dontUnmap: boolean): number {
+  remap(
+    context: Context,
+    addr: number,
+    oldLength: number,
+    newLength: number,
+    mayMove: boolean,
+    fixedAddr: number,
+    dontUnmap: boolean,
+  ): number {
     const v = this.vmas.find(addr);
-    if (v === undefined || v.end < addr + oldLength) return -EFAULT;
-    if (fixedAddr < 0 && newLength === oldLength && !dontUnmap) return addr;
-    if (fixedAddr < 0 && newLength < oldLength) {
-      this.vmas.remove(addr + newLength, addr + oldLength);
-      context.addCall(SYS_munmap, 0, addr + newLength, oldLength - newLength, 0, 0, 0, 0);
-      return addr;
+    if (v === undefined) return -EFAULT;
+    // What is cut off may lie in other mappings: mm/mremap.c:shrink_vma().
+    if (newLength < oldLength) {
+      this.unmap(context, addr + newLength, oldLength - newLength);
+      oldLength = newLength;
+      if (fixedAddr < 0) return addr;
     }
+    if (v.end < addr + oldLength) return -EFAULT;
+    if (fixedAddr < 0 && newLength === oldLength && !dontUnmap) return addr;
     const grownEnd = addr + newLength;
     if (fixedAddr < 0 && !dontUnmap && v.end === addr + oldLength && grownEnd <= this.top && !this.vmas.overlaps(v.end, grownEnd)) {
-      const piece = new Vma(v.end, grownEnd, v.prot, v.maxProt, v.flags, v.backing, v.backing === null ? 0 : v.offset + (v.end - v.start), v.label);
+      const piece = new Vma(
+        v.end,
+        grownEnd,
+        v.prot,
+        v.maxProt,
+        v.flags,
+        v.backing,
+        v.backing === null ? 0 : v.offset + (v.end - v.start),
+        v.label,
+      );
       v.backing?.incRef();
       this.vmas.insert(piece);
       context.addCall(SYS_mremap, 0, addr, oldLength, newLength, 0, 0, 0);
@@ -271,7 +302,7 @@ export class MemoryManager extends GuestMemory {
   futexKey(addr: number, isPrivate: boolean): number | string {
     if (!isPrivate) {
       const v = this.vmas.find(addr);
-      if (v !== undefined && v.shared && v.backing !== null) return `s${v.backing.id}:${v.offset + (addr - v.start)}`;
+      if (v?.shared && v.backing !== null) return `s${v.backing.id}:${v.offset + (addr - v.start)}`;
     }
     return this.id < 128 ? this.id * 2 ** 46 + addr / 4 : `p${this.id}:${addr}`;
   }

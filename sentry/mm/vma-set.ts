@@ -2,7 +2,7 @@
 // A sorted array with binary search: processes have tens to a few thousand mappings, and moving
 // the tail of an array of pointers is cheaper than walking a tree of objects.
 
-import { Vma } from './vma.ts';
+import type { Vma } from './vma.ts';
 
 export class VmaSet {
   readonly list: Vma[] = [];

@@ -39,7 +39,16 @@ export class Vma {
   dontFork = false;
   wipeOnFork = false;
 
-  constructor(start: number, end: number, prot: number, maxProt: number, flags: number, backing: Backing | null, offset: number, label: string) {
+  constructor(
+    start: number,
+    end: number,
+    prot: number,
+    maxProt: number,
+    flags: number,
+    backing: Backing | null,
+    offset: number,
+    label: string,
+  ) {
     this.start = start;
     this.end = end;
     this.prot = prot;
@@ -60,7 +69,16 @@ export class Vma {
 
   /** The part [start, end) as a mapping of its own, with its own reference. */
   slice(start: number, end: number): Vma {
-    const v = new Vma(start, end, this.prot, this.maxProt, this.flags, this.backing, this.backing === null ? 0 : this.offset + (start - this.start), this.label);
+    const v = new Vma(
+      start,
+      end,
+      this.prot,
+      this.maxProt,
+      this.flags,
+      this.backing,
+      this.backing === null ? 0 : this.offset + (start - this.start),
+      this.label,
+    );
     v.dontFork = this.dontFork;
     v.wipeOnFork = this.wipeOnFork;
     this.backing?.incRef();

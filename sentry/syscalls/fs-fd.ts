@@ -435,7 +435,8 @@ function newMemoryFile(t: Task, name: string, permissions: number): FileDescript
   if (typeof inode === 'number') return inode;
   const path = { mount, dentry: detachedDentry(mount.fs, name, inode) };
   const file = inode.open(t, path, O_RDWR | O_LARGEFILE);
-  if (typeof file !== 'number') file.countOpen(inode, true);
+  // Made by alloc_file(), not opened: its creator is no writer that would keep it from being executed.
+  if (typeof file !== 'number') file.countOpen(inode, false);
   return file;
 }
 

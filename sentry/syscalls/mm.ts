@@ -1,7 +1,8 @@
 // mmap(2) and its family. The address space's rules are in mm/memory-manager.ts; here arguments
 // are checked as mm/mmap.c, mm/mprotect.c, mm/mremap.c and mm/madvise.c check them.
 
-import { EACCES, EAGAIN, EBADF, EEXIST, EFAULT, EINVAL, ENOMEM, EOVERFLOW, EPERM } from '../abi/errno.ts';
+import type { Context } from '../../platform/platform.ts';
+import { EACCES, EAGAIN, EBADF, EEXIST, EFAULT, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from '../abi/errno.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import {
   MADV_COLD,
@@ -29,16 +30,20 @@ import {
   MADV_WIPEONFORK,
   MAP_32BIT,
   MAP_ANONYMOUS,
+  MAP_DENYWRITE,
+  MAP_EXECUTABLE,
   MAP_FIXED,
   MAP_FIXED_NOREPLACE,
   MAP_GROWSDOWN,
   MAP_HUGETLB,
   MAP_LOCKED,
+  MAP_NONBLOCK,
   MAP_NORESERVE,
   MAP_POPULATE,
   MAP_PRIVATE,
   MAP_SHARED,
   MAP_SHARED_VALIDATE,
+  MAP_STACK,
   MAP_TYPE,
   MCL_CURRENT,
   MCL_FUTURE,
@@ -80,9 +85,25 @@ import { FileBacking, SharedMemory } from '../mm/backing.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { MIN_ADDRESS, PROT_MASK, pageUp } from '../mm/memory-manager.ts';
 import type { Backing } from '../mm/vma.ts';
-import type { Context } from '../../platform/platform.ts';
 import type { FileDescription, Mappable } from '../vfs/file-description.ts';
+import { openFile } from './io-common.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
+
+/** include/linux/mman.h:LEGACY_MAP_MASK. */
+const LEGACY_MAP_MASK =
+  MAP_TYPE |
+  MAP_FIXED |
+  MAP_ANONYMOUS |
+  MAP_DENYWRITE |
+  MAP_EXECUTABLE |
+  MAP_GROWSDOWN |
+  MAP_LOCKED |
+  MAP_NORESERVE |
+  MAP_POPULATE |
+  MAP_NONBLOCK |
+  MAP_STACK |
+  MAP_HUGETLB |
+  MAP_32BIT;
 
 const mappable: Mappable = { hostFd: -1, offset: 0 };
 
@@ -106,14 +127,16 @@ export function mmap(t: Task, a: SyscallArgs): number {
   if (!aligned(offset)) return -EINVAL;
   let file: FileDescription | undefined;
   if ((flags & MAP_ANONYMOUS) === 0) {
-    file = t.fds.get(a.int(4));
+    file = openFile(t, a.int(4));
     if (file === undefined) return -EBADF;
   }
   if (a.addr(1) === 0) return -EINVAL;
   if (length === 0 || length > t.mm.top) return -ENOMEM;
   if (offset + length >= 2 ** 63) return -EOVERFLOW;
   const type = flags & MAP_TYPE;
-  if (type !== MAP_SHARED && type !== MAP_PRIVATE && type !== MAP_SHARED_VALIDATE) return -EINVAL;
+  // MAP_SHARED_VALIDATE is for files alone, and refuses flags that it does not know.
+  if (type !== MAP_SHARED && type !== MAP_PRIVATE && (type !== MAP_SHARED_VALIDATE || file === undefined)) return -EINVAL;
+  if (type === MAP_SHARED_VALIDATE && (flags & ~LEGACY_MAP_MASK) !== 0) return -EOPNOTSUPP;
   // No huge pages are set aside: hugetlb_file_setup() of an empty pool.
   if ((flags & MAP_HUGETLB) !== 0) return -ENOMEM;
   const mm = t.mm;

@@ -25,6 +25,7 @@ import {
   O_ACCMODE,
   O_CLOEXEC,
   O_CREAT,
+  O_DIRECT,
   O_DIRECTORY,
   O_EXCL,
   O_NOATIME,
@@ -288,6 +289,8 @@ export class Vfs {
     if (type === S_IFLNK) return -ELOOP;
     if (type === S_IFDIR && (access & MAY_WRITE) !== 0) return -EISDIR;
     if ((type === S_IFCHR || type === S_IFBLK) && (mount.flags & MS_NODEV) !== 0) return -EACCES;
+    // Directories have no a_ops->direct_IO: fs/open.c:do_dentry_open().
+    if (type === S_IFDIR && (flags & O_DIRECT) !== 0) return -EINVAL;
     if (type !== S_IFREG) flags &= ~O_TRUNC;
     else if ((access & MAY_WRITE) !== 0 && mount.readOnly) return -EROFS;
     const denied = inodePermission(inode, ctx.creds, access);
