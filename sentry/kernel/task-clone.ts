@@ -34,6 +34,7 @@ import { SIGCHLD, SS_DISABLE } from '../abi/signal.ts';
 import { assert } from '../base/assert.ts';
 import type { MemoryManager } from '../mm/memory-manager.ts';
 import { UserIo } from '../mm/user-io.ts';
+import { watchCpuLimit } from './cpu-limit.ts';
 import type { Credentials } from './credentials.ts';
 import type { FdTable } from './fd-table.ts';
 import type { FsContext } from './fs-context.ts';
@@ -245,6 +246,7 @@ function adopt(t: Task, child: Task, a: CloneArgs, pidns: PidNamespace): void {
   group.parent?.children.add(group);
   joinFirst(group, t.group.processGroup);
   if (pidns.init === null) becomeInit(group, pidns);
+  watchCpuLimit(group);
 }
 
 function becomeInit(group: ThreadGroup, pidns: PidNamespace): void {
@@ -300,6 +302,7 @@ export function createProcess(kernel: Kernel, spec: ProcessSpec): Task | number 
   joinFirst(group, new ProcessGroup(pid, new Session(group)));
   if (spec.pidns.init === null) becomeInit(group, spec.pidns);
   enter(kernel, t);
+  watchCpuLimit(group);
   return t;
 }
 

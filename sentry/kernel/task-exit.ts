@@ -49,7 +49,11 @@ export function exitThread(t: Task, status: number): number {
   if (isLast) {
     group.itimers?.release();
     group.posixTimers?.release();
+    group.cpuLimit?.release();
   }
+  // Only a task whose stub has died still waits for anything.
+  t.futexWaiter?.leave();
+  t.pollTable?.disarm();
   exitFutexes(t);
   vforkDone(t);
 

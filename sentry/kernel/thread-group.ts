@@ -134,6 +134,8 @@ export class ThreadGroup {
 
   itimers: GroupTimers | null = null;
   posixTimers: GroupTimers | null = null;
+  /** RLIMIT_CPU, when it is finite. */
+  cpuLimit: GroupTimers | null = null;
 
   constructor(kernel: Kernel, pid: Pid, handlers: SignalHandlers, limits: Limits) {
     this.kernel = kernel;

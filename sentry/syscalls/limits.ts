@@ -4,6 +4,7 @@ import { EFAULT, EINVAL, EPERM, ESRCH } from '../abi/errno.ts';
 import { CAP_SYS_RESOURCE, RLIMIT_CPU, RLIMIT_NLIMITS, RLIMIT_NOFILE, RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD } from '../abi/sched.ts';
 import { SYS_getrlimit, SYS_getrusage, SYS_prlimit64, SYS_setrlimit } from '../abi/sysno-x64.ts';
 import { getU64, put64 } from '../base/int64.ts';
+import { watchCpuLimit } from '../kernel/cpu-limit.ts';
 import { NR_OPEN } from '../kernel/fd-table.ts';
 import { UNLIMITED } from '../kernel/limits.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
@@ -87,7 +88,10 @@ function changeLimit(t: Task, group: ThreadGroup, resource: number, isSet: boole
   putLimit(v, RLIMIT_SIZE, limits.soft[resource]!);
   putLimit(v, RLIMIT_SIZE + 8, limits.hard[resource]!);
   // "The caller is asking for an immediate RLIMIT_CPU expiry", which zero does not mean to the kernel.
-  if (isSet) limits.set(resource, resource === RLIMIT_CPU && soft === 0 ? 1 : soft, hard);
+  if (isSet) {
+    limits.set(resource, resource === RLIMIT_CPU && soft === 0 ? 1 : soft, hard);
+    if (resource === RLIMIT_CPU) watchCpuLimit(group);
+  }
   return 0;
 }
 
@@ -143,7 +147,7 @@ export const limitCalls: readonly SyscallLine[] = [
     'resource:int rlim:addr',
     setrlimit,
     'partial',
-    'CPU, CORE, RSS, LOCKS, MSGQUEUE, NICE, RTPRIO and RTTIME are stored without effect',
+    'CORE, RSS, LOCKS, MSGQUEUE, NICE, RTPRIO and RTTIME are stored without effect',
   ),
   call(SYS_prlimit64, 'prlimit64', 'pid:pid resource:int new_limit:addr old_limit:addr', prlimit64, 'partial', 'as setrlimit'),
 ];
