@@ -80,6 +80,7 @@ import {
 } from '../abi/termios.ts';
 import type { Task } from '../kernel/task.ts';
 import { type MasterDescription, type Pty, SlaveDescription } from './tty.ts';
+import { LINE_BUFFER } from './tty-discipline.ts';
 
 const bytes = new Uint8Array(64);
 const view = new DataView(bytes.buffer);
@@ -158,7 +159,7 @@ export function masterIoctl(t: Task, file: MasterDescription, cmd: number, arg: 
       return 0;
     }
     case FIONREAD:
-      return t.mm.storeU32(arg, pty.toMaster.length);
+      return t.mm.storeU32(arg, Math.min(pty.toMaster.length, LINE_BUFFER - 1));
     case TIOCSCTTY:
       return setControlling(t, pty, arg, file.readable);
     case TIOCGPGRP:

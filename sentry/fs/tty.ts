@@ -28,8 +28,8 @@ import { masterIoctl, slaveIoctl } from './tty-ioctl.ts';
 export const PTS_MAJOR = 136;
 const PTM_MAJOR = 128;
 
-/** tty_buffer_set_limit(8192) of pty_common_install(), and the master's own line buffer behind it. */
-const FLIP_LIMIT = 8192;
+/** What tty_buffer_set_limit(8192) of pty_common_install() comes to, as measured; and the line buffer behind it. */
+const FLIP_LIMIT = 16384;
 const MASTER_BUFFER = FLIP_LIMIT + 4096;
 const TENTH_NS = 1e8;
 
@@ -271,10 +271,9 @@ export class Pty implements TtyPort, ControllingTty {
     this.hangupWithSignals();
   }
 
-  // disassociate_ctty() of a session leader that exits; the kernel has sent the signals.
-  sessionEnded(_t: Task): void {
-    this.hangup();
-  }
+  // A session leader's end does not hang up a pty, only other terminals: disassociate_ctty(). The kernel has sent the
+  // signals and cut the ties.
+  sessionEnded(_t: Task): void {}
 }
 
 /** is_ignored() of tty_jobctrl.c: a default action that does nothing is not meant. */
