@@ -217,6 +217,8 @@ function openProgram(
 
 function releaseFiles(t: Task, exec: Exec): void {
   exec.program.file.decRef(t);
+  // Only the program itself stays closed to writers while it runs: fs/binfmt_elf.c:load_elf_binary().
+  exec.interpreter?.file.allowWrites();
   exec.interpreter?.file.decRef(t);
 }
 
