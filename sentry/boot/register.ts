@@ -1,5 +1,6 @@
 // What the VFS knows of by name and by number: the arrow of imports ends here, since vfs and kernel know no file system.
 
+import { cgroupTypes } from '../fs/cgroupfs.ts';
 import { registerMemoryDevices } from '../fs/devices.ts';
 import { devptsType, registerTerminals } from '../fs/devpts.ts';
 import { devtmpfsType } from '../fs/devtmpfs.ts';
@@ -22,6 +23,7 @@ export function registerFilesystems(kernel: Kernel): void {
   vfs.registerFilesystem(procType(kernel, { cmdline: COMMAND_LINE, sysctls: SYSCTLS }));
   vfs.registerFilesystem(sysfsType(kernel));
   vfs.registerFilesystem(devtmpfsType(kernel));
+  for (const type of cgroupTypes(kernel)) vfs.registerFilesystem(type);
   vfs.registerFilesystem(devptsType(kernel));
   registerMemoryDevices(vfs);
   registerTerminals(vfs);

@@ -19,6 +19,7 @@ import type { FileDescription } from '../vfs/file-description.ts';
 import { type DirSink, type Filesystem, Inode, type VfsPath } from '../vfs/filesystem.ts';
 import { touchBorn } from '../vfs/times.ts';
 import type { FilesystemType } from '../vfs/vfs.ts';
+import { cgroupPathOf } from './cgroupfs.ts';
 import { direntType, FixedText, GeneratedText, KernfsDir, KernfsFilesystem, StaticDir, Symlink, TextFile } from './kernfs.ts';
 import { nameToInt } from './proc-fd.ts';
 import {
@@ -114,8 +115,8 @@ export class ProcFilesystem extends KernfsFilesystem implements ProcView {
     return 0;
   }
 
-  cgroupText(_target: Task): string {
-    return '0::/\n';
+  cgroupText(target: Task): string {
+    return `0::${cgroupPathOf(target.group)}\n`;
   }
 
   /** has_pid_permissions() for seeing a process at all. */

@@ -29,6 +29,7 @@ import {
   CLONE_VFORK,
   CLONE_VM,
   RLIMIT_NPROC,
+  SECCOMP_MODE_DISABLED,
 } from '../abi/sched.ts';
 import { SIGCHLD, SS_DISABLE } from '../abi/signal.ts';
 import { assert } from '../base/assert.ts';
@@ -199,6 +200,7 @@ function newGroup(t: Task, a: CloneArgs, pid: ConstructorParameters<typeof Threa
   const group = new ThreadGroup(t.kernel, pid, handlers, from.limits.clone());
   group.exitSignal = (a.flags & CLONE_PARENT) !== 0 ? from.exitSignal : a.exitSignal;
   group.tty = from.tty;
+  group.cgroup = from.cgroup;
   group.dumpable = from.dumpable;
   group.oomScoreAdj = from.oomScoreAdj;
   group.personality = from.personality;
@@ -231,6 +233,9 @@ function inherit(t: Task, child: Task, a: CloneArgs, sharesMemory: boolean): voi
     to.altStackFlags = SS_DISABLE;
   }
   child.clearTidAddr = (a.flags & CLONE_CHILD_CLEARTID) !== 0 ? a.childTidAddr : 0;
+  child.seccompMode = t.seccompMode;
+  child.seccompFilters = t.seccompFilters;
+  child.watched = t.seccompMode !== SECCOMP_MODE_DISABLED;
   child.timerSlackNs = t.timerSlackNs;
   child.defaultTimerSlackNs = t.timerSlackNs;
   child.sched.inherit(t.sched);

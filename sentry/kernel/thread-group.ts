@@ -3,6 +3,7 @@
 
 import { SIGCHLD } from '../abi/signal.ts';
 import { WaitQueue } from '../base/wait-queue.ts';
+import type { Cgroup } from '../fs/cgroupfs.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
 import { IoCounts } from './io-counts.ts';
 import type { Kernel } from './kernel.ts';
@@ -68,6 +69,8 @@ export class ThreadGroup {
   readonly children: Set<ThreadGroup> = new Set();
   processGroup!: ProcessGroup;
   tty: ControllingTty | null = null;
+  /** Where it was put in the guest's own hierarchy (fs/cgroupfs.ts); null: at the root. Children are born there. */
+  cgroup: Cgroup | null = null;
 
   readonly limits: Limits;
   handlers: SignalHandlers;
