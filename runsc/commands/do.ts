@@ -51,6 +51,7 @@ export function run({ config, flags, args }: Invocation): number {
       strace: config.strace,
       debug: config.debug,
       network: config.network,
+      mortalInit: true,
       detached: false,
       root: { tree: 0, readOnly: false, exclusive: true, overlay, isFile: false },
       mounts,

@@ -82,6 +82,11 @@ export interface BootConfig {
   readonly network: 'none' | 'host' | 'sandbox';
   /** The network namespace was made for us: lo is to be raised. */
   readonly ownNetwork: boolean;
+  /**
+   * A signal from the command line ends the first program as it would end any: `do` stands for the program itself.
+   * Otherwise it is immune without a handler, as the init of a pid namespace is: pid_namespaces(7).
+   */
+  readonly mortalInit: boolean;
   /** Outlives the process that started it. */
   readonly detached: boolean;
   readonly root: TreeConfig;

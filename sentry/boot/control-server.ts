@@ -4,7 +4,7 @@
 import { EAGAIN, EBADMSG, EINVAL, ESRCH } from '../abi/errno.ts';
 import { O_NONBLOCK, O_RDWR } from '../abi/fcntl.ts';
 import { POLLIN } from '../abi/poll.ts';
-import { SI_USER, SIGKILL } from '../abi/signal.ts';
+import { SI_USER, SIG_DFL, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH } from '../abi/signal.ts';
 import { SOCK_NONBLOCK } from '../abi/socket.ts';
 import { debug, warn } from '../base/log.ts';
 import { acceptSocket, fcntlSetFlags } from '../host/confine.ts';
@@ -17,6 +17,9 @@ import type { Container } from './container.ts';
 import type { ProcessInfo, Request } from './control-protocol.ts';
 import { PEER_GONE, PEER_REQUEST, Peer } from './peer.ts';
 import { watchHost } from './watch.ts';
+
+/** Signals whose default action ends nobody: signal(7). */
+const HARMLESS: readonly number[] = [SIGCHLD, SIGCONT, SIGURG, SIGWINCH, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU];
 
 /** Requests that one turn of the loop serves from one connection. */
 const TURN = 64;
@@ -119,7 +122,7 @@ export class ControlServer {
     if (this.container.init === null) {
       // Nothing has run yet: what would end the program ends the sandbox.
       if (signal === 0) return 0;
-      this.container.abandon(signal === SIGKILL ? SIGKILL : signal);
+      this.container.abandon(signal);
       return 0;
     }
     if (to === 'all') {
@@ -142,7 +145,10 @@ export class ControlServer {
 
   private sendTo(group: ThreadGroup, signal: number): number {
     if (signal === 0) return 0;
-    // From outside all pid namespaces, so not even init is immune.
+    if (this.container.config.mortalInit && group === this.container.init && !HARMLESS.includes(signal)) {
+      if (group.handlers.get(signal).handler === SIG_DFL) group.unkillable = false;
+    }
+    // From outside all pid namespaces, so not even init is immune to SIGKILL and SIGSTOP.
     return sendToGroup(group, new SigInfo(signal, SI_USER), true);
   }
 

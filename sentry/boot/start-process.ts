@@ -19,6 +19,9 @@ import type { ProcessConfig } from './boot-config.ts';
 /** What PATH is where the environment has none: execvp(3). */
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
+/** What a login leaves: umask(2). */
+const DEFAULT_UMASK = 0o022;
+
 /** Why a program could not be started. */
 export interface StartFailure {
   readonly error: string;
@@ -34,7 +37,7 @@ export function startProgram(kernel: Kernel, config: ProcessConfig, fs: FsContex
   const creds = credentialsOf(config, kernel.rootUserNamespace);
   const fds = new FdTable();
   for (const file of stdio) fds.add(file, false, stdio.length);
-  if (config.umask !== undefined) fs.umask = config.umask;
+  fs.umask = config.umask ?? DEFAULT_UMASK;
 
   const ctx = new KernelContext(creds, fs);
   const cwd = kernel.vfs.lookup(ctx, null, config.cwd, LOOKUP_FOLLOW | LOOKUP_DIRECTORY);

@@ -1,0 +1,124 @@
+// `runsc do` from outside: what it hands the program, what it gives back, and what it says when something is wrong.
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { baseEnv, type RunOptions, run } from '../support/processes.ts';
+import { launcher } from '../support/sandbox.ts';
+
+const dir = mkdtempSync('/tmp/runsc-do-');
+test.after.always(() => rmSync(dir, { recursive: true }));
+
+const sandbox = (words: string[], options: RunOptions = {}) => run([launcher, ...words], { cwd: dir, ...options });
+const shell = (script: string, flags: string[] = []) => sandbox(['do', ...flags, '--', '/bin/sh', '-c', script]);
+
+async function prints(t: ExecutionContext, script: string, stdout: string, flags: string[] = []): Promise<void> {
+  const result = await shell(script, flags);
+  t.is(result.stderr, '');
+  t.is(result.stdout, stdout);
+  t.is(result.status, 0);
+}
+
+test.serial('do: environment, working directory, user and host name', async (t) => {
+  const result = await sandbox(['do', '--env', 'B=2', '--', '/bin/sh', '-c', 'echo $A $B; pwd; id -u; uname -n'], { env: baseEnv({ A: '1' }) });
+  t.is(result.stdout, `1 2\n${dir}\n0\nrunsc\n`);
+});
+
+test.serial('do: standard input reaches the program', async (t) => {
+  const result = await sandbox(['do', 'cat'], { input: 'a\nb\n' });
+  t.is(result.stdout, 'a\nb\n');
+});
+
+test.serial('do: writes stay in the sandbox', async (t) => {
+  const file = join(dir, 'kept');
+  writeFileSync(file, 'old');
+  await prints(t, `echo new >${file}; cat ${file}; echo x >${dir}/made; ls ${dir}`, 'new\nkept\nmade\n');
+  t.is(readFileSync(file, 'utf8'), 'old');
+  t.deepEqual(readdirSync(dir), ['kept']);
+});
+
+test.serial('do: --volume lets writes through, read-only ones not', async (t) => {
+  const source = mkdtempSync('/tmp/runsc-volume-');
+  t.teardown(() => rmSync(source, { recursive: true }));
+  await prints(t, 'echo x >/v/file; cat /v/file', 'x\n', ['--volume', `${source}:/v`]);
+  t.is(readFileSync(join(source, 'file'), 'utf8'), 'x\n');
+  const result = await shell('echo y >/v/file', ['--volume', `${source}:/v:ro`]);
+  t.not(result.status, 0);
+  t.regex(result.stderr, /Read-only file system/);
+});
+
+test.serial('do: the exit code is the program\'s, 128 + n for a signal', async (t) => {
+  t.is((await shell('exit 7')).status, 7);
+  t.is((await shell('sh -c "kill -SEGV \\$\\$"')).status, 128 + 11);
+  const killed = await run(['/bin/sh', '-c', '"$0" do sleep 30 & sleep 2; kill -TERM $!; wait $!', launcher]);
+  t.is(killed.status, 128 + 15);
+});
+
+test.serial('do: a signal to runsc reaches the program', async (t) => {
+  const result = await run(['/bin/sh', '-c', `"$0" do -- /bin/sh -c 'trap "echo caught; exit 3" TERM; echo ready; sleep 20 & wait' & sleep 2; kill -TERM $!; wait $!`, launcher]);
+  t.is(result.stdout, 'ready\ncaught\n');
+  t.is(result.status, 3);
+});
+
+test.serial('do: the program sees only its own processes', async (t) => {
+  await prints(t, 'echo $$; ls -d /proc/[0-9]* | wc -l', '1\n3\n');
+});
+
+test.serial('do: --network=none has lo alone', async (t) => {
+  const result = await sandbox(['--network=none', 'do', '--', '/bin/sh', '-c', "sed -n 's/^ *\\([a-z0-9]*\\):.*/\\1/p' /proc/net/dev"]);
+  t.is(result.stdout, 'lo\n');
+});
+
+const wrong: [string, string[], number, RegExp][] = [
+  ['a missing program', ['do', 'no-such-program'], 127, /^runsc: starting "no-such-program": no such file or directory \(ENOENT\)\n$/],
+  ['a file that is not executable', ['do', '/etc/passwd'], 126, /^runsc: starting "\/etc\/passwd": permission denied \(EACCES\)\n$/],
+  ['a directory', ['do', '/etc'], 126, /permission denied \(EACCES\)/],
+  ['no command', ['do'], 1, /"do" requires at least 1 argument /],
+  ['an unknown flag', ['do', '--nope', 'true'], 1, /flag provided but not defined: --nope/],
+  ['an unknown global flag', ['--nope', 'do', 'true'], 1, /flag provided but not defined: --nope/],
+  ['an unknown command', ['dance'], 1, /unknown command "dance"/],
+  ['an unknown platform', ['--platform=kvm', 'do', 'true'], 1, /must be one of systrap, ptrace/],
+  ['a missing working directory', ['do', '--cwd', '/no/such', 'true'], 127, /working directory \/no\/such: no such file or directory/],
+  ['a missing root', ['do', '--root', '/no/such', 'true'], 1, /--root \/no\/such: no such file or directory \(ENOENT\)/],
+  ['a bad volume', ['do', '--volume', 'x', 'true'], 1, /--volume x: must be SRC:DST/],
+];
+for (const [title, words, status, message] of wrong) {
+  test.serial(`do: ${title}`, async (t) => {
+    const result = await sandbox(words);
+    t.regex(result.stderr, message);
+    t.is(result.status, status);
+    t.is(result.stdout, '');
+  });
+}
+
+test.serial('errors are lines of JSON in --log', async (t) => {
+  const log = join(dir, 'log.json');
+  t.teardown(() => rmSync(log));
+  await sandbox(['--log', log, '--log-format', 'json', 'start', 'nobody', '--root-is-wrong']);
+  await sandbox(['--root', join(dir, 'none'), '--log', log, '--log-format', 'json', 'start', 'nobody']);
+  const lines = readFileSync(log, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+  t.deepEqual(lines.map((line) => line.level), ['error', 'error']);
+  t.is(lines[1].msg, 'container "nobody" does not exist');
+});
+
+for (const role of ['gofer', 'sentry']) {
+  test.serial(`a ${role} that is killed ends the sandbox, and runsc says so`, async (t) => {
+    const script = `"$0" do sleep 30 & cli=$!; sleep 2; kill -KILL $(pgrep -P $cli -f '${role}$'); wait $cli; echo $?; pgrep -P $cli; true`;
+    const result = await run(['/bin/sh', '-c', script, launcher]);
+    t.is(result.stdout, '1\n');
+    t.regex(result.stderr, role === 'gofer' ? /the gofer (is gone|was killed by signal 9)/ : /the Sentry was killed by signal 9/);
+  });
+}
+
+test.serial('nothing outlives a runsc that is killed', async (t) => {
+  const script = `"$0" do sleep 30 & cli=$!; sleep 2; pids=$(pgrep -P $cli); kill -KILL $cli; sleep 1; for pid in $pids; do grep -q '^State:.*[^Z] (' /proc/$pid/status 2>/dev/null && echo $pid; done; true`;
+  const result = await run(['/bin/sh', '-c', script, launcher]);
+  t.is(result.stdout, '');
+});
+
+test.serial('the Sentry is confined: no capabilities, no new privileges, a filter, an empty root', async (t) => {
+  const script = `"$0" do sleep 5 & sleep 2; pid=$(pgrep -P $! -f 'sentry$'); for task in /proc/$pid/task/*; do grep -hE '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' $task/status; done | sort | uniq; echo $pid; sleep 0.5; ls -A /proc/$pid/root/; readlink /proc/$pid/ns/mnt`;
+  const result = await run(['/bin/sh', '-c', script, launcher]);
+  const [, , , , pid = ''] = result.stdout.split('\n');
+  t.is(result.stdout, `CapBnd:\t0000000000000000\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n${pid}\n${result.stdout.split('\n')[5]}\n`);
+  t.not(result.stdout.split('\n')[5], readlinkSync('/proc/self/ns/mnt'));
+});
