@@ -4,6 +4,7 @@
 import { ORIG_RAX, R8, R9, R10, RDI, RDX, RSI } from '../../platform/platform.ts';
 import { ENOSYS } from '../abi/errno.ts';
 import { warnOnce } from '../base/log.ts';
+import { checkSeccomp, SECCOMP_CONTINUES, SECCOMP_TRACED } from './seccomp.ts';
 import { TASK_HANDLER, type Task } from './task.ts';
 import { finish } from './task-run.ts';
 
@@ -29,6 +30,14 @@ export function enterSyscall(t: Task): void {
   const entry = t.kernel.syscalls[nr];
   const trace = t.kernel.trace;
   if (trace !== null) trace.enter(t, entry);
+  if (t.watched) {
+    const verdict = checkSeccomp(t);
+    if (verdict !== SECCOMP_CONTINUES) {
+      // A tracer that could decide is not there.
+      finish(t, verdict === SECCOMP_TRACED ? -ENOSYS : verdict);
+      return;
+    }
+  }
   if (entry === undefined) {
     warnOnce(`system call ${nr} is not implemented`);
     finish(t, -ENOSYS);

@@ -28,6 +28,7 @@ import type { NsProxy } from './namespaces.ts';
 import type { Pid, PidNamespace } from './pid-namespace.ts';
 import type { PollTable } from './poll-table.ts';
 import { SchedState } from './sched-state.ts';
+import type { SeccompFilter } from './seccomp.ts';
 import { SignalState } from './signal-state.ts';
 import { SyscallArgs } from './syscall-args.ts';
 import { raiseSignal } from './task-signals.ts';
@@ -82,6 +83,8 @@ class BlockTimer extends Timer {
   }
 }
 
+const NO_FILTERS: readonly SeccompFilter[] = [];
+
 export class Task implements ListNode<Task> {
   readonly kernel: Kernel;
   /** Itself: what makes a task a VfsContext. */
@@ -126,6 +129,12 @@ export class Task implements ListNode<Task> {
   n1 = 0;
   n2 = 0;
 
+  /** A system call of the task is looked at before it is dispatched: seccomp, or a tracer. */
+  watched = false;
+  /** SECCOMP_MODE_*. */
+  seccompMode = 0;
+  /** Newest first. */
+  seccompFilters: readonly SeccompFilter[] = NO_FILTERS;
   /** The one futex that FUTEX_WAIT waits for; made by the first one. */
   futexWaiter: FutexWaiter | null = null;
   /** PI futexes that we own and others wait for. */

@@ -62,6 +62,7 @@ import {
   PR_SET_NO_NEW_PRIVS,
   PR_SET_PDEATHSIG,
   PR_SET_PTRACER,
+  PR_SET_SECCOMP,
   PR_SET_SECUREBITS,
   PR_SET_SPECULATION_CTRL,
   PR_SET_SYSCALL_USER_DISPATCH,
@@ -90,6 +91,7 @@ import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import type { ThreadGroup } from '../kernel/thread-group.ts';
 import { scratch } from '../mm/guest-memory.ts';
+import { prctlSeccomp } from './seccomp.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 const PR_GET_AUXV = 0x41555856;
@@ -203,7 +205,9 @@ export function prctl(t: Task, a: SyscallArgs): number {
     case PR_SET_PTRACER:
       return -EINVAL;
     case PR_GET_SECCOMP:
-      return 0;
+      return t.seccompMode;
+    case PR_SET_SECCOMP:
+      return prctlSeccomp(t, arg2, a.addr(2));
     case PR_SET_MM:
       return setMm(t, a);
     case PR_SET_VMA:
@@ -431,7 +435,7 @@ export const prctlCalls: readonly SyscallLine[] = [
     'option:int arg2:ulong arg3:ulong arg4:ulong arg5:ulong',
     prctl,
     'partial',
-    'PR_SET_MM_MAP, PR_SET_SECCOMP, PR_SCHED_CORE, PR_SET_MDWE and the calls of other architectures are EINVAL; timing, timer slack and huge-page settings are remembered only',
+    'PR_SET_MM_MAP, PR_SCHED_CORE, PR_SET_MDWE and the calls of other architectures are EINVAL; timing, timer slack and huge-page settings are remembered only',
   ),
   call(SYS_arch_prctl, 'arch_prctl', 'code:int addr:ulong', arch_prctl, 'partial', 'no CET, no AMX permission, no cpuid faulting'),
   call(SYS_personality, 'personality', 'persona:ulong', personality, 'partial', 'remembered only'),

@@ -67,6 +67,7 @@ import { scratch } from '../mm/guest-memory.ts';
 import { limitCalls, putUsage, RUSAGE_SIZE } from './limits.ts';
 import { namespaceCalls } from './namespaces.ts';
 import { prctlCalls } from './prctl.ts';
+import { seccompCalls } from './seccomp.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 const CSIGNAL = 0xff;
@@ -456,4 +457,5 @@ export const processCalls: readonly SyscallLine[] = [
   ...limitCalls,
   ...prctlCalls,
   ...namespaceCalls,
+  ...seccompCalls,
 ];
