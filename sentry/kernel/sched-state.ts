@@ -11,6 +11,9 @@ export class SchedState {
   /** -20–19. */
   nice = 0;
   resetOnFork = false;
+  /** set_mempolicy(2): mode with flags, and its nodes as bits. */
+  memoryPolicy = 0;
+  memoryNodes = 0;
   /** ioprio_set(2)'s value, class << 13 | level. */
   ioprio = 0;
   /** SCHED_DEADLINE, ns. */
@@ -33,6 +36,8 @@ export class SchedState {
     this.rtPriority = from.rtPriority;
     this.nice = from.nice;
     this.ioprio = from.ioprio;
+    this.memoryPolicy = from.memoryPolicy;
+    this.memoryNodes = from.memoryNodes;
     this.runtimeNs = from.runtimeNs;
     this.relativeDeadlineNs = from.relativeDeadlineNs;
     this.periodNs = from.periodNs;
