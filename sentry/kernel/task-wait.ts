@@ -44,6 +44,8 @@ export function waitOnce(t: Task, w: Wait): number {
   let eligible = false;
   for (const child of t.group.children) {
     if (!isEligible(t, child, w)) continue;
+    // A zombie will never stop or continue: who does not ask for ends has nothing to wait for, wait_consider_task().
+    if (child.isDead && (w.options & WEXITED) === 0) continue;
     eligible = true;
     if (tells(t, child, w)) return w.number;
   }
@@ -64,7 +66,6 @@ function isEligible(t: Task, child: ThreadGroup, w: Wait): boolean {
 function tells(t: Task, child: ThreadGroup, w: Wait): boolean {
   const keep = (w.options & WNOWAIT) !== 0;
   if (child.isDead) {
-    if ((w.options & WEXITED) === 0) return false;
     const status = child.groupExitStatus;
     const signo = status & 0x7f;
     found(t, child, w);
