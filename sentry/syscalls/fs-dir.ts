@@ -165,8 +165,7 @@ function makeLink(t: Task, oldFd: number, oldAddr: number, newFd: number, newAdd
   const oldPath = t.mm.copyInPath(oldAddr);
   if (typeof oldPath === 'number') return oldPath;
   if ((flags & AT_EMPTY_PATH) !== 0) {
-    // "it requires the CAP_DAC_READ_SEARCH capability" - linkat(2)
-    if (oldPath === '' && !t.creds.capable(CAP_DAC_READ_SEARCH)) return -ENOENT;
+    if (oldPath === '' && !mayLinkFd(t, oldFd)) return -ENOENT;
     lookup |= LOOKUP_EMPTY;
   }
   const newPath = t.mm.copyInPath(newAddr);
@@ -176,6 +175,12 @@ function makeLink(t: Task, oldFd: number, oldAddr: number, newFd: number, newAdd
   const newStart = startOf(t, newFd, newPath);
   if (typeof newStart === 'number') return newStart;
   return t.kernel.vfs.linkAt(t, oldStart, oldPath, newStart, newPath, lookup);
+}
+
+/** Who has opened a descriptor may name it; others need CAP_DAC_READ_SEARCH: fs/namei.c, LOOKUP_LINKAT_EMPTY. */
+function mayLinkFd(t: Task, fd: number): boolean {
+  const opener = t.fds.get(fd)?.creds;
+  return opener === t.creds || t.creds.capableIn(opener?.userns ?? t.creds.userns, CAP_DAC_READ_SEARCH);
 }
 
 /** link(2). */

@@ -9,6 +9,7 @@ import { EBADF, EINVAL, ENODEV, ENOTDIR, ENOTTY, EOPNOTSUPP, ESPIPE } from '../a
 import { O_ACCMODE, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_WRONLY } from '../abi/fcntl.ts';
 import { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from '../abi/poll.ts';
 import { type Waiter, WaitQueue } from '../base/wait-queue.ts';
+import type { Credentials } from '../kernel/credentials.ts';
 import type { FileOwner } from '../kernel/file-owner.ts';
 import type { Task } from '../kernel/task.ts';
 import { inodeReleased, pin, unpin } from './dentry.ts';
@@ -45,6 +46,8 @@ export abstract class FileDescription {
   /** SO_RCVTIMEO and SO_SNDTIMEO: how long a blocking call waits, in ns. Infinity for all other files. */
   readTimeoutNs = Number.POSITIVE_INFINITY;
   writeTimeoutNs = Number.POSITIVE_INFINITY;
+  /** Who has opened it by path; null for the kernel. f_cred. */
+  creds: Credentials | null = null;
   /** O_ASYNC: sends the owner's signal. */
   async: Waiter | null = null;
   /** epoll items that watch this file. */

@@ -11,6 +11,7 @@ import { ECONNREFUSED, EINVAL, ENODATA, ENOTDIR, EOPNOTSUPP, EPERM } from '../ab
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../abi/stat.ts';
 import type { Credentials } from '../kernel/credentials.ts';
 import type { Task } from '../kernel/task.ts';
+import type { UserNamespace } from '../kernel/user-namespace.ts';
 import type { Dentry } from './dentry.ts';
 import type { FileDescription } from './file-description.ts';
 import type { FileLocks } from './file-locks.ts';
@@ -69,6 +70,8 @@ export abstract class Filesystem {
   /** What mountinfo prints as the source. */
   source = 'none';
   readonly magic: number;
+  /** Who has mounted it: its devices cannot be opened unless that is the initial user namespace, which null stands for. s_user_ns. */
+  userns: UserNamespace | null = null;
   /** MS_RDONLY of the superblock. */
   readOnly = false;
   /** Made by rootDentry(), one for all mounts. */

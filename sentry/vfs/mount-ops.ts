@@ -40,6 +40,7 @@ import { notifyUnmounted } from './fsnotify.ts';
 import { attachTree, copyTree, discardTree, MOUNT_FLAGS, Mount, type MountNamespace, umountTree } from './mount.ts';
 import { isDeleted } from './path-name.ts';
 import { LOOKUP_FOLLOW } from './path-walk.ts';
+import { capableOverFs } from './permissions.ts';
 import type { FilesystemType, Vfs } from './vfs.ts';
 
 const PROPAGATION = MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE;
@@ -105,8 +106,34 @@ function newMount(vfs: Vfs, ctx: VfsContext, source: string, at: VfsPath, name: 
   if (!type.nodev) return -ENOTBLK;
   const fs = type.mount(ctx, source, flags, data);
   if (typeof fs === 'number') return fs;
-  if ((flags & MS_RDONLY) !== 0 && fs.mounts === 0) fs.readOnly = true;
+  if (fs.mounts === 0) {
+    fs.userns = ctx.creds.userns;
+    fs.readOnly = (flags & MS_RDONLY) !== 0;
+  }
+  if (tooRevealing(ctx, fs)) {
+    if (fs.mounts === 0) fs.release();
+    return -EPERM;
+  }
   return attachFilesystem(ctx, fs, at, mountFlags(flags));
+}
+
+/**
+ * mount_too_revealing(): in a user namespace of its own, proc and sysfs may only be mounted anew
+ * where one is visible already with nothing hidden; else what a container masks could be unmasked.
+ */
+function tooRevealing(ctx: VfsContext, fs: Filesystem): boolean {
+  const ns = ctx.fs.mountNamespace;
+  if (ns.userns.parent === null || (fs.type !== 'proc' && fs.type !== 'sysfs')) return false;
+  // What sysfs shows of the network is the network namespace's, so that must be the mounter's too.
+  if (fs.type === 'sysfs' && ctx.task !== null && !ctx.creds.capableIn(ctx.task.ns.net.userns, CAP_SYS_ADMIN)) return true;
+  for (const m of ns.mounts) if (m.fs.type === fs.type && m.root === m.fs.rootDentry && !hidesAnything(m)) return false;
+  return true;
+}
+
+/** Whether locked mounts cover more than directories that are there to be mounted on. */
+function hidesAnything(m: Mount): boolean {
+  for (const [point, child] of m.children) if (child.locked && !(point.isDir() && point.inode!.nlink <= 2)) return true;
+  return false;
 }
 
 /** Puts a file system on a place. What is refused is given back. */
@@ -225,7 +252,7 @@ function canChangeFlags(m: Mount, wanted: number): number {
 export function remountFilesystem(ctx: VfsContext, at: VfsPath, flags: number, data: string): number {
   const m = at.mount;
   if (!isOurs(ctx, m) || at.dentry !== m.root) return -EINVAL;
-  if (!ctx.creds.capable(CAP_SYS_ADMIN)) return -EPERM;
+  if (!capableOverFs(ctx.creds, m.fs, CAP_SYS_ADMIN)) return -EPERM;
   const readOnly = (flags & MS_RDONLY) !== 0;
   let wanted = flags & MOUNT_FLAGS & ~MS_RELATIME;
   if ((flags & ATIME_FLAGS) === 0) wanted |= m.flags & (MS_NOATIME | MS_NODIRATIME | MS_RELATIME);
@@ -322,7 +349,7 @@ export function umountPath(ctx: VfsContext, at: VfsPath, flags: number, isBusy: 
   }
   // The root of the namespace: a remount to read-only, as Linux does on shutdown.
   if (m === ctx.fs.root.mount && (flags & MNT_DETACH) === 0 && m.parent === null) {
-    if (!ctx.creds.capable(CAP_SYS_ADMIN)) return -EPERM;
+    if (!capableOverFs(ctx.creds, m.fs, CAP_SYS_ADMIN)) return -EPERM;
     m.fs.readOnly = true;
     return 0;
   }

@@ -9,7 +9,7 @@ import { O_ACCMODE, O_APPEND, O_RDWR, O_TRUNC, O_WRONLY } from '../abi/fcntl.ts'
 import { CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID } from '../abi/sched.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_ISVTX, S_IXGRP, S_IXUGO } from '../abi/stat.ts';
 import type { Credentials } from '../kernel/credentials.ts';
-import type { Inode } from './filesystem.ts';
+import type { Filesystem, Inode } from './filesystem.ts';
 import type { Mount } from './mount.ts';
 
 export const MAY_EXEC = 1;
@@ -57,6 +57,16 @@ export function inodePermission(inode: Inode, creds: Credentials, mask: number):
   return inode.permission(creds, mask);
 }
 
+/** capable(): effective in the initial user namespace. */
+export function capableInit(creds: Credentials, cap: number): boolean {
+  return creds.userns.parent === null && creds.capable(cap);
+}
+
+/** A capability over a file system: ns_capable(sb->s_user_ns). */
+export function capableOverFs(creds: Credentials, fs: Filesystem, cap: number): boolean {
+  return fs.userns === null ? capableInit(creds, cap) : creds.capableIn(fs.userns, cap);
+}
+
 /** capable_wrt_inode_uidgid(). */
 export function capableOver(creds: Credentials, inode: Inode, cap: number): boolean {
   return creds.capable(cap) && creds.userns.hasUid(inode.uid) && creds.userns.hasGid(inode.gid);
@@ -100,7 +110,7 @@ export function newMode(dir: Inode, creds: Credentials, mode: number): number {
 export function privilegeBits(inode: Inode, creds: Credentials): number {
   const mode = inode.mode;
   if ((mode & (S_ISUID | S_ISGID)) === 0 || (mode & S_IFMT) !== S_IFREG) return 0;
-  if (creds.capable(CAP_FSETID)) return 0;
+  if (capableInit(creds, CAP_FSETID)) return 0;
   let kill = mode & S_ISUID;
   // setgid without group execution was the sign of mandatory locking; it stays for members of the group.
   if ((mode & S_ISGID) !== 0 && ((mode & S_IXGRP) !== 0 || !creds.inGroup(inode.gid))) kill |= S_ISGID;

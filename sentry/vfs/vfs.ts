@@ -58,6 +58,7 @@ import { PathFile } from './path-file.ts';
 import { LAST_DOT, LAST_DOTDOT, LAST_NONE, LAST_NORM, LOOKUP_DIRECTORY, LOOKUP_FOLLOW, PathWalk } from './path-walk.ts';
 import {
   accessOfFlags,
+  capableInit,
   inodePermission,
   MAY_EXEC,
   MAY_WRITE,
@@ -288,7 +289,7 @@ export class Vfs {
     const type = inode.mode & S_IFMT;
     if (type === S_IFLNK) return -ELOOP;
     if (type === S_IFDIR && (access & MAY_WRITE) !== 0) return -EISDIR;
-    if ((type === S_IFCHR || type === S_IFBLK) && (mount.flags & MS_NODEV) !== 0) return -EACCES;
+    if ((type === S_IFCHR || type === S_IFBLK) && !mayOpenDevice(mount)) return -EACCES;
     // Directories have no a_ops->direct_IO: fs/open.c:do_dentry_open().
     if (type === S_IFDIR && (flags & O_DIRECT) !== 0) return -EINVAL;
     if (type !== S_IFREG) flags &= ~O_TRUNC;
@@ -314,6 +315,7 @@ export class Vfs {
     if (typeof file === 'number') return file;
     file.flags &= ~OPEN_ONLY_FLAGS;
     file.countOpen(inode, forWriting);
+    file.creds = t?.creds ?? null;
     if ((flags & O_TRUNC) !== 0 && creds !== undefined) {
       const error = truncateInode(t, creds, inode, 0, file);
       if (error < 0) {
@@ -386,7 +388,7 @@ export class Vfs {
     }
     // Whiteouts are for everybody: fs/namei.c:vfs_mknod().
     const isDevice = type === S_IFCHR || type === S_IFBLK;
-    if (isDevice && !(type === S_IFCHR && rdev === 0) && !ctx.creds.capable(CAP_MKNOD)) return -EPERM;
+    if (isDevice && !(type === S_IFCHR && rdev === 0) && !capableInit(ctx.creds, CAP_MKNOD)) return -EPERM;
     const made = this.made(child, parent.mknod(ctx.creds, child.name, full, isDevice ? rdev : 0));
     return made < 0 ? made : { mount: this.walk.mount, dentry: child };
   }
@@ -559,7 +561,6 @@ export class Vfs {
       if (exchange && replaced!.isDir() && (error = inodePermission(replaced!, creds, MAY_WRITE)) < 0) return error;
     }
     if (isMountpoint(ctx, old) || isMountpoint(ctx, target)) return -EBUSY;
-    if ((flags & RENAME_WHITEOUT) !== 0 && !creds.capable(CAP_MKNOD)) return -EPERM;
 
     const oldName = old.name;
     const newName = target.name;
@@ -600,6 +601,12 @@ export function accessPath(creds: Credentials, mount: Mount, inode: Inode, mode:
   const type = inode.mode & S_IFMT;
   const isSpecial = type === S_IFCHR || type === S_IFBLK || type === S_IFIFO || type === S_IFSOCK;
   return (mode & MAY_WRITE) !== 0 && !isSpecial && mount.readOnly ? -EROFS : 0;
+}
+
+/** may_open_dev(): also not on what a user namespace's own root has mounted. */
+function mayOpenDevice(mount: Mount): boolean {
+  const { userns } = mount.fs;
+  return (mount.flags & MS_NODEV) === 0 && (userns === null || userns.parent === null);
 }
 
 /** Whether something is mounted on the dentry in the caller's namespace: is_local_mountpoint(). */

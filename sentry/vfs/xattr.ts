@@ -8,7 +8,7 @@ import type { Dentry } from './dentry.ts';
 import type { Inode } from './filesystem.ts';
 import { notifyAttrib } from './fsnotify.ts';
 import type { Mount } from './mount.ts';
-import { capableOver, inodePermission, MAY_READ, MAY_WRITE, ownerOrCapable, wantWrite } from './permissions.ts';
+import { capableInit, capableOver, capableOverFs, inodePermission, MAY_READ, MAY_WRITE, ownerOrCapable, wantWrite } from './permissions.ts';
 import { XATTR_CREATE, XATTR_REPLACE } from './simple-attr.ts';
 
 /** xattr_permission() and the capability checks of the security prefix. */
@@ -16,12 +16,12 @@ function permitted(creds: Credentials, inode: Inode, name: string, writing: bool
   if (name.startsWith('security.')) {
     if (!writing) return 0;
     if (name === 'security.capability') return capableOver(creds, inode, CAP_SETFCAP) ? 0 : -EPERM;
-    return creds.capable(CAP_SYS_ADMIN) ? 0 : -EPERM;
+    return capableOverFs(creds, inode.fs, CAP_SYS_ADMIN) ? 0 : -EPERM;
   }
   if (name.startsWith('system.')) return 0;
   if (name.startsWith('trusted.')) {
     // Of the initial user namespace only.
-    const may = creds.capable(CAP_SYS_ADMIN) && creds.userns.parent === null;
+    const may = capableInit(creds, CAP_SYS_ADMIN);
     return may ? 0 : writing ? -EPERM : -ENODATA;
   }
   if (name.startsWith('user.')) {
@@ -72,6 +72,6 @@ export function getXattr(creds: Credentials, inode: Inode, name: string): Uint8A
 export function listXattr(creds: Credentials, inode: Inode): string[] | number {
   const names = inode.listxattr();
   if (typeof names === 'number') return names;
-  const seesTrusted = creds.capable(CAP_SYS_ADMIN) && creds.userns.parent === null;
+  const seesTrusted = capableInit(creds, CAP_SYS_ADMIN);
   return seesTrusted ? names : names.filter((n) => !n.startsWith('trusted.'));
 }
