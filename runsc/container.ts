@@ -28,8 +28,8 @@ export interface CreateOptions {
   readonly pidFile: string | undefined;
   /** The caller waits for the end itself: the sandbox dies with it. */
   readonly foreground: boolean;
-  /** Its stdio; with a terminal of the caller's own three times that. */
-  readonly stdio: readonly [number, number, number];
+  /** Its descriptors, from 0 on. */
+  readonly stdio: readonly number[];
 }
 
 const EMPTY_RESOURCES: Resources = { memory: {}, cpu: {}, pids: {}, blockIO: {}, unified: {} };
@@ -74,7 +74,7 @@ export class Container {
       let stdio = options.stdio;
       if (spec.process.terminal && options.consoleSocket !== undefined) {
         consoleFd = sendConsole(options.consoleSocket, spec.process.consoleSize);
-        stdio = [consoleFd, consoleFd, consoleFd];
+        stdio = [consoleFd, consoleFd, consoleFd, ...stdio.slice(3)];
       }
       const sandbox = Sandbox.start({
         boot: plan.boot,

@@ -42,8 +42,8 @@ const GOFER_NEW_ROOT = '/proc';
 export interface SandboxOptions {
   readonly boot: Omit<BootConfig, 'fds' | 'ownNetwork'>;
   readonly trees: readonly GoferTree[];
-  /** The container's stdio. */
-  readonly stdio: readonly [number, number, number];
+  /** The container's stdio, and what it gets from 3 on. */
+  readonly stdio: readonly number[];
   /** Where the control socket is bound; none for a sandbox that nobody else asks. */
   readonly controlPath?: string;
   /** Opened for appending. */
@@ -310,7 +310,7 @@ function startSentry(
     goferRegion: 6,
     control: control < 0 ? undefined : place(control),
     log: options.logFd === undefined ? undefined : place(options.logFd),
-    stdio: [place(options.stdio[0]), place(options.stdio[1]), place(options.stdio[2])],
+    stdio: options.stdio.map(place),
   };
   const config: BootConfig = { ...options.boot, ownNetwork: options.network === 'new', fds: bootFds };
   fds.push([3, configFd('sentry-config', config, owned)]);

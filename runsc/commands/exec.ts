@@ -15,6 +15,7 @@ import type { FlagValues } from '../flags.ts';
 import { catchSignals, startError, superviseExec } from '../foreground.ts';
 import { closeFd, forkAnchor } from '../host.ts';
 import { capabilityNumber, capabilityWords, checkProcess, type SpecProcess } from '../spec.ts';
+import { passedFds } from './create.ts';
 
 export function run({ config, flags, args }: Invocation): number {
   const container = Container.load(config, args[0]!);
@@ -30,7 +31,7 @@ export function run({ config, flags, args }: Invocation): number {
   const signals = detach ? -1 : catchSignals();
   const terminal = process.terminal && consoleSocket === undefined;
   const client = container.connect();
-  const pid = startIn(client, container, process, consoleSocket);
+  const pid = startIn(client, container, process, consoleSocket, passedFds(flags));
   const internal = flags.string('internal-pid-file');
   if (internal !== undefined) writePidFile(internal, pid);
   const pidFile = flags.string('pid-file');
@@ -46,12 +47,18 @@ export function run({ config, flags, args }: Invocation): number {
   return superviseExec(client, pid, signals, terminal && isatty(0));
 }
 
-function startIn(client: ControlClient, container: Container, process: SpecProcess, consoleSocket: string | undefined): number {
-  let stdio = [0, 1, 2];
+function startIn(
+  client: ControlClient,
+  container: Container,
+  process: SpecProcess,
+  consoleSocket: string | undefined,
+  passed: readonly number[],
+): number {
+  let stdio = passed;
   let consoleFd = -1;
   if (process.terminal && consoleSocket !== undefined) {
     consoleFd = sendConsole(consoleSocket, process.consoleSize);
-    stdio = [consoleFd, consoleFd, consoleFd];
+    stdio = [consoleFd, consoleFd, consoleFd, ...passed.slice(3)];
   }
   const id = client.send({ method: 'exec', process: planProcess(process, container.config) }, stdio);
   if (consoleFd >= 0) closeFd(consoleFd);

@@ -115,6 +115,6 @@ export interface BootFds {
   readonly gofer: number;
   /** Memory shared with it. */
   readonly goferRegion: number;
-  /** The container's stdin, stdout and stderr; with a terminal three times the same. */
-  readonly stdio: readonly [number, number, number];
+  /** The container's stdin, stdout and stderr (with a terminal three times the same), and what it gets from 3 on. */
+  readonly stdio: readonly number[];
 }

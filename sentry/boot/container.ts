@@ -12,6 +12,8 @@ import type { SandboxState } from './control-protocol.ts';
 import { openStdio } from './setup-stdio.ts';
 import { isFailure, type StartFailure, startProgram } from './start-process.ts';
 
+/** Descriptors 0, 1 and 2. */
+const STDIO = 3;
 /** Ends of programs of exec that nobody has asked for yet. */
 const MAX_UNCLAIMED = 256;
 
@@ -45,16 +47,14 @@ export class Container {
     return t;
   }
 
-  /** Runs one more program with these host descriptors, which are taken over, as its stdio. */
+  /** Runs one more program with these host descriptors, which are taken over, as its own from 0 on. */
   exec(process: ProcessConfig, hostFds: readonly number[]): Task | StartFailure {
     if (this.init === null || this.init.isDead) return { error: 'the container is not running', errno: ESRCH };
-    const [stdin, stdout, stderr] = hostFds;
-    if (stdin === undefined || stdout === undefined || stderr === undefined)
-      return { error: 'three descriptors are needed', errno: EINVAL };
-    return this.run(process, [stdin, stdout, stderr]);
+    if (hostFds.length < STDIO) return { error: 'three descriptors are needed', errno: EINVAL };
+    return this.run(process, hostFds);
   }
 
-  private run(process: ProcessConfig, hostFds: readonly [number, number, number]): Task | StartFailure {
+  private run(process: ProcessConfig, hostFds: readonly number[]): Task | StartFailure {
     const fs: FsContext = this.root.fs.clone();
     const stdio = openStdio(this.kernel, process, hostFds, this.root);
     if ('errno' in stdio) return stdio;

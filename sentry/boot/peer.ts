@@ -8,7 +8,8 @@ import { closeFd, recvFds, sendFds } from '../host/confine.ts';
 import type { Event, Reply, Request } from './control-protocol.ts';
 
 const MAX_MESSAGE = 1024 * 1024;
-const MAX_FDS = 16;
+/** As many as one message can carry: native/src/memory.cc. */
+const MAX_FDS = 64;
 
 const buffer = new Uint8Array(MAX_MESSAGE);
 const fdsOut = new Int32Array(MAX_FDS + 1);

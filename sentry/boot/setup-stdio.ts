@@ -1,5 +1,5 @@
-// Descriptors 0, 1 and 2 of a program that boot starts: descriptors of the host, or a terminal of the guest that is
-// joined to the host's.
+// The descriptors of a program that boot starts: those of the host, from 0 on, or for 0 to 2 a terminal of the guest
+// that is joined to the host's.
 
 import { Console } from '../fs/console.ts';
 import { newHostFile } from '../fs/gofer/host-file.ts';
@@ -13,19 +13,14 @@ import type { ProcessConfig } from './boot-config.ts';
 import type { StartFailure } from './start-process.ts';
 
 export interface Stdio {
-  /** For descriptors 0, 1 and 2; references are the taker's. */
+  /** By number; references are the taker's. */
   readonly files: readonly FileDescription[];
   readonly console: Console | undefined;
 }
 
-/** Makes the three descriptions; hostFds are taken over. */
-export function openStdio(
-  kernel: Kernel,
-  process: ProcessConfig,
-  hostFds: readonly [number, number, number],
-  root: KernelContext,
-): Stdio | StartFailure {
-  if (!process.terminal || !isTerminal(hostFds[0])) {
+/** Makes the descriptions; hostFds, three or more, are taken over. */
+export function openStdio(kernel: Kernel, process: ProcessConfig, hostFds: readonly number[], root: KernelContext): Stdio | StartFailure {
+  if (!process.terminal || !isTerminal(hostFds[0]!)) {
     const files: FileDescription[] = [];
     for (const fd of hostFds) {
       const file = newHostFile(kernel, fd);
@@ -38,26 +33,22 @@ export function openStdio(
 }
 
 /** Streams of the host that are no terminal stay what they are: `runsc do ls > list` with the keyboard on stdin. */
-function openTerminal(
-  kernel: Kernel,
-  process: ProcessConfig,
-  hostFds: readonly [number, number, number],
-  root: KernelContext,
-): Stdio | StartFailure {
+function openTerminal(kernel: Kernel, process: ProcessConfig, hostFds: readonly number[], root: KernelContext): Stdio | StartFailure {
   const pts = kernel.vfs.lookup(root, null, '/dev/pts', LOOKUP_FOLLOW);
   const mount = typeof pts === 'number' ? undefined : pts.mount;
-  const opened = Console.open(kernel, mount, hostFds[0], process.uid, process.gid);
+  const opened = Console.open(kernel, mount, hostFds[0]!, process.uid, process.gid);
   if (typeof opened === 'number') return { error: 'a terminal', errno: -opened };
   if (process.consoleSize !== undefined && opened.pty.window.rows === 0) opened.resize(process.consoleSize[0], process.consoleSize[1]);
   const files = opened.stdio();
-  for (const n of [1, 2] as const) {
-    if (isTerminal(hostFds[n])) {
-      closeFd(hostFds[n]);
+  for (let n = 1; n < hostFds.length; n++) {
+    const hostFd = hostFds[n]!;
+    if (n < 3 && isTerminal(hostFd)) {
+      closeFd(hostFd);
       continue;
     }
-    const file = newHostFile(kernel, hostFds[n]);
+    const file = newHostFile(kernel, hostFd);
     if (typeof file === 'number') return { error: 'a descriptor of the host', errno: -file };
-    files[n]!.decRef(null);
+    files[n]?.decRef(null);
     files[n] = file;
   }
   return { files, console: opened };

@@ -19,7 +19,9 @@ async function prints(t: ExecutionContext, script: string, stdout: string, flags
 }
 
 test.serial('do: environment, working directory, user and host name', async (t) => {
-  const result = await sandbox(['do', '--env', 'B=2', '--', '/bin/sh', '-c', 'echo $A $B; pwd; id -u; uname -n'], { env: baseEnv({ A: '1' }) });
+  const result = await sandbox(['do', '--env', 'B=2', '--', '/bin/sh', '-c', 'echo $A $B; pwd; id -u; uname -n'], {
+    env: baseEnv({ A: '1' }),
+  });
   t.is(result.stdout, `1 2\n${dir}\n0\nrunsc\n`);
 });
 
@@ -46,7 +48,7 @@ test.serial('do: --volume lets writes through, read-only ones not', async (t) =>
   t.regex(result.stderr, /Read-only file system/);
 });
 
-test.serial('do: the exit code is the program\'s, 128 + n for a signal', async (t) => {
+test.serial("do: the exit code is the program's, 128 + n for a signal", async (t) => {
   t.is((await shell('exit 7')).status, 7);
   t.is((await shell('sh -c "kill -SEGV \\$\\$"')).status, 128 + 11);
   const killed = await run(['/bin/sh', '-c', '"$0" do sleep 30 & sleep 2; kill -TERM $!; wait $!', launcher]);
@@ -54,7 +56,12 @@ test.serial('do: the exit code is the program\'s, 128 + n for a signal', async (
 });
 
 test.serial('do: a signal to runsc reaches the program', async (t) => {
-  const result = await run(['/bin/sh', '-c', `"$0" do -- /bin/sh -c 'trap "echo caught; exit 3" TERM; echo ready; sleep 20 & wait' & sleep 2; kill -TERM $!; wait $!`, launcher]);
+  const result = await run([
+    '/bin/sh',
+    '-c',
+    `"$0" do -- /bin/sh -c 'trap "echo caught; exit 3" TERM; echo ready; sleep 20 & wait' & sleep 2; kill -TERM $!; wait $!`,
+    launcher,
+  ]);
   t.is(result.stdout, 'ready\ncaught\n');
   t.is(result.status, 3);
 });
@@ -95,8 +102,14 @@ test.serial('errors are lines of JSON in --log', async (t) => {
   t.teardown(() => rmSync(log));
   await sandbox(['--log', log, '--log-format', 'json', 'start', 'nobody', '--root-is-wrong']);
   await sandbox(['--root', join(dir, 'none'), '--log', log, '--log-format', 'json', 'start', 'nobody']);
-  const lines = readFileSync(log, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
-  t.deepEqual(lines.map((line) => line.level), ['error', 'error']);
+  const lines = readFileSync(log, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  t.deepEqual(
+    lines.map((line) => line.level),
+    ['error', 'error'],
+  );
   t.is(lines[1].msg, 'container "nobody" does not exist');
 });
 
@@ -119,6 +132,9 @@ test.serial('the Sentry is confined: no capabilities, no new privileges, a filte
   const script = `"$0" do sleep 5 & sleep 2; pid=$(pgrep -P $! -f 'sentry$'); for task in /proc/$pid/task/*; do grep -hE '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' $task/status; done | sort | uniq; echo $pid; sleep 0.5; ls -A /proc/$pid/root/; readlink /proc/$pid/ns/mnt`;
   const result = await run(['/bin/sh', '-c', script, launcher]);
   const [, , , , pid = ''] = result.stdout.split('\n');
-  t.is(result.stdout, `CapBnd:\t0000000000000000\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n${pid}\n${result.stdout.split('\n')[5]}\n`);
+  t.is(
+    result.stdout,
+    `CapBnd:\t0000000000000000\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n${pid}\n${result.stdout.split('\n')[5]}\n`,
+  );
   t.not(result.stdout.split('\n')[5], readlinkSync('/proc/self/ns/mnt'));
 });

@@ -47,11 +47,23 @@ const wrong: [string, (s: Json) => void, string][] = [
   ['version 2', (s) => (s.ociVersion = '2.0.0'), 'config.json: ociVersion: version 2.0.0 is not supported'],
   ['mounts that are no array', (s) => (s.mounts = {}), 'config.json: mounts: must be an array'],
   ['a mount without a destination', (s) => (s.mounts[1] = { type: 'tmpfs' }), 'config.json: mounts[1].destination: is missing'],
-  ['an unknown namespace', (s) => (s.linux.namespaces[0].type = 'dns'), 'config.json: linux.namespaces[0].type: "dns" is not a kind of namespace'],
-  ['an unknown limit', (s) => (s.process.rlimits[0].type = 'RLIMIT_X'), 'config.json: process.rlimits[0].type: "RLIMIT_X" is not a resource limit'],
+  [
+    'an unknown namespace',
+    (s) => (s.linux.namespaces[0].type = 'dns'),
+    'config.json: linux.namespaces[0].type: "dns" is not a kind of namespace',
+  ],
+  [
+    'an unknown limit',
+    (s) => (s.process.rlimits[0].type = 'RLIMIT_X'),
+    'config.json: process.rlimits[0].type: "RLIMIT_X" is not a resource limit',
+  ],
   ['soft above hard', (s) => (s.process.rlimits[0].soft = 2048), 'config.json: process.rlimits[0].soft: must not be above hard'],
   ['windows', (s) => (s.windows = {}), 'config.json: windows: this platform is not supported'],
-  ['a hook with a relative path', (s) => (s.hooks = { poststop: [{ path: 'x' }] }), 'config.json: hooks.poststop[0].path: must be an absolute path'],
+  [
+    'a hook with a relative path',
+    (s) => (s.hooks = { poststop: [{ path: 'x' }] }),
+    'config.json: hooks.poststop[0].path: must be an absolute path',
+  ],
 ];
 for (const [title, change, expected] of wrong) {
   test(`refuses ${title}, naming the field`, (t) => t.is(message(change), expected));

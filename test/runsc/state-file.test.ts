@@ -5,7 +5,7 @@ import test from 'ava';
 import { cgroupPath, sharesToWeight, slicePath } from '../../runsc/cgroup.ts';
 import { describe, RunscError } from '../../runsc/errors.ts';
 import { logPath } from '../../runsc/log.ts';
-import { checkId, type ContainerState, identify, isAlive, listIds, StateDir } from '../../runsc/state-file.ts';
+import { type ContainerState, checkId, identify, isAlive, listIds, StateDir } from '../../runsc/state-file.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'runsc-state-'));
 test.after.always(() => rmSync(root, { recursive: true }));
