@@ -44,7 +44,7 @@ awk 'BEGIN { for (i = 0; i < 5; i++) printf "%d ", i * i; print "" }'
 seq 10000 | awk '{ s[$1 % 3] += $1 } END { for (k = 0; k < 3; k++) print k, s[k] }'
 awk 'BEGIN { "echo from a command" | getline x; print x; print "sorted" | "sort"; close("sort"); print system("exit 3") }'
 section archives
-tar cf t.tar tree && tar tvf t.tar | awk '{ print $1, $3, $6 }' | sort
+tar --sort=name -cf t.tar tree && tar tvf t.tar | awk '{ print $1, $3, $6 }' | sort
 for c in gzip bzip2 xz zstd; do
   command -v $c > /dev/null || { echo "$c: reported elsewhere"; continue; }
   $c -c t.tar > t.$c && $c -dc t.$c | cmp - t.tar && echo "$c round trip"
