@@ -108,7 +108,7 @@ function newMount(vfs: Vfs, ctx: VfsContext, source: string, at: VfsPath, name: 
   if (typeof fs === 'number') return fs;
   if (fs.mounts === 0) {
     fs.userns = ctx.creds.userns;
-    fs.readOnly = (flags & MS_RDONLY) !== 0;
+    if ((flags & MS_RDONLY) !== 0) fs.readOnly = true;
   }
   if (tooRevealing(ctx, fs)) {
     if (fs.mounts === 0) fs.release();
