@@ -1,29 +1,37 @@
-// Extended attributes: setxattr, getxattr, listxattr, removexattr, each by path, by link and by descriptor.
+// Extended attributes: setxattr, getxattr, listxattr, removexattr, each by path, by link, by descriptor and
+// by (dirfd, path).
 
 import { E2BIG, EBADF, EFAULT, EINVAL, ENAMETOOLONG, ERANGE } from '../abi/errno.ts';
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_PATH } from '../abi/fcntl.ts';
-import { XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX } from '../abi/limits.ts';
+import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_PATH } from '../abi/fcntl.ts';
+import { layout, u32, u64 } from '../abi/layout.ts';
+import { PAGE_SIZE, XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX } from '../abi/limits.ts';
 import {
   SYS_fgetxattr,
   SYS_flistxattr,
   SYS_fremovexattr,
   SYS_fsetxattr,
   SYS_getxattr,
+  SYS_getxattrat,
   SYS_lgetxattr,
   SYS_listxattr,
+  SYS_listxattrat,
   SYS_llistxattr,
   SYS_lremovexattr,
   SYS_lsetxattr,
   SYS_removexattr,
+  SYS_removexattrat,
   SYS_setxattr,
+  SYS_setxattrat,
 } from '../abi/sysno-x64.ts';
+import { assert } from '../base/assert.ts';
+import { getU64 } from '../base/int64.ts';
 import { putLatin1 } from '../base/latin1.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { XATTR_CREATE, XATTR_REPLACE } from '../vfs/simple-attr.ts';
 import { getXattr, listXattr, removeXattr, setXattr } from '../vfs/xattr.ts';
-import { target, targetAt, targetFile } from './fs-paths.ts';
+import { copyInPathAt, target, targetAt, targetFile } from './fs-paths.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 /** Resolves argument 0 as a path into `target`. */
@@ -47,15 +55,16 @@ function copyInName(t: Task, addr: number): string | number {
 // ---- set
 
 function set(t: Task, a: SyscallArgs, found: number): number {
-  if (found < 0) return found;
-  const flags = a.int(4);
+  return found < 0 ? found : setValue(t, a.addr(1), a.addr(2), a.addr(3), a.int(4));
+}
+
+function setValue(t: Task, nameAddr: number, valueAddr: number, size: number, flags: number): number {
   if ((flags & ~(XATTR_CREATE | XATTR_REPLACE)) !== 0) return -EINVAL;
-  const name = copyInName(t, a.addr(1));
+  const name = copyInName(t, nameAddr);
   if (typeof name === 'number') return name;
-  const size = a.addr(3);
   if (size > XATTR_SIZE_MAX) return -E2BIG;
   const value = new Uint8Array(size);
-  if (t.mm.copyIn(a.addr(2), value, 0, size) < 0) return -EFAULT;
+  if (t.mm.copyIn(valueAddr, value, 0, size) < 0) return -EFAULT;
   return setXattr(t.creds, target.mount, target.inode, target.dentry, name, value, flags);
 }
 
@@ -77,15 +86,17 @@ export function fsetxattr(t: Task, a: SyscallArgs): number {
 // ---- get
 
 function get(t: Task, a: SyscallArgs, found: number): number {
-  if (found < 0) return found;
-  const name = copyInName(t, a.addr(1));
+  return found < 0 ? found : getValue(t, a.addr(1), a.addr(2), a.addr(3));
+}
+
+function getValue(t: Task, nameAddr: number, valueAddr: number, size: number): number {
+  const name = copyInName(t, nameAddr);
   if (typeof name === 'number') return name;
   const value = getXattr(t.creds, target.inode, name);
   if (typeof value === 'number') return value;
-  const size = a.addr(3);
   if (size === 0) return value.length;
   if (value.length > size) return -ERANGE;
-  return t.mm.copyOut(a.addr(2), value, 0, value.length) < 0 ? -EFAULT : value.length;
+  return t.mm.copyOut(valueAddr, value, 0, value.length) < 0 ? -EFAULT : value.length;
 }
 
 /** getxattr(2). */
@@ -106,12 +117,14 @@ export function fgetxattr(t: Task, a: SyscallArgs): number {
 // ---- list
 
 function list(t: Task, a: SyscallArgs, found: number): number {
-  if (found < 0) return found;
+  return found < 0 ? found : listNames(t, a.addr(1), a.addr(2));
+}
+
+function listNames(t: Task, listAddr: number, size: number): number {
   const names = listXattr(t.creds, target.inode);
   if (typeof names === 'number') return names;
   let n = 0;
   for (const name of names) n += name.length + 1;
-  const size = a.addr(2);
   if (size === 0) return n;
   if (n > XATTR_LIST_MAX) return -E2BIG;
   if (n > size) return -ERANGE;
@@ -120,7 +133,7 @@ function list(t: Task, a: SyscallArgs, found: number): number {
     at += putLatin1(scratch.u8, at, name);
     scratch.u8[at++] = 0;
   }
-  return t.mm.copyOut(a.addr(1), scratch.u8, 0, n) < 0 ? -EFAULT : n;
+  return t.mm.copyOut(listAddr, scratch.u8, 0, n) < 0 ? -EFAULT : n;
 }
 
 /** listxattr(2). */
@@ -141,8 +154,11 @@ export function flistxattr(t: Task, a: SyscallArgs): number {
 // ---- remove
 
 function remove(t: Task, a: SyscallArgs, found: number): number {
-  if (found < 0) return found;
-  const name = copyInName(t, a.addr(1));
+  return found < 0 ? found : removeName(t, a.addr(1));
+}
+
+function removeName(t: Task, nameAddr: number): number {
+  const name = copyInName(t, nameAddr);
   return typeof name === 'number' ? name : removeXattr(t.creds, target.mount, target.inode, target.dentry, name);
 }
 
@@ -161,6 +177,56 @@ export function fremovexattr(t: Task, a: SyscallArgs): number {
   return remove(t, a, byFd(t, a));
 }
 
+// ---- by (dirfd, path), Linux 6.13
+
+// struct xattr_args, include/uapi/linux/xattr.h.
+const XATTR_ARGS = layout({ value: u64, size: u32, flags: u32 });
+assert(XATTR_ARGS.size === 16);
+const xattrArgs = { valueAddr: 0, size: 0, flags: 0 };
+
+function loadArgs(t: Task, addr: number, size: number): number {
+  if (size < XATTR_ARGS.size) return -EINVAL;
+  if (size > PAGE_SIZE) return -E2BIG;
+  if (t.mm.copyIn(addr, scratch.u8, 0, size) < 0) return -EFAULT;
+  for (let i = XATTR_ARGS.size; i < size; i++) if (scratch.u8[i] !== 0) return -E2BIG;
+  xattrArgs.valueAddr = getU64(scratch.view, XATTR_ARGS.value);
+  xattrArgs.size = scratch.view.getUint32(XATTR_ARGS.size, true);
+  xattrArgs.flags = scratch.view.getInt32(XATTR_ARGS.flags, true);
+  return 0;
+}
+
+/** Resolves arguments 0 to 2, (dirfd, path, AT_ flags), into `target`. */
+function byPathAt(t: Task, a: SyscallArgs): number {
+  const flags = a.int(2);
+  if ((flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) !== 0) return -EINVAL;
+  const path = copyInPathAt(t, a.addr(1), flags);
+  return typeof path === 'number' ? path : targetAt(t, a.int(0), path, flags);
+}
+
+/** setxattrat(2). */
+export function setxattrat(t: Task, a: SyscallArgs): number {
+  const error = loadArgs(t, a.addr(4), a.addr(5)) || byPathAt(t, a);
+  return error < 0 ? error : setValue(t, a.addr(3), xattrArgs.valueAddr, xattrArgs.size, xattrArgs.flags);
+}
+
+/** getxattrat(2). */
+export function getxattrat(t: Task, a: SyscallArgs): number {
+  const error = loadArgs(t, a.addr(4), a.addr(5)) || (xattrArgs.flags !== 0 ? -EINVAL : byPathAt(t, a));
+  return error < 0 ? error : getValue(t, a.addr(3), xattrArgs.valueAddr, xattrArgs.size);
+}
+
+/** listxattrat(2). */
+export function listxattrat(t: Task, a: SyscallArgs): number {
+  const error = byPathAt(t, a);
+  return error < 0 ? error : listNames(t, a.addr(3), a.addr(4));
+}
+
+/** removexattrat(2). */
+export function removexattrat(t: Task, a: SyscallArgs): number {
+  const error = byPathAt(t, a);
+  return error < 0 ? error : removeName(t, a.addr(3));
+}
+
 export const fsXattrCalls: readonly SyscallLine[] = [
   call(SYS_setxattr, 'setxattr', 'path:path name:str value:buf:3 size:size flags:flags', setxattr),
   call(SYS_lsetxattr, 'lsetxattr', 'path:path name:str value:buf:3 size:size flags:flags', lsetxattr),
@@ -174,4 +240,8 @@ export const fsXattrCalls: readonly SyscallLine[] = [
   call(SYS_removexattr, 'removexattr', 'path:path name:str', removexattr),
   call(SYS_lremovexattr, 'lremovexattr', 'path:path name:str', lremovexattr),
   call(SYS_fremovexattr, 'fremovexattr', 'fd:fd name:str', fremovexattr),
+  call(SYS_setxattrat, 'setxattrat', 'dirfd:dirfd path:path flags:flags name:str args:buf:5 size:size', setxattrat),
+  call(SYS_getxattrat, 'getxattrat', 'dirfd:dirfd path:path flags:flags name:str args:buf:5 size:size', getxattrat),
+  call(SYS_listxattrat, 'listxattrat', 'dirfd:dirfd path:path flags:flags list:out:4 size:size', listxattrat),
+  call(SYS_removexattrat, 'removexattrat', 'dirfd:dirfd path:path flags:flags name:str', removexattrat),
 ];
