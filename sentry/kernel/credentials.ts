@@ -2,6 +2,7 @@
 // copy (prepare_creds) and installs it. Capability sets are two 32-bit words, bit n is capability n.
 
 import { CAP_LAST_CAP } from '../abi/sched.ts';
+import type { Key } from './keys.ts';
 import type { UserNamespace } from './user-namespace.ts';
 
 /** A capability set: 41 bits in two words. */
@@ -47,6 +48,8 @@ export class Credentials {
   ambient: CapSet = noCaps();
   securebits = 0;
   noNewPrivs = false;
+  /** keyctl(2): the session keyring; null until one is joined. */
+  sessionKeyring: Key | null = null;
   readonly userns: UserNamespace;
 
   constructor(userns: UserNamespace) {
@@ -72,6 +75,7 @@ export class Credentials {
     c.ambient = { lo: this.ambient.lo, hi: this.ambient.hi };
     c.securebits = this.securebits;
     c.noNewPrivs = this.noNewPrivs;
+    c.sessionKeyring = this.sessionKeyring;
     return c;
   }
 

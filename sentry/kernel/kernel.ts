@@ -5,6 +5,7 @@ import { List } from '../base/list.ts';
 import type { Vfs } from '../vfs/vfs.ts';
 import { Credentials } from './credentials.ts';
 import type { FutexTable } from './futex.ts';
+import { KeyTable } from './keys.ts';
 import { UserTable } from './limits.ts';
 import { type Machine, plainMachine } from './machine.ts';
 import { CgroupNamespace, IpcNamespace, NetNamespace, NsProxy } from './namespaces.ts';
@@ -44,6 +45,7 @@ export class Kernel {
   /** Processors and memory as the guest sees them. */
   readonly machine: Machine;
   readonly sysctls: Sysctls = new Sysctls();
+  readonly keys: KeyTable = new KeyTable(this);
   /** The kernel's own, for what it makes itself. */
   readonly rootCredentials: Credentials;
   /** Pseudo terminals in use, in all instances of devpts. */

@@ -62,6 +62,7 @@ import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { startGroupExit } from '../kernel/task-signals.ts';
 import { putLatin1, scratch } from '../mm/guest-memory.ts';
+import { keyCalls } from './keys.ts';
 import { mempolicyCalls } from './mempolicy.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
@@ -304,6 +305,7 @@ const NO_AIO = 'ENOSYS: programs fall back to threads';
 
 export const systemCalls: readonly SyscallLine[] = [
   ...mempolicyCalls,
+  ...keyCalls,
   call(SYS_uname, 'uname', 'buf:addr', uname),
   call(SYS_sysinfo, 'sysinfo', 'info:addr', sysinfo, 'partial', 'no buffers, swap or high memory'),
   call(SYS_syslog, 'syslog', 'type:int buf:addr len:int', syslog, 'partial', 'a fixed boot text'),
