@@ -3,7 +3,7 @@
 
 import { readSync } from 'node:fs';
 import { isatty } from 'node:tty';
-import { EACCES, ENOENT, ENOEXEC } from '../sentry/abi/errno.ts';
+import { ENOENT } from '../sentry/abi/errno.ts';
 import { POLLIN } from '../sentry/abi/poll.ts';
 import { SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH } from '../sentry/abi/signal.ts';
 import type { Event } from '../sentry/boot/control-protocol.ts';
@@ -129,7 +129,8 @@ function exitCodeFrom(event: Event): number | undefined {
 
 /** An error of the start of a program, with a shell's exit code for it. */
 export function startError(name: string, error: string, errno: number | undefined): RunscError {
-  const code = errno === ENOENT ? EXIT_NOT_FOUND : errno === EACCES || errno === ENOEXEC ? EXIT_NOT_EXECUTABLE : 1;
+  // As shells do: whatever is there and cannot be executed, for whatever reason, is 126.
+  const code = errno === undefined ? 1 : errno === ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
   return new RunscError(
     `starting "${name}"`,
     errno === undefined ? error : error === '' ? errnoText(errno) : `${error}: ${errnoText(errno)}`,
