@@ -33,6 +33,8 @@ export interface AllowedCall {
   readonly when?: readonly (readonly Condition[])[];
   /** Another SECCOMP_RET_* than ALLOW: an errno that callers know what to do with. */
   readonly action?: number;
+  /** What happens when no alternative holds; undefined: as for calls that are not listed. */
+  readonly others?: number;
 }
 
 const AUDIT_ARCH_X86_64 = 0xc000003e;
@@ -105,7 +107,7 @@ function bodyOf(call: AllowedCall, otherwise: number): Program {
     return body;
   }
   for (const alternative of call.when) body.append(alternativeOf(alternative, call.action ?? SECCOMP_RET_ALLOW));
-  body.add(RET, 0, 0, otherwise);
+  body.add(RET, 0, 0, call.others ?? otherwise);
   return body;
 }
 

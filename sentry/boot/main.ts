@@ -147,10 +147,9 @@ function main(): never {
     parent.send({ event: 'ready' });
     runLoop(kernel);
   } catch (error) {
-    const { message, errno, stack } = error as Error & { errno?: number };
-    const known = typeof errno === 'number';
-    parent.send({ event: 'failed', error: known ? message : (stack ?? message) });
-    writeHost(2, new TextEncoder().encode(`${stack}\n`), 0, Buffer.byteLength(`${stack}\n`));
+    const { message, stack = message } = error as Error;
+    warn(stack);
+    parent.send({ event: 'failed', error: config.debug ? stack : message });
   }
   exitNow(EXIT_BROKEN);
 }

@@ -6,6 +6,7 @@
 
 import { ENOSYS, EPERM } from '../abi/errno.ts';
 import { F_ADD_SEALS, F_DUPFD_CLOEXEC, F_GET_SEALS, F_GETFD, F_GETFL, F_SETFD, F_SETFL } from '../abi/fcntl.ts';
+import { TIOCLINUX, TIOCSTI } from '../abi/ioctl.ts';
 import { MAP_ANONYMOUS, PROT_EXEC } from '../abi/mman.ts';
 import { AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX } from '../abi/socket.ts';
 import {
@@ -102,7 +103,7 @@ import {
   SYS_write,
   SYS_writev,
 } from '../abi/sysno-x64.ts';
-import { type AllowedCall, seccompErrno, seccompFilter } from '../base/bpf.ts';
+import { type AllowedCall, SECCOMP_RET_ALLOW, seccompErrno, seccompFilter } from '../base/bpf.ts';
 import type { BootConfig } from './boot-config.ts';
 
 const always = (nr: number): AllowedCall => ({ nr });
@@ -162,7 +163,13 @@ const files: readonly AllowedCall[] = [
   always(SYS_memfd_create),
   only(SYS_fcntl, 1, [F_GETFL, F_SETFL, F_GETFD, F_SETFD, F_DUPFD_CLOEXEC, F_ADD_SEALS, F_GET_SEALS]),
   always(SYS_dup),
-  always(SYS_ioctl),
+  // These two put keystrokes into a terminal, which the host's shell would read once we are gone: CVE-2017-5226.
+  {
+    nr: SYS_ioctl,
+    when: [[{ arg: 1, value: TIOCSTI }], [{ arg: 1, value: TIOCLINUX }]],
+    action: seccompErrno(EPERM),
+    others: SECCOMP_RET_ALLOW,
+  },
   always(SYS_inotify_add_watch),
   always(SYS_pipe2),
   always(SYS_eventfd2),
