@@ -4,6 +4,7 @@ export * from './types/memory.d.ts';
 export * from './types/net.d.ts';
 export * from './types/process.d.ts';
 export * from './types/ptrace.d.ts';
+export * from './types/residency.d.ts';
 export * from './types/seccomp.d.ts';
 export * from './types/wait.d.ts';
 
