@@ -601,7 +601,10 @@ struct SlowCalls {
   int threads = 0;
   int idle = 0;
   int event_fd = -1;
-} slow;
+};
+
+// Never destroyed: its threads live until the process ends.
+SlowCalls& slow = *new SlowCalls;
 
 void* SlowThread(void*) {
   pthread_mutex_lock(&slow.mutex);
