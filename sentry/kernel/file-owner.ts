@@ -93,8 +93,8 @@ class AsyncWaiter extends Waiter {
     // One signal per event, the most telling kind of it: the callers of kill_fasync() and band_table.
     if ((events & POLLHUP) !== 0) owner.signal(this.fd, POLL_HUP, POLLHUP | POLLERR);
     else if ((events & POLLERR) !== 0) owner.signal(this.fd, POLL_ERR, POLLERR);
-    else if ((events & POLLPRI) !== 0) owner.signal(this.fd, POLL_PRI, POLLPRI | POLLRDBAND);
     else if ((events & (POLLIN | POLLRDNORM)) !== 0) owner.signal(this.fd, POLL_IN, POLLIN | POLLRDNORM | POLLMSG);
+    else if ((events & POLLPRI) !== 0) owner.signal(this.fd, POLL_PRI, POLLPRI | POLLRDBAND);
     else owner.signal(this.fd, POLL_OUT, POLLOUT | POLLWRNORM | POLLWRBAND);
   }
 }

@@ -34,9 +34,11 @@ import {
   MSG_TRUNC,
   SHUT_RD,
   SHUT_WR,
+  SIOCATMARK,
   SO_PEERCRED,
   SO_PEERGROUPS,
   SO_PEERNAME,
+  SO_REUSEPORT,
   SOCK_DGRAM,
   SOCK_RAW,
   SOCK_SEQPACKET,
@@ -252,11 +254,12 @@ export class UnixSocket extends KernelSocket {
     const listener = this.find(t, name, length);
     if (typeof listener === 'number') return listener;
     if (listener.state !== LISTENING || (listener.shut & RCV_SHUTDOWN) !== 0) return -ECONNREFUSED;
-    if (this.state !== UNCONNECTED) return this.state === CONNECTED ? -EISCONN : -EINVAL;
+    // Asked before our own state, as there.
     if (listener.queue.length > listener.backlog) {
       listener.crowd.add(this);
       return -EAGAIN;
     }
+    if (this.state !== UNCONNECTED) return this.state === CONNECTED ? -EISCONN : -EINVAL;
     const far = new UnixSocket(null, this.type, 0);
     far.sndbuf = listener.sndbuf;
     far.passCred = listener.passCred;
@@ -383,13 +386,13 @@ export class UnixSocket extends KernelSocket {
     }
     const toName = m.nameLength > 0 && this.type !== SOCK_SEQPACKET;
     if (toName && typeof nameOf(m.name, m.nameLength) === 'number') return -EINVAL;
-    if (!toName && this.peer === null) return -ENOTCONN;
     if (this.passCred && this.address === null) this.autobind(t);
     const total = io.remaining;
     if (total > this.sndbuf - 32) return -EMSGSIZE;
     const refused = this.cannotAllocate();
     if (refused < 0) return refused;
-    const other = toName ? this.find(t, m.name, m.nameLength) : this.peer!;
+    const other = toName ? this.find(t, m.name, m.nameLength) : this.peer;
+    if (other === null) return -ENOTCONN;
     if (typeof other === 'number') return other;
     if (!other.takesFrom(this)) return -EPERM;
     if (other.isDead) return this.peerIsGone(other);
@@ -447,7 +450,7 @@ export class UnixSocket extends KernelSocket {
   }
 
   private get isWritable(): boolean {
-    return this.inFlight * 4 <= this.sndbuf;
+    return this.state !== LISTENING && this.inFlight * 4 <= this.sndbuf;
   }
 
   /** Writing to a stream whose reader has gone raises SIGPIPE, unless part was sent: unix_stream_sendmsg(). */
@@ -578,6 +581,8 @@ export class UnixSocket extends KernelSocket {
 
   override ioctl(t: Task, cmd: number, arg: number): number {
     switch (cmd) {
+      case SIOCATMARK:
+        return t.mm.storeU32(arg, 0);
       case TIOCOUTQ:
         return t.mm.storeU32(arg, this.inFlight);
       case FIONREAD: {
@@ -592,6 +597,11 @@ export class UnixSocket extends KernelSocket {
       default:
         return interfaceIoctl(t, cmd, arg);
     }
+  }
+
+  override setOption(t: Task, level: number, name: number, value: Uint8Array, length: number): number {
+    if (level === SOL_SOCKET && name === SO_REUSEPORT && length >= 4) return -EOPNOTSUPP;
+    return super.setOption(t, level, name, value, length);
   }
 
   // A unix socket has no levels but SOL_SOCKET.

@@ -228,10 +228,14 @@ function resumeSend(t: Task, why: number): number {
 }
 
 function attemptSend(t: Task, sock: Socket, m: Message): number {
-  const n = sock.send(t, t.io, m);
-  if (n > 0) m.done += n;
-  if (n === -EPIPE && (m.flags & MSG_NOSIGNAL) === 0 && sock.raisesSigpipe(m.done > 0)) raiseSigpipe(t);
-  if ((n === -EAGAIN || (n > 0 && t.io.remaining > 0 && sock.writesAll())) && mayWait(sock, m)) return WAIT;
+  let n: number;
+  // After part of a stream the next try tells whether to wait for room or to stop.
+  do {
+    n = sock.send(t, t.io, m);
+    if (n > 0) m.done += n;
+    if (n === -EPIPE && (m.flags & MSG_NOSIGNAL) === 0 && sock.raisesSigpipe(m.done > 0)) raiseSigpipe(t);
+  } while (n > 0 && t.io.remaining > 0 && sock.writesAll() && mayWait(sock, m));
+  if (n === -EAGAIN && mayWait(sock, m)) return WAIT;
   return m.done > 0 ? m.done : n;
 }
 
@@ -340,16 +344,19 @@ function resumeReceive(t: Task, why: number): number {
 }
 
 function attemptReceive(t: Task, sock: Socket, m: Message): number {
-  const n = sock.receive(t, t.io, m);
-  if (n > 0) m.done += n;
-  if (!mayWait(sock, m)) return m.done > 0 ? m.done : n;
-  if (n === -EAGAIN) return WAIT;
-  // SO_RCVLOWAT and MSG_WAITALL: a stream goes on until there is as much as asked for, or something special.
-  if (n > 0 && sock.isStream && t.io.remaining > 0 && (m.flags & MSG_PEEK) === 0 && m.rights.length === 0) {
-    const wanted = (m.flags & MSG_WAITALL) !== 0 ? FOREVER : sock.receiveLowWater;
-    if (m.done < wanted) return WAIT;
-  }
+  let n: number;
+  do {
+    n = sock.receive(t, t.io, m);
+    if (n > 0) m.done += n;
+  } while (n > 0 && wantsMore(t, sock, m));
+  if (n === -EAGAIN && mayWait(sock, m)) return WAIT;
   return m.done > 0 ? m.done : n;
+}
+
+/** SO_RCVLOWAT and MSG_WAITALL: a stream goes on until there is as much as asked for, or descriptors have come. */
+function wantsMore(t: Task, sock: Socket, m: Message): boolean {
+  if (!sock.isStream || t.io.remaining === 0 || (m.flags & MSG_PEEK) !== 0 || m.rights.length > 0 || !mayWait(sock, m)) return false;
+  return m.done < ((m.flags & MSG_WAITALL) !== 0 ? FOREVER : sock.receiveLowWater);
 }
 
 /** A message has come, or none will. */
