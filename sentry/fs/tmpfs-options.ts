@@ -6,7 +6,7 @@ import type { Credentials } from '../kernel/credentials.ts';
 
 const PAGE = 4096;
 /** Read before lock-down: "size" defaults to half of the memory. */
-const memoryPages = Math.floor(totalmem() / PAGE);
+export const memoryPages = Math.floor(totalmem() / PAGE);
 const DEFAULT_MODE = 0o1777;
 const SUFFIXES = 'kmgtpe';
 /** Known to Linux, and without meaning here. */

@@ -1,10 +1,10 @@
-// The contents of a tmpfs file, in chunks of 64 KiB and counted in pages of 4 KiB:
+// The contents of a tmpfs file, in chunks of 64 KiB and counted in pages of 4 KiB. A chunk knows
+// which of its pages are allocated (counted against the file system's size); bytes that belong to no
+// allocated page are zero, and a chunk's array may be shorter than the chunk: the rest is a hole. The
+// first chunk starts small and doubles, so that small files take little.
 //
-//   chunks[i]  bytes [i*64K, (i+1)*64K); undefined: a hole; shorter: the rest is a hole
-//   masks[i]   bit n: page n of the chunk is allocated (counted against the file system's size)
-//
-// Bytes of a chunk that belong to no allocated page are zero. The first chunk starts small and
-// doubles, so that small files take little.
+// Chunks of the first GiB are in an array, those beyond in a map: a byte written at 2^50 must cost a
+// page and not a table.
 
 import { ENOSPC } from '../abi/errno.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
@@ -13,23 +13,66 @@ export const CHUNK = 65536;
 const PAGE = 4096;
 const PAGES_PER_CHUNK = CHUNK / PAGE;
 const SMALLEST = 256;
+/** Chunks with a place in the array. */
+const DENSE = 16384;
+const NO_BYTES = new Uint8Array(0);
 
 /** Gives out the file system's pages. */
 export interface PageBudget {
   /** Takes n pages: false when that many are not left. */
   charge(n: number): boolean;
   uncharge(n: number): void;
+  /** No more pages than this can ever be taken. */
+  readonly mostPages: number;
+}
+
+class Chunk {
+  bytes: Uint8Array = NO_BYTES;
+  /** Bit n: page n is allocated. */
+  mask = 0;
 }
 
 export class TmpfsPages {
   private readonly budget: PageBudget;
-  private chunks: (Uint8Array | undefined)[] = [];
-  private masks: number[] = [];
+  private dense: (Chunk | undefined)[] = [];
+  private sparse: Map<number, Chunk> | null = null;
   /** Allocated pages. */
   count = 0;
 
   constructor(budget: PageBudget) {
     this.budget = budget;
+  }
+
+  private chunk(i: number): Chunk | undefined {
+    return i < DENSE ? this.dense[i] : this.sparse?.get(i);
+  }
+
+  private makeChunk(i: number): Chunk {
+    let chunk = this.chunk(i);
+    if (chunk !== undefined) return chunk;
+    chunk = new Chunk();
+    if (i < DENSE) {
+      while (this.dense.length <= i) this.dense.push(undefined);
+      this.dense[i] = chunk;
+    } else {
+      if (this.sparse === null) this.sparse = new Map();
+      this.sparse.set(i, chunk);
+    }
+    return chunk;
+  }
+
+  private dropChunk(i: number): void {
+    if (i < DENSE) this.dense[i] = undefined;
+    else this.sparse?.delete(i);
+  }
+
+  /** The numbers of existing chunks from `from` on, in order. */
+  private numbers(from: number): number[] {
+    const list: number[] = [];
+    for (let i = from; i < this.dense.length; i++) if (this.dense[i] !== undefined) list.push(i);
+    if (this.sparse === null) return list;
+    const far = [...this.sparse.keys()].filter((i) => i >= from).sort((a, b) => a - b);
+    return list.length === 0 ? far : list.concat(far);
   }
 
   /** Moves [offset, offset + n) to io, holes as zeros: bytes or -EFAULT. */
@@ -39,12 +82,12 @@ export class TmpfsPages {
       const i = Math.floor((offset + done) / CHUNK);
       const at = offset + done - i * CHUNK;
       let want = Math.min(n - done, CHUNK - at);
-      const chunk = this.chunks[i];
+      const bytes = this.chunk(i)?.bytes;
       let got: number;
-      if (chunk === undefined || at >= chunk.length) got = io.putZeros(want);
+      if (bytes === undefined || at >= bytes.length) got = io.putZeros(want);
       else {
-        want = Math.min(want, chunk.length - at);
-        got = io.put(chunk, at, want);
+        want = Math.min(want, bytes.length - at);
+        got = io.put(bytes, at, want);
       }
       if (got < 0) return done === 0 ? got : done;
       done += got;
@@ -60,19 +103,21 @@ export class TmpfsPages {
       const i = Math.floor((offset + done) / CHUNK);
       const at = offset + done - i * CHUNK;
       let want = Math.min(n - done, CHUNK - at);
-      const fresh = pageMask(at, want) & ~(this.masks[i] ?? 0);
+      const known = this.chunk(i)?.mask ?? 0;
+      const fresh = pageMask(at, want) & ~known;
       let charged = 0;
       if (fresh !== 0) {
         charged = popcount(fresh);
         if (!this.budget.charge(charged)) {
-          want = this.fitting(i, at, want);
+          want = this.fitting(known, at, want);
           if (want === 0) return done === 0 ? -ENOSPC : done;
-          charged = popcount(pageMask(at, want) & ~(this.masks[i] ?? 0));
+          charged = popcount(pageMask(at, want) & ~known);
         }
       }
-      const chunk = this.chunkFor(i, at + want);
-      const got = io.take(chunk, at, want);
-      if (charged !== 0) this.settle(i, at, got, charged);
+      const chunk = this.makeChunk(i);
+      if (chunk.bytes.length < at + want) grow(chunk, i === 0, at + want);
+      const got = io.take(chunk.bytes, at, want);
+      if (charged !== 0) this.settle(chunk, at, got, charged);
       if (got < 0) return done === 0 ? got : done;
       done += got;
       if (got < want) break;
@@ -81,177 +126,148 @@ export class TmpfsPages {
   }
 
   /** After a refused charge: how much of the range fits page by page; those pages are charged. */
-  private fitting(i: number, at: number, want: number): number {
+  private fitting(known: number, at: number, want: number): number {
     const end = at + want;
     let to = at;
     while (to < end) {
-      const page = Math.floor(to / PAGE);
-      const allocated = ((this.masks[i] ?? 0) & (1 << page)) !== 0;
-      if (!allocated && !this.budget.charge(1)) break;
+      const page = to >> 12;
+      if ((known & (1 << page)) === 0 && !this.budget.charge(1)) break;
       to = Math.min(end, (page + 1) * PAGE);
     }
     return to - at;
   }
 
   /** Marks the pages that `got` bytes have reached, and gives back what was charged beyond. */
-  private settle(i: number, at: number, got: number, charged: number): void {
-    const used = got <= 0 ? 0 : pageMask(at, got) & ~this.masks[i]!;
+  private settle(chunk: Chunk, at: number, got: number, charged: number): void {
+    const used = got <= 0 ? 0 : pageMask(at, got) & ~chunk.mask;
     const n = popcount(used);
-    this.masks[i] = this.masks[i]! | used;
+    chunk.mask |= used;
     this.count += n;
     if (n < charged) this.budget.uncharge(charged - n);
   }
 
-  /** The chunk, made or grown to hold at least `size` bytes. */
-  private chunkFor(i: number, size: number): Uint8Array {
-    let chunk = this.chunks[i];
-    if (chunk !== undefined && chunk.length >= size) return chunk;
-    while (this.chunks.length <= i) {
-      this.chunks.push(undefined);
-      this.masks.push(0);
-    }
-    let capacity = CHUNK;
-    if (i === 0) {
-      capacity = SMALLEST;
-      while (capacity < size) capacity *= 2;
-    }
-    const grown = new Uint8Array(capacity);
-    if (chunk !== undefined) grown.set(chunk);
-    chunk = grown;
-    this.chunks[i] = chunk;
-    return chunk;
-  }
-
   /** Allocates every page of [offset, offset + n), as zeros where it was a hole; false when they do not fit, and then none. */
   allocate(offset: number, n: number): boolean {
+    if (n / PAGE > this.budget.mostPages + 1) return false;
     const first = Math.floor(offset / CHUNK);
     const last = Math.floor((offset + n - 1) / CHUNK);
     let missing = 0;
-    for (let i = first; i <= last; i++) missing += popcount(this.rangeMask(i, offset, n) & ~(this.masks[i] ?? 0));
+    for (let i = first; i <= last; i++) missing += popcount(rangeMask(i, offset, n) & ~(this.chunk(i)?.mask ?? 0));
     if (missing > 0 && !this.budget.charge(missing)) return false;
-    for (let i = first; i <= last; i++) {
-      this.chunkFor(i, 1);
-      this.masks[i] = this.masks[i]! | this.rangeMask(i, offset, n);
-    }
+    for (let i = first; i <= last; i++) this.makeChunk(i).mask |= rangeMask(i, offset, n);
     this.count += missing;
     return true;
   }
 
-  /** The pages of chunk i that [offset, offset + n) touches. */
-  private rangeMask(i: number, offset: number, n: number): number {
-    const from = Math.max(0, offset - i * CHUNK);
-    const to = Math.min(CHUNK, offset + n - i * CHUNK);
-    return to <= from ? 0 : pageMask(from, to - from);
-  }
-
   /** Zeroes [offset, offset + n), and frees the pages that lie in it entirely. */
   punch(offset: number, n: number): void {
-    const end = Math.min(offset + n, this.chunks.length * CHUNK);
-    for (let pos = offset; pos < end; ) {
-      const i = Math.floor(pos / CHUNK);
-      const from = pos - i * CHUNK;
-      const to = Math.min(CHUNK, end - i * CHUNK);
-      pos = i * CHUNK + to;
-      const chunk = this.chunks[i];
-      if (chunk === undefined) continue;
-      chunk.fill(0, Math.min(from, chunk.length), Math.min(to, chunk.length));
-      const firstWhole = Math.ceil(from / PAGE) * PAGE;
-      const endWhole = Math.floor(to / PAGE) * PAGE;
-      if (endWhole <= firstWhole) continue;
-      const gone = pageMask(firstWhole, endWhole - firstWhole) & this.masks[i]!;
-      this.free(i, gone);
+    for (const i of this.numbers(Math.floor(offset / CHUNK))) {
+      if (i * CHUNK >= offset + n) break;
+      const chunk = this.chunk(i)!;
+      const from = Math.max(0, offset - i * CHUNK);
+      const to = Math.min(CHUNK, offset + n - i * CHUNK);
+      const size = chunk.bytes.length;
+      if (from < size) chunk.bytes.fill(0, from, Math.min(to, size));
+      this.freeWhole(i, chunk, from, to);
     }
   }
 
-  private free(i: number, gone: number): void {
+  /** Frees the pages that lie in [from, to) of a chunk entirely. */
+  private freeWhole(i: number, chunk: Chunk, from: number, to: number): void {
+    const start = Math.ceil(from / PAGE) * PAGE;
+    const end = Math.floor(to / PAGE) * PAGE;
+    if (end <= start) return;
+    const gone = pageMask(start, end - start) & chunk.mask;
     const n = popcount(gone);
-    this.masks[i] = this.masks[i]! & ~gone;
+    chunk.mask &= ~gone;
     this.count -= n;
     this.budget.uncharge(n);
-    if (this.masks[i] === 0) this.chunks[i] = undefined;
+    if (chunk.mask === 0) this.dropChunk(i);
   }
 
-  /** Drops what lies at and beyond `size`. */
+  /** Drops what lies at and beyond `size`; the rest of the last page goes to zero, so that growing again shows none of it. */
   truncate(size: number): void {
-    const end = this.chunks.length * CHUNK;
-    if (size >= end) return;
-    // The rest of the last page goes to zero, so that growing again shows none of it.
-    this.punch(size, end - size);
+    this.punch(size, Number.MAX_SAFE_INTEGER - size);
     const keep = Math.ceil(size / CHUNK);
-    this.chunks.length = keep;
-    this.masks.length = keep;
+    if (keep < this.dense.length) this.dense.length = keep;
   }
 
   /** The first allocated byte at or after `offset`, or -1: SEEK_DATA. */
   nextData(offset: number): number {
-    for (let page = Math.floor(offset / PAGE); ; page++) {
-      const i = Math.floor(page / PAGES_PER_CHUNK);
-      if (i >= this.chunks.length) return -1;
-      const mask = this.masks[i]! >> (page % PAGES_PER_CHUNK);
-      if (mask === 0) page = (i + 1) * PAGES_PER_CHUNK - 1;
-      else if ((mask & 1) !== 0) return Math.max(offset, page * PAGE);
+    for (const i of this.numbers(Math.floor(offset / CHUNK))) {
+      const first = Math.max(0, Math.floor((offset - i * CHUNK) / PAGE));
+      for (let page = first; page < PAGES_PER_CHUNK; page++) {
+        if ((this.chunk(i)!.mask & (1 << page)) !== 0) return Math.max(offset, i * CHUNK + page * PAGE);
+      }
     }
+    return -1;
   }
 
   /** The first byte of a hole at or after `offset`: SEEK_HOLE. */
   nextHole(offset: number): number {
     for (let page = Math.floor(offset / PAGE); ; page++) {
-      const i = Math.floor(page / PAGES_PER_CHUNK);
-      if (i >= this.chunks.length || (this.masks[i]! & (1 << (page % PAGES_PER_CHUNK))) === 0) return Math.max(offset, page * PAGE);
+      const mask = this.chunk(Math.floor(page / PAGES_PER_CHUNK))?.mask ?? 0;
+      if ((mask & (1 << (page % PAGES_PER_CHUNK))) === 0) return Math.max(offset, page * PAGE);
     }
   }
 
-  /** Calls `put` for each stretch of allocated pages: n bytes at `at` of `bytes`, which stand at `offset` of the file. Stops at a negative answer, which it returns. */
+  /**
+   * Calls `put` for each stretch of allocated pages: n bytes at `at` of `bytes`, which stand at
+   * `offset` of the file. Stops at a negative answer, which it returns.
+   */
   visit(put: (bytes: Uint8Array, at: number, n: number, offset: number) => number): number {
-    for (let i = 0; i < this.chunks.length; i++) {
-      const chunk = this.chunks[i];
-      if (chunk === undefined) continue;
+    for (const i of this.numbers(0)) {
+      const { bytes, mask } = this.chunk(i)!;
       for (let page = 0; page < PAGES_PER_CHUNK; page++) {
-        const first = page;
-        while ((this.masks[i]! & (1 << page)) !== 0) page++;
-        const at = first * PAGE;
-        const n = Math.min(page * PAGE, chunk.length) - at;
+        const at = page * PAGE;
+        while ((mask & (1 << page)) !== 0) page++;
+        const n = Math.min(page * PAGE, bytes.length) - at;
         if (n <= 0) continue;
-        const error = put(chunk, at, n, i * CHUNK + at);
+        const error = put(bytes, at, n, i * CHUNK + at);
         if (error < 0) return error;
       }
     }
     return 0;
   }
 
-  /** Forgets the bytes but keeps the count: they live in a memfd from now on. */
+  // ---- once the bytes live in a memfd
+
+  /** Forgets the bytes but keeps the count. */
   dropBytes(): void {
-    for (let i = 0; i < this.chunks.length; i++) this.chunks[i] = undefined;
+    for (const i of this.numbers(0)) this.chunk(i)!.bytes = NO_BYTES;
   }
 
-  /** Counts the pages of a write that went to the memfd: false when they do not fit. */
+  /** Counts the pages of [offset, offset + n) as allocated: false when they do not fit. */
   account(offset: number, n: number): boolean {
-    const first = Math.floor(offset / CHUNK);
-    const last = Math.floor((offset + n - 1) / CHUNK);
-    for (let i = first; i <= last; i++) {
-      while (this.chunks.length <= i) {
-        this.chunks.push(undefined);
-        this.masks.push(0);
-      }
-      const fresh = this.rangeMask(i, offset, n) & ~this.masks[i]!;
-      if (fresh === 0) continue;
-      const pages = popcount(fresh);
-      if (!this.budget.charge(pages)) return false;
-      this.masks[i] = this.masks[i]! | fresh;
-      this.count += pages;
-    }
-    return true;
+    return this.allocate(offset, n);
   }
 
-  /** The twin of punch for a memfd: only the count changes. */
+  /** The twin of punch: only the count changes. */
   unaccount(offset: number, n: number): void {
-    const end = Math.min(offset + n, this.chunks.length * CHUNK);
-    for (let i = Math.floor(offset / CHUNK); i * CHUNK < end; i++) {
-      const from = Math.ceil(Math.max(0, offset - i * CHUNK) / PAGE) * PAGE;
-      const to = Math.floor(Math.min(CHUNK, end - i * CHUNK) / PAGE) * PAGE;
-      if (to > from) this.free(i, pageMask(from, to - from) & this.masks[i]!);
+    for (const i of this.numbers(Math.floor(offset / CHUNK))) {
+      if (i * CHUNK >= offset + n) break;
+      this.freeWhole(i, this.chunk(i)!, Math.max(0, offset - i * CHUNK), Math.min(CHUNK, offset + n - i * CHUNK));
     }
   }
+}
+
+/** Gives a chunk room for `size` bytes. */
+function grow(chunk: Chunk, isFirst: boolean, size: number): void {
+  let capacity = CHUNK;
+  if (isFirst) {
+    capacity = SMALLEST;
+    while (capacity < size) capacity *= 2;
+  }
+  const grown = new Uint8Array(capacity);
+  grown.set(chunk.bytes);
+  chunk.bytes = grown;
+}
+
+/** The pages of chunk i that [offset, offset + n) touches. */
+function rangeMask(i: number, offset: number, n: number): number {
+  const from = Math.max(0, offset - i * CHUNK);
+  const to = Math.min(CHUNK, offset + n - i * CHUNK);
+  return to <= from ? 0 : pageMask(from, to - from);
 }
 
 /** Bits of the pages that [at, at + n) of a chunk touches; n > 0. */

@@ -18,7 +18,7 @@ import { touchBorn, touchChanged, touchModified } from '../vfs/times.ts';
 import type { FilesystemType } from '../vfs/vfs.ts';
 import { TmpfsFile } from './tmpfs-file.ts';
 import { TmpfsInode } from './tmpfs-inode.ts';
-import { parseTmpfsOptions, type TmpfsOptions } from './tmpfs-options.ts';
+import { memoryPages, parseTmpfsOptions, type TmpfsOptions } from './tmpfs-options.ts';
 import type { PageBudget } from './tmpfs-pages.ts';
 
 const PAGE = 4096;
@@ -56,6 +56,10 @@ export class TmpfsFilesystem extends Filesystem implements PageBudget {
     if (limit !== 0 && this.usedPages + n > limit) return false;
     this.usedPages += n;
     return true;
+  }
+
+  get mostPages(): number {
+    return this.settings.pages === 0 ? memoryPages : this.settings.pages;
   }
 
   uncharge(n: number): void {
@@ -314,12 +318,14 @@ export class TmpfsDir extends TmpfsInode implements StreamSource {
 
   /** The file system is gone: frees the memfds below. What is still open keeps its inode until it is closed. */
   releaseTree(): void {
-    for (const entry of this.byName.values()) {
-      const inode = entry.inode;
-      if (inode instanceof TmpfsDir) inode.releaseTree();
-      else {
-        inode.nlink = 0;
-        if (inode.opens === 0) inode.evict();
+    const dirs: TmpfsDir[] = [this];
+    for (let dir = dirs.pop(); dir !== undefined; dir = dirs.pop()) {
+      for (const { inode } of dir.byName.values()) {
+        if (inode instanceof TmpfsDir) dirs.push(inode);
+        else {
+          inode.nlink = 0;
+          if (inode.opens === 0) inode.evict();
+        }
       }
     }
   }

@@ -1,7 +1,8 @@
 // Directories and names: getdents, mkdir, rename, link, unlink, symlink, mknod, chdir, getcwd, chroot.
 
-import { EBADF, EFAULT, EINVAL, ENOENT, ENOTDIR, EPERM, ERANGE } from '../abi/errno.ts';
+import { EBADF, EFAULT, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, ERANGE } from '../abi/errno.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, O_PATH } from '../abi/fcntl.ts';
+import { PATH_MAX } from '../abi/limits.ts';
 import { CAP_DAC_READ_SEARCH, CAP_SYS_CHROOT } from '../abi/sched.ts';
 import { S_IFMT, S_ISVTX } from '../abi/stat.ts';
 import {
@@ -290,6 +291,7 @@ export function getcwd(t: Task, a: SyscallArgs): number {
   const name = cwdName(t.fs.cwd, t.fs.root);
   if (name === '') return -ENOENT;
   const length = name.length + 1;
+  if (length > PATH_MAX) return -ENAMETOOLONG;
   if (length > a.addr(1)) return -ERANGE;
   const end = putLatin1(scratch.u8, 0, name);
   scratch.u8[end] = 0;

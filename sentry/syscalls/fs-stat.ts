@@ -1,8 +1,9 @@
 // What is known of a file, and changes of it: stat, statx, statfs, access, readlink.
 // Modes, owners, times, sizes and extended attributes are in fs-attr.ts and fs-xattr.ts.
 
-import { EBADF, EFAULT, EINVAL } from '../abi/errno.ts';
+import { EBADF, EFAULT, EINVAL, ENAMETOOLONG } from '../abi/errno.ts';
 import { AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW } from '../abi/fcntl.ts';
+import { PATH_MAX } from '../abi/limits.ts';
 import { MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_RELATIME } from '../abi/mount.ts';
 import { SECBIT_NO_SETUID_FIXUP } from '../abi/sched.ts';
 import {
@@ -246,6 +247,8 @@ function readLink(t: Task, dirfd: number, pathAddr: number, bufAddr: number, siz
   if (typeof start === 'number') return start;
   const text = t.kernel.vfs.readlink(t, start, path, LOOKUP_EMPTY);
   if (typeof text === 'number') return text;
+  // Magic links may lead to places that no path of PATH_MAX bytes names.
+  if (text.length >= PATH_MAX) return -ENAMETOOLONG;
   const n = Math.min(putLatin1(scratch.u8, 0, text), size);
   return t.mm.copyOut(bufAddr, scratch.u8, 0, n) < 0 ? -EFAULT : n;
 }

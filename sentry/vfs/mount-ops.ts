@@ -37,7 +37,7 @@ import { CAP_SYS_ADMIN } from '../abi/sched.ts';
 import type { VfsContext } from './context.ts';
 import type { Filesystem, VfsPath } from './filesystem.ts';
 import { notifyUnmounted } from './fsnotify.ts';
-import { attachTree, copyTree, discardTree, MOUNT_FLAGS, Mount, type MountNamespace, umountTree } from './mount.ts';
+import { attachTree, copiesBelow, copyTree, discardTree, MOUNT_FLAGS, Mount, type MountNamespace, umountTree } from './mount.ts';
 import { isDeleted } from './path-name.ts';
 import { LOOKUP_FOLLOW } from './path-walk.ts';
 import { capableOverFs } from './permissions.ts';
@@ -154,8 +154,8 @@ export function graft(ctx: VfsContext, top: Mount, at: VfsPath): number {
   if (at.dentry.isDir() !== top.root.isDir()) return -ENOTDIR;
   if (isDeleted(at.dentry)) return -ENOENT;
   const ns = ctx.fs.mountNamespace;
-  if (ns.mounts.size + top.tree().length > MOUNT_MAX) return -ENOSPC;
   const place = topmost(at);
+  if (ns.mounts.size + top.tree().length * copiesBelow(place.mount) > MOUNT_MAX) return -ENOSPC;
   attachTree(top, place.mount, place.dentry);
   return 0;
 }
@@ -210,6 +210,7 @@ export function moveMount(ctx: VfsContext, from: VfsPath, at: VfsPath): number {
   if (at.mount.peers !== null && m.tree().some((c) => c.unbindable)) return -EINVAL;
   const place = topmost(at);
   if (place.mount.isUnder(m)) return -ELOOP;
+  if (ctx.fs.mountNamespace.mounts.size + m.tree().length * copiesBelow(place.mount) > MOUNT_MAX) return -ENOSPC;
   if (isDeleted(place.dentry)) return -ENOENT;
   m.detach();
   attachTree(m, place.mount, place.dentry);

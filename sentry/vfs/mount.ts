@@ -97,18 +97,18 @@ export class Mount {
 
   /** Counts the whole tree as part of a namespace, or of none. */
   join(namespace: MountNamespace | null): void {
-    if (this.namespace !== namespace) {
-      this.namespace?.mounts.delete(this);
-      namespace?.mounts.add(this);
-      this.namespace = namespace;
+    for (const m of this.tree()) {
+      if (m.namespace === namespace) continue;
+      m.namespace?.mounts.delete(m);
+      namespace?.mounts.add(m);
+      m.namespace = namespace;
     }
-    for (const child of this.children.values()) child.join(namespace);
   }
 
-  /** This mount and all below it, parents first. */
-  tree(out: Mount[] = []): Mount[] {
-    out.push(this);
-    for (const child of this.children.values()) child.tree(out);
+  /** This mount and all below it, parents first. Mounts can be nested deeper than our stack is. */
+  tree(): Mount[] {
+    const out: Mount[] = [this];
+    for (let i = 0; i < out.length; i++) for (const child of out[i]!.children.values()) out.push(child);
     return out;
   }
 
@@ -251,19 +251,22 @@ export function copyMount(m: Mount, root: Dentry, options: CopyOptions): Mount {
 /** A detached copy of what is mounted at `root` of `m` and, unless single, below it: copy_tree(). */
 export function copyTree(m: Mount, root: Dentry, options: CopyOptions): Mount {
   const top = copyMount(m, root, options);
-  if (options.single !== true) copyChildren(m, root, top, options);
-  return top;
-}
-
-function copyChildren(m: Mount, root: Dentry, copy: Mount, options: CopyOptions): void {
-  for (const [point, child] of m.children) {
-    if (!point.isUnder(root)) continue;
-    if (child.unbindable && options.copyUnbindable !== true) continue;
-    const childCopy = copyMount(child, child.root, options);
-    if (options.lock === true || child.locked) childCopy.locked = true;
-    childCopy.attach(copy, point);
-    copyChildren(child, child.root, childCopy, options);
+  if (options.single === true) return top;
+  const from = [m];
+  const to = [top];
+  for (let i = 0; i < from.length; i++) {
+    const shown = i === 0 ? root : from[i]!.root;
+    for (const [point, child] of from[i]!.children) {
+      if (!point.isUnder(shown)) continue;
+      if (child.unbindable && options.copyUnbindable !== true) continue;
+      const copy = copyMount(child, child.root, options);
+      if (options.lock === true || child.locked) copy.locked = true;
+      copy.attach(to[i]!, point);
+      from.push(child);
+      to.push(copy);
+    }
   }
+  return top;
 }
 
 /** Gives back a detached mount tree: groups are left, file systems without a mount end. */
@@ -280,8 +283,29 @@ export function discardTree(top: Mount): void {
 /** Everyone who receives what happens below `m`, `m` excluded, masters before slaves: propagation_next(). */
 function receivers(m: Mount): Receiver[] {
   const out: Receiver[] = [];
-  if (m.peers !== null) addGroup(m.peers, null, m, out);
+  if (m.peers === null) return out;
+  const groups: PeerGroup[] = [m.peers];
+  const masters: (PeerGroup | null)[] = [null];
+  const seen = new Set<PeerGroup>(groups);
+  for (let i = 0; i < groups.length; i++) {
+    const group = groups[i]!;
+    const from = masters[i]!;
+    for (const peer of group.members) if (peer !== m) out.push({ mount: peer, from, slave: from !== null });
+    for (const slave of group.slaves) {
+      if (slave.peers === null) out.push({ mount: slave, from: group, slave: true });
+      else if (!seen.has(slave.peers)) {
+        seen.add(slave.peers);
+        groups.push(slave.peers);
+        masters.push(group);
+      }
+    }
+  }
   return out;
+}
+
+/** How many copies a mount below `m` would make, itself included: count_mounts(). */
+export function copiesBelow(m: Mount): number {
+  return 1 + receivers(m).length;
 }
 
 interface Receiver {
@@ -289,18 +313,6 @@ interface Receiver {
   /** The receiver whose copy this one's copy is a slave of; null for peers of the origin and their direct slaves. */
   from: PeerGroup | null;
   slave: boolean;
-}
-
-function addGroup(group: PeerGroup, from: PeerGroup | null, origin: Mount | null, out: Receiver[]): void {
-  for (const peer of group.members) if (peer !== origin) out.push({ mount: peer, from, slave: from !== null });
-  const seen = new Set<PeerGroup>();
-  for (const slave of group.slaves) {
-    if (slave.peers === null) out.push({ mount: slave, from: group, slave: true });
-    else if (!seen.has(slave.peers)) {
-      seen.add(slave.peers);
-      addGroup(slave.peers, group, null, out);
-    }
-  }
 }
 
 /**

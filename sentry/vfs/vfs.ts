@@ -42,7 +42,7 @@ import {
   RENAME_WHITEOUT,
 } from '../abi/fcntl.ts';
 import { MS_NODEV, MS_NOEXEC } from '../abi/mount.ts';
-import { IN_CREATE, IN_DELETE, IN_MOVED_FROM, IN_MOVED_TO } from '../abi/poll.ts';
+import { IN_ATTRIB, IN_CREATE, IN_DELETE, IN_MOVED_FROM, IN_MOVED_TO } from '../abi/poll.ts';
 import { CAP_MKNOD } from '../abi/sched.ts';
 import { S_IALLUGO, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, S_ISVTX } from '../abi/stat.ts';
 import type { Credentials } from '../kernel/credentials.ts';
@@ -52,7 +52,7 @@ import type { VfsContext } from './context.ts';
 import { type Dentry, detachedDentry, exchangeDentries, instantiate, lookupChild, moveDentry, removed } from './dentry.ts';
 import type { FileDescription } from './file-description.ts';
 import type { Filesystem, Inode, VfsPath } from './filesystem.ts';
-import { moveCookie, notifyAttrib, notifyEntry, notifyInodeGone, notifyMoveSelf, notifyOpen } from './fsnotify.ts';
+import { moveCookie, notifyEntry, notifyInodeGone, notifyMoveSelf, notifyOpen, notifySelf } from './fsnotify.ts';
 import type { Mount } from './mount.ts';
 import { PathFile } from './path-file.ts';
 import { LAST_DOT, LAST_DOTDOT, LAST_NONE, LAST_NORM, LOOKUP_DIRECTORY, LOOKUP_FOLLOW, PathWalk } from './path-walk.ts';
@@ -425,8 +425,9 @@ export class Vfs {
     if (error < 0) return error;
     inode.mayBeLinked = false;
     instantiate(child, inode);
+    // The count of links is the inode's own affair: fsnotify_link_count().
+    notifySelf(inode, IN_ATTRIB);
     notifyEntry(dir, IN_CREATE, child.name, 0, child);
-    notifyAttrib(child);
     return 0;
   }
 
@@ -454,8 +455,8 @@ export class Vfs {
     if (isMountpoint(ctx, child)) return -EBUSY;
     const failed = parent.unlink(child.name, inode);
     if (failed < 0) return failed;
+    notifySelf(inode, IN_ATTRIB);
     notifyEntry(parent, IN_DELETE, child.name, 0, child);
-    notifyAttrib(child);
     if (inode.nlink === 0 && inode.opens === 0) notifyInodeGone(inode);
     removed(child);
     return 0;

@@ -107,6 +107,28 @@ test('a file that has been mapped keeps contents, holes and size in its memfd', 
   tree.vfs.unlinkAt(tree.ctx, null, '/f');
 });
 
+test('a byte far out costs a page, and a range that no memory could hold is refused', (t) => {
+  const tree = makeTree(sized(''));
+  const file = opened(tree.vfs.openAt(tree.ctx, null, '/f', O_CREAT | O_RDWR, 0o644));
+  const node = file.inode() as TmpfsFile;
+  const io = new BufferIo(Buffer.from('far'));
+  const far = 2 ** 52;
+  t.is(file.pwrite(null, io.set(0, 3), far), 3);
+  t.is(file.pwrite(null, io.set(0, 3), 5_000_000_000), 3);
+  node.getattr(null);
+  t.is(node.blocks, 16);
+  t.is(node.size, far + 3);
+  t.is(node.seekHole(0, true), 4_999_999_488);
+  t.is(node.seekHole(5_000_003_584, true), far);
+  t.is(node.allocate(0, 0, 2 ** 50), -ENOSPC);
+  t.is(node.allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 ** 51), 0);
+  node.getattr(null);
+  t.is(node.blocks, 8);
+  t.is(node.resize(10), 0);
+  node.getattr(null);
+  t.is(node.blocks, 0);
+});
+
 test('nr_inodes bounds names, and a remount cannot take away what is in use', (t) => {
   const fs = sized('nr_inodes=4');
   const tree = makeTree(fs);
