@@ -18,6 +18,8 @@ const KEPT_ENTRIES = 16384;
 /** Donated descriptors kept open for files that nobody has open just now. */
 const IDLE_FDS = 64;
 const TWO48 = 2 ** 48;
+/** Host devices whose inode numbers are told apart by their high bits. */
+const MAX_DEVICES = 16;
 
 export class GoferFilesystem extends Filesystem {
   readonly client: GoferClient;
@@ -154,19 +156,20 @@ export class GoferFilesystem extends Filesystem {
     let index = this.devices.indexOf(dev);
     if (index < 0) index = this.devices.push(dev) - 1;
     const ino = hi * 2 ** 32 + lo;
-    if (ino < TWO48 && index < 16) return ino + index * TWO48;
+    if (ino < TWO48 && index < MAX_DEVICES) return ino + index * TWO48;
     const key = `${dev}:${hi}:${lo}`;
     let number = this.odd.get(key);
     if (number === undefined) {
-      number = 16 * TWO48 + this.odd.size;
+      number = MAX_DEVICES * TWO48 + this.odd.size;
       this.odd.set(key, number);
     }
     return number;
   }
 
-  /** Of a directory entry, which tells no device: its directory's, index 0 as a rule. */
-  entryIno(lo: number, hi: number): number {
-    return this.uniqueIno(this.devices[0], lo, hi);
+  /** Of a directory entry, which tells no device: it is its directory's, as a rule. */
+  entryIno(directory: GoferInode, lo: number, hi: number): number {
+    const index = Math.floor(directory.ino / TWO48);
+    return this.uniqueIno(this.devices[index < MAX_DEVICES ? index : 0], lo, hi);
   }
 
   /** The inode keeps its descriptors though nobody has it open; the oldest such gives its own back. */

@@ -171,10 +171,15 @@ export class GoferInode extends Inode {
     if (handle < 0) return handle;
     const { fs } = this;
     const found = new Map<string, Attributes>();
-    const listing = fs.client.list(handle, fs.shared ? 0 : PREFETCH, found, (lo, hi) => fs.entryIno(lo, hi));
+    const listing = fs.client.list(handle, fs.shared ? 0 : PREFETCH, found, (lo, hi) => fs.entryIno(this, lo, hi));
     if (typeof listing === 'number') return listing;
     this.wasRead();
     if (fs.shared) return listing;
+    // An overlay of the host gives a file another number and device in its attributes than in its directory.
+    for (const [i, name] of listing.names.entries()) {
+      const a = found.get(name);
+      if (a !== undefined) listing.inos[i] = fs.inoOf(a);
+    }
     for (const [name, a] of found) if (fs.isKnown(a) || (a.nlink > 1 && (a.mode & S_IFMT) !== S_IFDIR)) found.delete(name);
     this.listing = listing;
     this.prefetched = found;
