@@ -128,6 +128,16 @@ function nameOf(name: Uint8Array, length: number): string | number {
   return latin1(name, PATH_AT, end);
 }
 
+/** All that are open, for /proc/net/unix. */
+const live: Set<UnixSocket> = new Set();
+
+/** /proc/net/unix: net/unix/af_unix.c:unix_seq_show(). */
+export function unixSocketsText(ns: NetNamespace): string {
+  let text = 'Num       RefCount Protocol Flags    Type St Inode Path\n';
+  for (const socket of live) text += socket.procLine(ns);
+  return text;
+}
+
 export class UnixSocket extends KernelSocket {
   private state = UNCONNECTED;
   private peer: UnixSocket | null = null;
@@ -136,6 +146,8 @@ export class UnixSocket extends KernelSocket {
   private readonly queue: PacketQueue = newPacketQueue();
   private shut = 0;
   private isDead = false;
+  /** Has a struct socket: false for the far end of a connection until accept(2). */
+  private accepted = true;
   /** Memory of what was sent and has not been received: sk_wmem_alloc. */
   private inFlight = 0;
   private backlog = 0;
@@ -147,6 +159,19 @@ export class UnixSocket extends KernelSocket {
   constructor(t: Task | null, type: number, flags: number) {
     super(t, AF_UNIX, type, 0, flags);
     this.netns = t === null ? null : t.ns.net;
+    live.add(this);
+  }
+
+  /** Its line of /proc/net/unix, or nothing for a socket of another network namespace. */
+  procLine(ns: NetNamespace): string {
+    if (this.netns !== null && this.netns !== ns) return '';
+    const connected = this.state === CONNECTED;
+    // Without a struct socket: SS_CONNECTING or SS_DISCONNECTING; with one SS_CONNECTED or SS_UNCONNECTED.
+    const state = this.accepted ? (connected ? 3 : 1) : connected ? 2 : 4;
+    const flags = this.state === LISTENING ? '00010000' : '00000000';
+    const ino = this.accepted ? this.inode().ino : 0;
+    const head = `0000000000000000: 0000000${connected ? 3 : 2} 00000000 ${flags} ${hex(this.type, 4)} ${hex(state, 2)} ${String(ino).padStart(5)}`;
+    return this.address === null ? `${head}\n` : `${head} ${this.address.name.replaceAll('\0', '@')}\n`;
   }
 
   // ---- addresses
@@ -268,6 +293,7 @@ export class UnixSocket extends KernelSocket {
     far.peerCreds = credsOf(t);
     far.peerGroups = t.creds.groups;
     far.state = CONNECTED;
+    far.accepted = false;
     this.peer = far;
     this.peerCreds = listener.peerCreds;
     this.peerGroups = listener.peerGroups;
@@ -291,6 +317,7 @@ export class UnixSocket extends KernelSocket {
     inode.uid = t.creds.fsuid;
     inode.gid = t.creds.fsgid;
     socket.flags |= flags;
+    socket.accepted = true;
     this.makeRoom();
     return socket;
   }
@@ -634,6 +661,7 @@ export class UnixSocket extends KernelSocket {
 
   /** unix_release_sock(). */
   protected override release(t: Task | null): void {
+    live.delete(this);
     this.isDead = true;
     this.shut = BOTH;
     const address = this.address;
@@ -658,6 +686,7 @@ export class UnixSocket extends KernelSocket {
 
   /** A connection that nobody has accepted dies with the listener. */
   private abandon(): void {
+    live.delete(this);
     const other = this.peer;
     this.isDead = true;
     this.shut = BOTH;
@@ -668,6 +697,10 @@ export class UnixSocket extends KernelSocket {
     }
     this.dropQueue(null);
   }
+}
+
+function hex(n: number, digits: number): string {
+  return n.toString(16).toUpperCase().padStart(digits, '0');
 }
 
 /** An address or, for an unbound socket, the family alone. */
