@@ -294,6 +294,7 @@ export async function main(words: readonly string[]): Promise<number> {
     const name = words[at];
     if (values.on('help') || name === undefined || name === 'help') {
       const topic = name === 'help' ? words[at + 1] : undefined;
+      if (name === undefined && !values.on('help')) throw new RunscError("no command was given (see 'runsc --help')");
       return topic === undefined ? print(help()) : print(helpOf(find(topic)));
     }
     command = find(name);

@@ -18,7 +18,7 @@ import { openLog } from './log.ts';
 import { processesInNamespaceOf } from './namespaces.ts';
 import { Sandbox } from './sandbox.ts';
 import { type Resources, readSpec, type Spec } from './spec.ts';
-import { type ContainerState, identify, isAlive, StateDir } from './state-file.ts';
+import { type ContainerState, identify, isAlive, type Remains, StateDir } from './state-file.ts';
 
 export type Status = 'creating' | 'created' | 'running' | 'paused' | 'stopped';
 
@@ -87,6 +87,7 @@ export class Container {
         joinCgroup: join,
       });
       undo.push(() => sandbox.end());
+      dir.saveRemains({ sentry: identify(sandbox.sentry.pid), gofer: identify(sandbox.gofer.pid), cgroup: cgroup()?.record });
       const state: ContainerState = {
         ociVersion: spec.ociVersion,
         id,
@@ -249,7 +250,7 @@ export class Container {
         if (status === 'paused') this.unpause();
         killProcess(this.state.sentry.pid, SIGKILL);
       }
-      awaitDeath(this.state);
+      awaitDeath(this.state.id, this.state);
       this.cgroup()?.remove();
       runHooksAnyway('poststop', this.state.poststop, this.ociState('stopped'));
       this.dir.remove();
@@ -307,12 +308,23 @@ export function writePidFile(path: string, pid: number): void {
   }
 }
 
+/** Cleans up after a container whose state cannot be read: its create was killed half-way, or the file is damaged. */
+export function removeRemains(dir: StateDir): void {
+  const remains = dir.loadRemains();
+  if (remains !== undefined) {
+    for (const process of [remains.sentry, remains.gofer]) if (isAlive(process)) killProcess(process.pid, SIGKILL);
+    awaitDeath(dir.id, remains);
+    if (remains.cgroup !== undefined) new Cgroup(remains.cgroup as CgroupRecord).remove();
+  }
+  dir.remove();
+}
+
 /** A killed Sentry takes its stubs along, and the gofer ends when the Sentry's end of their socket is closed. */
-function awaitDeath(state: ContainerState): void {
+function awaitDeath(id: string, state: Remains): void {
   for (let waited = 0; waited < DEATH_MS; waited += POLL_MS) {
     if (!isAlive(state.sentry) && !isAlive(state.gofer)) return;
     if (waited === DEATH_MS / 2 && isAlive(state.gofer)) killProcess(state.gofer.pid, SIGKILL);
     sleepMs(POLL_MS);
   }
-  throw new RunscError(`the processes of container "${state.id}" do not end`);
+  throw new RunscError(`the processes of container "${id}" do not end`);
 }

@@ -41,6 +41,13 @@ export interface ContainerState {
   readonly cgroup: unknown;
 }
 
+/** What has to end and to go when a container does. Written once, before state.json, so that a damaged or half-made container can be cleaned up too. */
+export interface Remains {
+  readonly sentry: ProcessId;
+  readonly gofer: ProcessId;
+  readonly cgroup: unknown;
+}
+
 /** runc's rule for ids, so that one is always a file name: libcontainer/factory_linux.go. */
 export function checkId(id: string): string {
   if (id === '') throw new RunscError('the container id must not be empty');
@@ -116,6 +123,18 @@ export class StateDir {
       renameSync(`${path}.new`, path);
     } catch (error) {
       throw new RunscError(`writing ${path}`, error);
+    }
+  }
+
+  saveRemains(remains: Remains): void {
+    writeFileSync(join(this.path, 'remains.json'), JSON.stringify(remains), { mode: 0o600 });
+  }
+
+  loadRemains(): Remains | undefined {
+    try {
+      return JSON.parse(readFileSync(join(this.path, 'remains.json'), 'utf8')) as Remains;
+    } catch {
+      return undefined;
     }
   }
 

@@ -1,5 +1,5 @@
 import type { Invocation } from '../cli.ts';
-import { Container } from '../container.ts';
+import { Container, removeRemains } from '../container.ts';
 import { StateDir } from '../state-file.ts';
 
 export function run({ config, flags, args }: Invocation): number {
@@ -14,7 +14,7 @@ export function run({ config, flags, args }: Invocation): number {
     } catch (error) {
       // A create that was killed half-way leaves a folder without a state.
       if (!force) throw error;
-      dir.remove();
+      removeRemains(dir);
       continue;
     }
     container.delete(force);
