@@ -1,4 +1,4 @@
-import { SignalQueue } from './signal-queue.ts';
+import { type SigInfo, SignalQueue } from './signal-queue.ts';
 
 /** A task's own signal fields; delivery is in task-signals.ts. Masks are two words, bit n-1 is signal n. */
 export class SignalState {
@@ -23,6 +23,11 @@ export class SignalState {
   stopPending = false;
   /** The result to go on with after a stop. */
   stoppedResult = 0;
+  /** The signal that a tracer lets through: it acts without being shown again. */
+  injected: SigInfo | null = null;
+  /** What the tracer gave with the request that ended a ptrace-stop, and the siginfo of that stop. */
+  ptraceSignal = 0;
+  ptraceInfo: SigInfo | null = null;
   /** Of the last fault, for sigcontext: thread.trap_nr, error_code, cr2. */
   trapno = 0;
   errorCode = 0;

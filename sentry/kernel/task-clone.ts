@@ -3,6 +3,7 @@
 
 import { type Context, FS_BASE, RAX, RSP } from '../../platform/platform.ts';
 import { EAGAIN, EINVAL, EPERM, ERESTARTNOINTR } from '../abi/errno.ts';
+import { PTRACE_EVENT_VFORK_DONE } from '../abi/ptrace.ts';
 import {
   CAP_SYS_ADMIN,
   CAP_SYS_RESOURCE,
@@ -33,6 +34,7 @@ import {
 } from '../abi/sched.ts';
 import { SIGCHLD, SS_DISABLE } from '../abi/signal.ts';
 import { assert } from '../base/assert.ts';
+import { REGISTERS_SET } from '../base/errors.ts';
 import type { MemoryManager } from '../mm/memory-manager.ts';
 import { UserIo } from '../mm/user-io.ts';
 import { watchCpuLimit } from './cpu-limit.ts';
@@ -45,9 +47,10 @@ import { newUserNamespace, unshareNamespaces } from './namespace-sharing.ts';
 import type { NsProxy } from './namespaces.ts';
 import { PidNamespace } from './pid-namespace.ts';
 import { joinProcessGroup, ProcessGroup, Session } from './process-group.ts';
+import { cloneEvent, eventStop, takeTracerSignal, traceChild, wantsVforkDone } from './ptrace.ts';
 import { SignalHandlers } from './signal-actions.ts';
-import { TASK_GUEST, Task, WAKE_EVENT } from './task.ts';
-import { recalcInterrupting } from './task-signals.ts';
+import { TASK_GUEST, TASK_STOPPED, Task, WAKE_EVENT } from './task.ts';
+import { recalcInterrupting, wakeStopped } from './task-signals.ts';
 import { ThreadGroup } from './thread-group.ts';
 
 const TASK_SIZE_MAX = 2 ** 47 - 4096;
@@ -142,17 +145,46 @@ export function cloneTask(t: Task, a: CloneArgs): Task | number {
   return child;
 }
 
-/** Lets a new task run. Answers the parent's result: the child's number, after vfork once the child has exec'd or exited. */
-export function startTask(t: Task, child: Task, isVfork: boolean): number {
+/**
+ * Lets a new task run. Answers the parent's result: the child's number, after vfork once the child
+ * has exec'd or exited, after a stop when the parent's tracer wants to hear of it.
+ */
+export function startTask(t: Task, child: Task, isVfork: boolean, exitSignal: number): number {
+  const event = cloneEvent(t, isVfork, exitSignal);
+  if (event !== 0) traceChild(t, child);
   const number = child.pid.numberIn(t.pidns);
-  child.state = TASK_GUEST;
   if (isVfork) {
     child.vforkParent = t;
     t.object = child;
-    t.n0 = number;
   }
-  t.kernel.platform.run(child.context);
+  t.n0 = number;
+  if (child.tracee !== null) {
+    // It begins with a stop.
+    child.resume = resumeBirth;
+    child.state = TASK_STOPPED;
+    wakeStopped(child);
+  } else {
+    child.state = TASK_GUEST;
+    t.kernel.platform.run(child.context);
+  }
+  if (event !== 0)
+    return eventStop(t, event, child.pid.numberIn(t.tracee!.tracer.pidns), REGISTERS_SET, isVfork ? resumeVforkEvent : resumeCloneEvent);
   return isVfork ? t.parkUninterruptible(resumeVfork) : number;
+}
+
+function resumeBirth(_t: Task, _why: number): number {
+  return REGISTERS_SET;
+}
+
+function resumeCloneEvent(t: Task, _why: number): number {
+  takeTracerSignal(t);
+  return t.n0;
+}
+
+function resumeVforkEvent(t: Task, why: number): number {
+  takeTracerSignal(t);
+  const child = t.object as Task;
+  return child.vforkParent === t ? t.parkUninterruptible(resumeVfork) : resumeVfork(t, why);
 }
 
 function resumeVfork(t: Task, _why: number): number {
@@ -160,6 +192,7 @@ function resumeVfork(t: Task, _why: number): number {
   const child = t.object as Task;
   if (child.vforkParent === t) child.vforkParent = null;
   t.object = null;
+  if (wantsVforkDone(t)) return eventStop(t, PTRACE_EVENT_VFORK_DONE, t.n0, REGISTERS_SET, resumeCloneEvent);
   return t.n0;
 }
 

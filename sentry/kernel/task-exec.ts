@@ -43,6 +43,7 @@ import { LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { credentialsForExec, type ExecCredentials } from './exec-credentials.ts';
 import { exitFutexes } from './futex-exit.ts';
 import type { Kernel } from './kernel.ts';
+import { execStop } from './ptrace.ts';
 import type { Task } from './task.ts';
 import { createProcess, type ProcessSpec, vforkDone } from './task-clone.ts';
 import { exitGroup } from './task-exit.ts';
@@ -79,6 +80,8 @@ interface Exec {
   context: Context | null;
   mm: MemoryManager | null;
   loaded: Loaded | null;
+  /** Of the thread that called, as its tracer knows it. */
+  formerTid: number;
 }
 
 /** execve(2) and execveat(2). REGISTERS_SET when the new program is to start, -errno, BLOCKED on the way. */
@@ -142,7 +145,17 @@ function prepare(t: Task, file: FileDescription, filename: string, argv: string[
       const program = openProgram(t, file, head, length);
       if (typeof program === 'number') return program;
       const creds = credentialsForExec(t, program.program.file);
-      return { ...program, argv: args, envp, filename, creds, context: null, mm: null, loaded: null };
+      return {
+        ...program,
+        argv: args,
+        envp,
+        filename,
+        creds,
+        context: null,
+        mm: null,
+        loaded: null,
+        formerTid: t.pid.numberIn(t.tracee?.tracer.pidns ?? t.pidns),
+      };
     }
     if (depth === MAX_SCRIPTS) return drop(file, -ELOOP);
     const script = parseScript(head, length);
@@ -335,7 +348,7 @@ function resumeLoaded(t: Task, _why: number): number {
   t.comm = exec.filename.slice(exec.filename.lastIndexOf('/') + 1).slice(0, TASK_COMM_LEN - 1);
   releaseFiles(t, exec);
   vforkDone(t);
-  return REGISTERS_SET;
+  return execStop(t, exec.formerTid);
 }
 
 /** Writes .bss tails and the first stack page(s), sets the registers. False when the host refuses. */

@@ -8,10 +8,11 @@
 import { CLK_TCK } from '../abi/limits.ts';
 import { POLLIN } from '../abi/poll.ts';
 import { CLD_DUMPED, CLD_EXITED, CLD_KILLED, SA_NOCLDWAIT, SI_USER, SIG_IGN, SIGCHLD, SIGCONT, SIGHUP, SIGKILL } from '../abi/signal.ts';
-import { EXITED } from '../base/errors.ts';
+import { BLOCKED, EXITED } from '../base/errors.ts';
 import { exitFutexes } from './futex-exit.ts';
 import type { PidNamespace } from './pid-namespace.ts';
 import { leaveProcessGroup } from './process-group.ts';
+import { detach, exitTracer, leaveTraceZombie, stopsBeforeExit, tracerGroup } from './ptrace.ts';
 import { SigInfo } from './signal-queue.ts';
 import { TASK_BLOCKED, TASK_DEAD, TASK_READY, TASK_STOPPED, type Task, WAKE_EVENT } from './task.ts';
 import { vforkDone } from './task-clone.ts';
@@ -30,6 +31,7 @@ export function exitGroup(t: Task, status: number): number {
 export function contextDied(t: Task): void {
   if (t.state === TASK_DEAD) return;
   startGroupExit(t.group, SIGKILL);
+  if (t.tracee !== null) t.tracee.exitReported = true;
   if (t.state === TASK_BLOCKED || t.state === TASK_READY || t.state === TASK_STOPPED) return;
   exitThread(t, t.group.groupExitStatus);
 }
@@ -43,6 +45,8 @@ export function cpuTimeNs(t: Task): number {
 export function exitThread(t: Task, status: number): number {
   const group = t.group;
   const kernel = t.kernel;
+  if (t.tracee !== null && t.exitStatus === 0) t.exitStatus = status;
+  if (stopsBeforeExit(t, status, resumeExit)) return BLOCKED;
   participateInStop(t);
   retargetShared(t, ~t.signals.blockedLo, ~t.signals.blockedHi);
   const isLast = group.tasks.length === 1;
@@ -66,6 +70,7 @@ export function exitThread(t: Task, status: number): number {
   t.fs.decRef();
   t.exitStatus = status;
   t.state = TASK_DEAD;
+  for (const dead of exitTracer(t)) releaseHeld(dead.group);
   t.waiter.unlink();
   kernel.timers.stop(t.timer);
   kernel.ready.remove(t);
@@ -82,15 +87,20 @@ export function exitThread(t: Task, status: number): number {
     processEnded(t);
   } else {
     adoptChildrenOfThread(t);
-    if (t !== group.leader) releaseTask(t);
+    if (t !== group.leader && !leaveTraceZombie(t)) releaseTask(t);
     // exec waits until it is alone.
     if (group.execTask !== null && group.tasks.length === 1) group.execTask.wake(WAKE_EVENT);
   }
   return EXITED;
 }
 
+/** Goes on dying after PTRACE_EVENT_EXIT. */
+function resumeExit(t: Task, _why: number): number {
+  return exitThread(t, t.group.exiting ? t.group.groupExitStatus : t.exitStatus);
+}
+
 /** The thread's number is free again: release_task(). */
-function releaseTask(t: Task): void {
+export function releaseTask(t: Task): void {
   t.kernel.tasks.delete(t.tid);
   t.pid.task = null;
   t.pid.releaseIfUnused();
@@ -100,7 +110,7 @@ function releaseTask(t: Task): void {
 /** exit_notify() for the last thread of a process. */
 function processEnded(t: Task): void {
   const group = t.group;
-  if (t !== group.leader) releaseTask(t);
+  if (t !== group.leader && !leaveTraceZombie(t)) releaseTask(t);
   if (group.isSessionLeader) leaveTerminal(t);
   const ns = group.pidns;
   if (group.isInit) {
@@ -117,11 +127,27 @@ function processDied(group: ThreadGroup): void {
   group.isDead = true;
   group.isStopped = false;
   group.pid.waiters.notify(POLLIN);
+  for (const zombie of group.traceZombies) releaseTask(zombie);
+  group.traceZombies.length = 0;
   const onExit = group.onExit;
   const isInit = group.isInit;
-  if (notifyParentOfExit(group)) reap(group);
+  const tracer = tracerGroup(group);
+  if (tracer !== null) {
+    group.heldByTracer = true;
+    sendToGroup(tracer, childInfo(group, tracer, SIGCHLD));
+    tracer.childWaiters.notify(POLLIN);
+  } else if (notifyParentOfExit(group)) {
+    reap(group);
+  }
   if (onExit !== null) onExit(group.groupExitStatus);
   if (isInit) group.kernel.onInitExit?.(group, group.groupExitStatus);
+}
+
+/** A tracer has waited for a dead process, or gone: now the parent is told. */
+export function releaseHeld(group: ThreadGroup): void {
+  if (!group.heldByTracer) return;
+  group.heldByTracer = false;
+  if (notifyParentOfExit(group)) reap(group);
 }
 
 /** All others in the namespace get SIGKILL; whoever becomes init's child from now on is reaped at once. */
@@ -142,6 +168,7 @@ export function reap(group: ThreadGroup): void {
   group.parent?.children.delete(group);
   group.parent = null;
   group.parentTask = null;
+  detach(group.leader, 0);
   if (group.isSessionLeader) group.session.leader = null;
   leaveProcessGroup(group);
   group.pid.group = null;
@@ -178,7 +205,7 @@ function reparentChildren(group: ThreadGroup): void {
     reaper?.children.add(child);
     tellOfParentDeath(child);
     child.exitSignal = SIGCHLD;
-    if (child.isDead && notifyParentOfExit(child)) reap(child);
+    if (child.isDead && !child.heldByTracer && notifyParentOfExit(child)) reap(child);
     else killOrphanedGroup(child, group);
   }
 }
@@ -258,6 +285,16 @@ export function notifyParentOfChildState(group: ThreadGroup, signo: number, code
   const usage = groupUsage(group);
   info.setTimes(Math.floor(usage.userNs / NS_PER_TICK), Math.floor(usage.systemNs / NS_PER_TICK));
   sendToGroup(parent, info);
+}
+
+/** What a process that waits for a dead one is told. */
+function childInfo(group: ThreadGroup, to: ThreadGroup, signo: number): SigInfo {
+  const status = group.groupExitStatus;
+  const killer = status & 0x7f;
+  const code = killer === 0 ? CLD_EXITED : (status & 0x80) !== 0 ? CLD_DUMPED : CLD_KILLED;
+  const info = senderInfo(signo, code, group.leader, to);
+  info.status = killer === 0 ? (status >> 8) & 0xff : killer;
+  return info;
 }
 
 // ---- accounting

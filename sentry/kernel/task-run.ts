@@ -16,6 +16,7 @@ import { BLOCKED, EXITED, MIN_ERRNO, REGISTERS_SET } from '../base/errors.ts';
 import { debug } from '../base/log.ts';
 import { pageDown } from '../mm/memory-manager.ts';
 import { countIo, IO_KINDS } from './io-counts.ts';
+import { stopsAtExit } from './ptrace.ts';
 import { TASK_GUEST, TASK_HANDLER, type Task, WAKE_EVENT } from './task.ts';
 import { contextDied } from './task-exit.ts';
 import { deliverFault, prepareReturn } from './task-signals.ts';
@@ -29,6 +30,7 @@ export function finish(t: Task, result: number): void {
   if (result < MIN_ERRNO && result !== REGISTERS_SET) return;
   const trace = t.kernel.trace;
   if (trace !== null) trace.exit(t, result);
+  if (t.tracee !== null && stopsAtExit(t, result)) return;
   if (t.sysno >= 0 && IO_KINDS[t.sysno]! !== 0) countIo(t.ioCounts, IO_KINDS[t.sysno]!, result);
   if (t.signals.interrupting || (result <= FIRST_RESTART && result >= LAST_RESTART)) {
     result = prepareReturn(t, result);

@@ -33,6 +33,7 @@ import { SYS_restart_syscall } from '../abi/sysno-x64.ts';
 import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
 import type { PidNamespace } from './pid-namespace.ts';
 import type { ProcessGroup } from './process-group.ts';
+import { reportGroupStop, resumeEvent, signalStop, stopsWhenAsked } from './ptrace.ts';
 import { pushSignalFrame } from './signal-frame.ts';
 import { SigInfo } from './signal-queue.ts';
 import { dumpsByDefault, ignoredByDefault, STOP_LO, sigHi, sigIn, sigLo, stopsByDefault, UNMASKABLE_LO } from './signal-set.ts';
@@ -165,6 +166,8 @@ function prepareSignal(target: Task, signo: number, force: boolean): boolean {
   // A blocked signal stays, since its handler may change before it is unblocked.
   if (sigIn(target.signals.blockedLo, target.signals.blockedHi, signo)) return true;
   if (waitsFor(target, signo)) return true;
+  // The tracer sees ignored ones too.
+  if (target.tracee !== null && signo !== SIGKILL) return true;
   if (group.unkillable && group.handlers.get(signo).handler === SIG_DFL && !(force && (signo === SIGKILL || signo === SIGSTOP)))
     return false;
   return !group.handlers.ignores(signo);
@@ -251,6 +254,8 @@ export function recalcInterrupting(t: Task): void {
   s.interrupting =
     s.stopPending ||
     group.exiting ||
+    s.injected !== null ||
+    t.tracee?.stopAsked === true ||
     (group.execTask !== null && group.execTask !== t) ||
     (s.pending.lo & ~s.blockedLo) !== 0 ||
     (s.pending.hi & ~s.blockedHi) !== 0 ||
@@ -361,9 +366,13 @@ export function prepareReturn(t: Task, result: number): number {
     if (group.exiting) return exitThread(t, group.groupExitStatus);
     if (group.execTask !== null && group.execTask !== t) return exitThread(t, SIGKILL);
     if (s.stopPending) return stopTask(t, result);
-    const info = dequeueSignal(t, s.blockedLo, s.blockedHi);
+    if (t.tracee !== null && stopsWhenAsked(t, result)) return BLOCKED;
+    const injected = s.injected;
+    s.injected = null;
+    const info = injected ?? dequeueSignal(t, s.blockedLo, s.blockedHi);
     if (info === null) break;
     const signo = info.signo;
+    if (t.tracee !== null && injected === null && signo !== SIGKILL) return signalStop(t, info, result);
     const action = group.handlers.get(signo);
     if (action.handler === SIG_IGN) continue;
     if (action.handler !== SIG_DFL) {
@@ -444,6 +453,12 @@ function stopTask(t: Task, result: number): number {
   t.signals.stoppedResult = result;
   t.state = TASK_STOPPED;
   t.resume = resumeStopped;
+  if (t.tracee !== null) {
+    // The tracer may change registers, so the result has to be among them.
+    if (result !== REGISTERS_SET) t.context.setReg(RAX, result);
+    t.resume = resumeEvent;
+    reportGroupStop(t);
+  }
   participateInStop(t);
   recalcInterrupting(t);
   return BLOCKED;
@@ -469,7 +484,8 @@ function resumeStopped(t: Task, _why: number): number {
   return t.signals.stoppedResult;
 }
 
-function wakeStopped(t: Task): void {
+/** Lets a stopped task run its continuation. */
+export function wakeStopped(t: Task): void {
   t.wakeReason = WAKE_EVENT;
   t.state = TASK_READY;
   t.kernel.ready.push(t);
@@ -479,7 +495,17 @@ function wakeStopped(t: Task): void {
 function continueGroup(group: ThreadGroup): void {
   for (const t of group.tasks) {
     t.signals.stopPending = false;
-    if (t.state === TASK_STOPPED) wakeStopped(t);
+    if (t.state !== TASK_STOPPED) continue;
+    const tracee = t.tracee;
+    if (tracee === null || tracee.stopCode === 0) {
+      wakeStopped(t);
+    } else if (tracee.listens) {
+      // A listening tracee tells its tracer that the group goes on.
+      tracee.stopCode = 0;
+      tracee.stopAsked = true;
+      t.signals.interrupting = true;
+      wakeStopped(t);
+    }
   }
   const wasStopped = group.isStopped;
   const wasStopping = group.stopCount > 0;

@@ -3,16 +3,27 @@
 
 import { ORIG_RAX, R8, R9, R10, RDI, RDX, RSI } from '../../platform/platform.ts';
 import { ENOSYS } from '../abi/errno.ts';
+import { PTRACE_EVENT_SECCOMP } from '../abi/ptrace.ts';
+import { REGISTERS_SET } from '../base/errors.ts';
 import { warnOnce } from '../base/log.ts';
-import { checkSeccomp, SECCOMP_CONTINUES, SECCOMP_TRACED } from './seccomp.ts';
+import { AT_ENTRY, callStop, eventStop, TRACE_EMULATE, TRACE_RUN, takeTracerSignal } from './ptrace.ts';
+import { checkSeccomp, SECCOMP_CONTINUES, SECCOMP_TRACED, seccompData } from './seccomp.ts';
 import { TASK_HANDLER, type Task } from './task.ts';
 import { finish } from './task-run.ts';
 
 /** The guest has made a system call: EVENT_SYSCALL. */
 export function enterSyscall(t: Task): void {
+  readCall(t);
+  t.state = TASK_HANDLER;
+  const entry = t.kernel.syscalls[t.sysno];
+  const trace = t.kernel.trace;
+  if (trace !== null) trace.enter(t, entry);
+  finish(t, t.watched ? enterWatched(t) : dispatch(t));
+}
+
+function readCall(t: Task): void {
   const c = t.context;
   const words = t.args.words;
-  const nr = c.regLo(ORIG_RAX);
   words[0] = c.regLo(RDI);
   words[1] = c.regHi(RDI);
   words[2] = c.regLo(RSI);
@@ -25,23 +36,47 @@ export function enterSyscall(t: Task): void {
   words[9] = c.regHi(R8);
   words[10] = c.regLo(R9);
   words[11] = c.regHi(R9);
-  t.sysno = nr;
-  t.state = TASK_HANDLER;
-  const entry = t.kernel.syscalls[nr];
-  const trace = t.kernel.trace;
-  if (trace !== null) trace.enter(t, entry);
-  if (t.watched) {
-    const verdict = checkSeccomp(t);
-    if (verdict !== SECCOMP_CONTINUES) {
-      // A tracer that could decide is not there.
-      finish(t, verdict === SECCOMP_TRACED ? -ENOSYS : verdict);
-      return;
-    }
-  }
-  if (entry === undefined) {
-    warnOnce(`system call ${nr} is not implemented`);
-    finish(t, -ENOSYS);
-    return;
-  }
-  finish(t, entry.handler(t, t.args));
+  t.sysno = c.regLo(ORIG_RAX);
+}
+
+function dispatch(t: Task): number {
+  const entry = t.kernel.syscalls[t.sysno];
+  if (entry !== undefined) return entry.handler(t, t.args);
+  warnOnce(`system call ${t.sysno} is not implemented`);
+  return -ENOSYS;
+}
+
+// ---- tasks that a tracer or a filter watches: kernel/entry/common.c:syscall_trace_enter()
+
+function enterWatched(t: Task): number {
+  const tracee = t.tracee;
+  if (tracee === null) return dispatchFiltered(t);
+  tracee.inCall = true;
+  if (tracee.mode === TRACE_RUN) return dispatchFiltered(t);
+  return callStop(t, AT_ENTRY, -ENOSYS, resumeEntry);
+}
+
+/** The tracer has seen the call, and may have made another of it: number -1 skips it. */
+function resumeEntry(t: Task, _why: number): number {
+  const emulates = t.tracee?.mode === TRACE_EMULATE;
+  takeTracerSignal(t);
+  readCall(t);
+  return emulates || t.sysno < 0 ? REGISTERS_SET : dispatchFiltered(t);
+}
+
+function dispatchFiltered(t: Task): number {
+  const verdict = checkSeccomp(t);
+  if (verdict === SECCOMP_CONTINUES) return dispatch(t);
+  if (verdict !== SECCOMP_TRACED) return verdict;
+  if (t.tracee?.has(PTRACE_EVENT_SECCOMP) !== true) return -ENOSYS;
+  return eventStop(t, PTRACE_EVENT_SECCOMP, seccompData, -ENOSYS, resumeSeccomp);
+}
+
+/** The tracer decides by changing the call; a changed one is filtered again, but not handed to the tracer twice. */
+function resumeSeccomp(t: Task, _why: number): number {
+  takeTracerSignal(t);
+  readCall(t);
+  if (t.sysno < 0) return REGISTERS_SET;
+  const verdict = checkSeccomp(t);
+  return verdict === SECCOMP_CONTINUES || verdict === SECCOMP_TRACED ? dispatch(t) : verdict;
 }

@@ -3,11 +3,12 @@
 
 import { ECHILD } from '../abi/errno.ts';
 import { __WALL, __WCLONE, __WNOTHREAD, P_ALL, P_PGID, WCONTINUED, WEXITED, WNOWAIT, WSTOPPED } from '../abi/sched.ts';
-import { CLD_CONTINUED, CLD_DUMPED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SIGCHLD, SIGCONT } from '../abi/signal.ts';
+import { CLD_CONTINUED, CLD_DUMPED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, CLD_TRAPPED, SIGCHLD, SIGCONT } from '../abi/signal.ts';
 import type { Pid } from './pid-namespace.ts';
 import type { ProcessGroup } from './process-group.ts';
+import { detach } from './ptrace.ts';
 import type { Task } from './task.ts';
-import { groupUsage, reap } from './task-exit.ts';
+import { groupUsage, reap, releaseHeld, releaseTask } from './task-exit.ts';
 import { type ThreadGroup, Usage } from './thread-group.ts';
 
 const STATUS_CONTINUED = 0xffff;
@@ -49,6 +50,26 @@ export function waitOnce(t: Task, w: Wait): number {
     eligible = true;
     if (tells(t, child, w)) return w.number;
   }
+  for (const thread of t.group.tasks) {
+    if (thread.tracees === null || (thread !== t && (w.options & __WNOTHREAD) !== 0)) continue;
+    for (const target of thread.tracees) {
+      if (!isTraced(target, w)) continue;
+      eligible = true;
+      if (tracedTells(t, target, w)) return w.number;
+    }
+  }
+  for (const zombie of t.group.traceZombies) {
+    if (!isTraced(zombie, w)) continue;
+    eligible = true;
+    if ((w.options & WEXITED) === 0) continue;
+    foundTask(t, zombie, w);
+    died(w, zombie.exitStatus);
+    if ((w.options & WNOWAIT) === 0) {
+      t.group.traceZombies.splice(t.group.traceZombies.indexOf(zombie), 1);
+      releaseTask(zombie);
+    }
+    return w.number;
+  }
   return eligible ? 0 : -ECHILD;
 }
 
@@ -66,18 +87,16 @@ function isEligible(t: Task, child: ThreadGroup, w: Wait): boolean {
 function tells(t: Task, child: ThreadGroup, w: Wait): boolean {
   const keep = (w.options & WNOWAIT) !== 0;
   if (child.isDead) {
-    const status = child.groupExitStatus;
-    const signo = status & 0x7f;
+    if (child.heldByTracer) return false;
     found(t, child, w);
-    w.status = status;
-    w.code = signo === 0 ? CLD_EXITED : (status & 0x80) !== 0 ? CLD_DUMPED : CLD_KILLED;
-    w.value = signo === 0 ? (status >> 8) & 0xff : signo;
+    died(w, child.groupExitStatus);
     if (keep) return true;
     t.group.childUsage.add(w.usage);
     reap(child);
     return true;
   }
-  if (child.isStopped && child.stopUnreported && (w.options & WSTOPPED) !== 0) {
+  // A traced child's stops are its tracer's to hear.
+  if (child.leader.tracee === null && child.isStopped && child.stopUnreported && (w.options & WSTOPPED) !== 0) {
     if (!keep) child.stopUnreported = false;
     found(t, child, w);
     w.status = (child.stopSignal << 8) | STATUS_STOPPED;
@@ -94,6 +113,46 @@ function tells(t: Task, child: ThreadGroup, w: Wait): boolean {
     return true;
   }
   return false;
+}
+
+/** A tracee is waited for by its thread number, whatever it ends with. */
+function isTraced(target: Task, w: Wait): boolean {
+  if (w.type === P_PGID) return target.group.processGroup === w.processGroup;
+  return w.type === P_ALL || target.pid === w.pid;
+}
+
+function tracedTells(t: Task, target: Task, w: Wait): boolean {
+  const tracee = target.tracee!;
+  const keep = (w.options & WNOWAIT) !== 0;
+  if (target.group.isDead) {
+    if ((w.options & WEXITED) === 0 || !target.group.heldByTracer) return false;
+    foundTask(t, target, w);
+    died(w, target.group.groupExitStatus);
+    if (keep) return true;
+    detach(target, 0);
+    releaseHeld(target.group);
+    return true;
+  }
+  if (tracee.stopCode === 0 || tracee.isReported) return false;
+  if (!keep) tracee.isReported = true;
+  foundTask(t, target, w);
+  w.status = (tracee.stopCode << 8) | STATUS_STOPPED;
+  w.code = tracee.isGroupStop ? CLD_STOPPED : CLD_TRAPPED;
+  w.value = tracee.stopCode;
+  return true;
+}
+
+function died(w: Wait, status: number): void {
+  const signo = status & 0x7f;
+  w.status = status;
+  w.code = signo === 0 ? CLD_EXITED : (status & 0x80) !== 0 ? CLD_DUMPED : CLD_KILLED;
+  w.value = signo === 0 ? (status >> 8) & 0xff : signo;
+}
+
+function foundTask(t: Task, target: Task, w: Wait): void {
+  w.number = target.pid.numberIn(t.pidns);
+  w.uid = t.creds.userns.uidFromKernel(target.creds.uid);
+  w.usage.assign(groupUsage(target.group));
 }
 
 function found(t: Task, child: ThreadGroup, w: Wait): void {

@@ -28,6 +28,7 @@ import type { NsProxy } from './namespaces.ts';
 import type { Pid, PidNamespace } from './pid-namespace.ts';
 import type { PollTable } from './poll-table.ts';
 import { SchedState } from './sched-state.ts';
+import type { Tracee } from './ptrace.ts';
 import type { SeccompFilter } from './seccomp.ts';
 import { SignalState } from './signal-state.ts';
 import { SyscallArgs } from './syscall-args.ts';
@@ -135,6 +136,10 @@ export class Task implements ListNode<Task> {
   seccompMode = 0;
   /** Newest first. */
   seccompFilters: readonly SeccompFilter[] = NO_FILTERS;
+  /** Who traces us and how far: ptrace.ts. */
+  tracee: Tracee | null = null;
+  /** Whom we trace. */
+  tracees: Set<Task> | null = null;
   /** The one futex that FUTEX_WAIT waits for; made by the first one. */
   futexWaiter: FutexWaiter | null = null;
   /** PI futexes that we own and others wait for. */

@@ -103,6 +103,10 @@ export class ThreadGroup {
   /** SIGNAL_STOP_CONTINUED: WCONTINUED has not been answered yet. */
   continuedUnreported = false;
 
+  /** Traced threads that have ended and whom our tracing threads have not waited for. */
+  readonly traceZombies: Task[] = [];
+  /** Dead, but a tracer that is not the parent has to wait for us first. */
+  heldByTracer = false;
   /** Parents wait here for children: wait_chldexit. Notified with POLLIN. */
   readonly childWaiters: WaitQueue = new WaitQueue();
   /** Of threads that have ended. */

@@ -67,6 +67,7 @@ import { scratch } from '../mm/guest-memory.ts';
 import { limitCalls, putUsage, RUSAGE_SIZE } from './limits.ts';
 import { namespaceCalls } from './namespaces.ts';
 import { prctlCalls } from './prctl.ts';
+import { ptraceCalls } from './ptrace.ts';
 import { seccompCalls } from './seccomp.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
@@ -151,7 +152,7 @@ function doClone(t: Task, c: CloneArgs, pidfdAddr: number): number {
   const isVfork = (c.flags & CLONE_VFORK) !== 0;
   if ((c.flags & CLONE_PIDFD) === 0) {
     const child = cloneTask(t, c);
-    return typeof child === 'number' ? child : startTask(t, child, isVfork);
+    return typeof child === 'number' ? child : startTask(t, child, isVfork, c.exitSignal);
   }
   // The number is reserved, so that neither a full table nor a bad pointer is met after the child is born.
   const fd = t.fds.reserve(t.fdLimit);
@@ -163,7 +164,7 @@ function doClone(t: Task, c: CloneArgs, pidfdAddr: number): number {
   }
   const isThread = (c.flags & CLONE_THREAD) !== 0;
   t.fds.install(fd, new PidFd(child.pid, child.group, isThread ? child : null, 0, anonInode), true);
-  return startTask(t, child, isVfork);
+  return startTask(t, child, isVfork, c.exitSignal);
 }
 
 // ---- exec
@@ -458,4 +459,5 @@ export const processCalls: readonly SyscallLine[] = [
   ...prctlCalls,
   ...namespaceCalls,
   ...seccompCalls,
+  ...ptraceCalls,
 ];
