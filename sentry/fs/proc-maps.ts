@@ -1,9 +1,11 @@
 // /proc/[pid]/maps and its kin: fs/proc/task_mmu.c. Guest pages live in the stub, where faults are
-// the host's business, so the Sentry does not know which pages are resident: a mapping that may be
-// accessed counts as resident up to RESIDENT_GUESS, which ps and top readers see as RSS.
+// the host's business, so how much of a mapping is resident has to be asked of the host; where it
+// does not say, a mapping that may be accessed counts as resident up to RESIDENT_GUESS.
 
 import { major, minor } from '../abi/device.ts';
+import { PAGE_SIZE } from '../abi/limits.ts';
 import { MAP_NORESERVE, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE } from '../abi/mman.ts';
+import { residentPages } from '../host/memory.ts';
 import type { Task } from '../kernel/task.ts';
 import type { MemoryManager } from '../mm/memory-manager.ts';
 import type { Backing, Vma } from '../mm/vma.ts';
@@ -13,13 +15,22 @@ import { pathName } from '../vfs/path-name.ts';
 const KIB = 1024;
 /** Larger mappings are mostly reserved address space: thread stacks, arenas, heaps of runtimes. */
 const RESIDENT_GUESS = 2 * 1024 * KIB;
+/** Pages asked about one by one; of larger mappings a sample of SAMPLE_PAGES is taken. */
+const EXACT_PAGES = 65536;
+const SAMPLE_PAGES = 16384;
+/** How long sizes stay true enough: ps reads several files of a process in a row. */
+const FRESH_NS = 50e6;
 /** Where names begin: seq_setwidth() of show_map_vma(). */
 const NAME_COLUMN = 73;
 
-/** Estimated resident bytes of a mapping. */
-export function residentOf(v: Vma): number {
-  if ((v.prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) === 0 || (v.flags & MAP_NORESERVE) !== 0) return 0;
-  return Math.min(v.end - v.start, RESIDENT_GUESS);
+/** Resident bytes of a mapping. */
+export function residentOf(mm: MemoryManager, v: Vma): number {
+  if ((v.prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) === 0) return 0;
+  const pages = (v.end - v.start) / PAGE_SIZE;
+  const stride = pages <= EXACT_PAGES ? 1 : Math.ceil(pages / SAMPLE_PAGES);
+  const resident = residentPages(mm.hostTid, v.start, pages, stride);
+  if (resident >= 0) return Math.min(pages, resident * stride) * PAGE_SIZE;
+  return (v.flags & MAP_NORESERVE) !== 0 ? 0 : Math.min(v.end - v.start, RESIDENT_GUESS);
 }
 
 /** Sizes of an address space in bytes, as status and statm show them. */
@@ -35,13 +46,29 @@ export class MemorySizes {
   lib = 0;
 }
 
-/** Adds up the mappings of a task that is alive. */
+interface Measured {
+  readonly sizes: MemorySizes;
+  readonly atNs: number;
+}
+
+const measured = new WeakMap<MemoryManager, Measured>();
+
+/** The sizes of the address space of a task that is alive, at most FRESH_NS old. */
 export function memorySizes(mm: MemoryManager): MemorySizes {
+  const nowNs = performance.now() * 1e6;
+  const known = measured.get(mm);
+  if (known !== undefined && known.sizes.total === mm.vmas.total && nowNs - known.atNs < FRESH_NS) return known.sizes;
+  const sizes = measure(mm);
+  measured.set(mm, { sizes, atNs: nowNs });
+  return sizes;
+}
+
+function measure(mm: MemoryManager): MemorySizes {
   const s = new MemorySizes();
   s.total = mm.vmas.total;
   for (const v of mm.vmas.list) {
     const size = v.end - v.start;
-    const resident = residentOf(v);
+    const resident = residentOf(mm, v);
     s.resident += resident;
     if (v.backing === null) s.residentAnon += resident;
     else if (fileOf(v.backing) === undefined) s.residentShared += resident;
@@ -88,7 +115,8 @@ export function smapsText(t: Task, target: Task): string {
   for (const v of target.mm.vmas.list) {
     text += line(t, v);
     text += sizeLines(v.end - v.start);
-    text += usageLines(v.backing === null ? residentOf(v) : 0, v.backing !== null ? residentOf(v) : 0, true);
+    const resident = residentOf(target.mm, v);
+    text += usageLines(v.backing === null ? resident : 0, v.backing === null ? 0 : resident, true);
     text += `THPeligible:           0\nVmFlags: ${vmFlags(v)}\n`;
   }
   return text;
@@ -100,8 +128,8 @@ export function smapsRollupText(_t: Task, target: Task): string {
   let anon = 0;
   let file = 0;
   for (const v of list) {
-    if (v.backing === null) anon += residentOf(v);
-    else file += residentOf(v);
+    if (v.backing === null) anon += residentOf(target.mm, v);
+    else file += residentOf(target.mm, v);
   }
   const head = `${hex(list[0]!.start, 8)}-${hex(list[list.length - 1]!.end, 8)} ---p 00000000 00:00 0 `;
   return `${head.padEnd(NAME_COLUMN)}[rollup]\n${usageLines(anon, file, false)}`;
@@ -154,7 +182,7 @@ export function numaMapsText(t: Task, target: Task): string {
   let text = '';
   for (const v of target.mm.vmas.list) {
     const name = nameOf(t, v);
-    const pages = residentOf(v) / 4096;
+    const pages = residentOf(target.mm, v) / PAGE_SIZE;
     let what = '';
     if (v.label === '[heap]') what = ' heap';
     else if (v.label === '[stack]') what = ' stack';

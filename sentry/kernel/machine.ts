@@ -2,7 +2,7 @@
 // tell of them. What comes from the host is read once, before lock-down closes /proc and /sys.
 
 import { randomUUID } from 'node:crypto';
-import { fstatSync, readFileSync, readSync } from 'node:fs';
+import { openSync, readFileSync, readSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { UTS_MACHINE, UTS_RELEASE, UTS_SYSNAME, UTS_VERSION } from './uts-namespace.ts';
 
@@ -25,8 +25,6 @@ export interface MachineLimits {
   cpus?: number;
   /** Memory shown, in bytes; the host's total unless given. */
   memoryBytes?: number;
-  /** An open descriptor of the sandbox's memory.current (or memory.usage_in_bytes). */
-  memoryUsageFd?: number;
 }
 
 export class Machine {
@@ -71,8 +69,7 @@ export function loadMachine(limits: MachineLimits = {}): Machine {
   const cpuCount = Math.max(1, limits.cpus ?? availableParallelism());
   const hostBytes = hostMemory();
   const memoryBytes = Math.min(limits.memoryBytes ?? hostBytes, hostBytes);
-  const fd = limits.memoryUsageFd ?? -1;
-  return new Machine(cpuCount, memoryBytes, cpuinfoFor(readHost('/proc/cpuinfo'), cpuCount), hostCaches(), fd >= 0 && isOpen(fd) ? fd : -1);
+  return new Machine(cpuCount, memoryBytes, cpuinfoFor(readHost('/proc/cpuinfo'), cpuCount), hostCaches(), openMemoryUsage());
 }
 
 /** A machine for tests and for a kernel that was given none. */
@@ -136,11 +133,22 @@ function readHost(path: string): string {
   }
 }
 
-function isOpen(fd: number): boolean {
+/** Where the host counts the memory of our cgroup, open for reading; -1 in the root cgroup, which everybody shares. */
+function openMemoryUsage(): number {
+  for (const line of readHost('/proc/self/cgroup').split('\n')) {
+    const match = /^\d+:([^:]*):(\/.+)$/.exec(line);
+    if (match === null) continue;
+    const [, controllers, path] = match;
+    if (controllers === '') return openHost(`/sys/fs/cgroup${path}/memory.current`);
+    if (controllers!.split(',').includes('memory')) return openHost(`/sys/fs/cgroup/memory${path}/memory.usage_in_bytes`);
+  }
+  return -1;
+}
+
+function openHost(path: string): number {
   try {
-    fstatSync(fd);
-    return true;
+    return openSync(path, 'r');
   } catch {
-    return false;
+    return -1;
   }
 }
