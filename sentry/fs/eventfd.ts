@@ -78,6 +78,11 @@ export class EventFile extends FileDescription {
     return true;
   }
 
+  /** noop_llseek(): there is a position, which nothing moves. */
+  override seek(_t: Task, _offset: number, _whence: number): number {
+    return 0;
+  }
+
   override canPoll(): boolean {
     return true;
   }

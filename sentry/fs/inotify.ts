@@ -140,6 +140,11 @@ export class InotifyFile extends FileDescription {
     return taken === 0 && done === 0 ? -EINVAL : done;
   }
 
+  /** noop_llseek(): there is a position, which nothing moves. */
+  override seek(_t: Task, _offset: number, _whence: number): number {
+    return 0;
+  }
+
   override canPoll(): boolean {
     return true;
   }

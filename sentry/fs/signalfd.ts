@@ -92,6 +92,11 @@ export class SignalFile extends FileDescription {
     return -EAGAIN;
   }
 
+  /** noop_llseek(): there is a position, which nothing moves. */
+  override seek(_t: Task, _offset: number, _whence: number): number {
+    return 0;
+  }
+
   override canPoll(): boolean {
     return true;
   }

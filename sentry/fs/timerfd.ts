@@ -105,6 +105,11 @@ export class TimerFile extends FileDescription {
     this.kernel.timers.start(this.timer, this.expiryNs);
   }
 
+  /** noop_llseek(): there is a position, which nothing moves. */
+  override seek(_t: Task, _offset: number, _whence: number): number {
+    return 0;
+  }
+
   override canPoll(): boolean {
     return true;
   }

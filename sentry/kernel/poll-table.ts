@@ -2,6 +2,7 @@
 // them. A table belongs to a task and is reused, so that a poll allocates nothing once the table
 // has grown to the number of descriptors the program polls: struct poll_wqueues.
 
+import { O_PATH } from '../abi/fcntl.ts';
 import { POLLERR, POLLHUP, POLLNVAL } from '../abi/poll.ts';
 import { Waiter } from '../base/wait-queue.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
@@ -78,10 +79,17 @@ export class PollTable {
     for (let i = 0; i < this.count; i++) {
       const entry = this.entries[i]!;
       if (entry.fd < 0) continue;
-      entry.revents = entry.file === undefined ? POLLNVAL : entry.file.poll(this.task) & (entry.events | unasked);
+      // While waiting, the number may have been closed or have come to mean another file: do_pollfd() looks it up each time.
+      const file = this.armed ? this.openFile(entry.fd) : entry.file;
+      entry.revents = file === undefined ? POLLNVAL : file.poll(this.task) & (entry.events | unasked);
       if (entry.revents !== 0) ready++;
     }
     return ready;
+  }
+
+  private openFile(fd: number): FileDescription | undefined {
+    const file = this.task.fds.get(fd);
+    return file === undefined || (file.flags & O_PATH) !== 0 ? undefined : file;
   }
 
   /** Waits with the task: takes a reference of each file, since another thread may close its fd. */

@@ -126,7 +126,8 @@ function startPoll(t: Task, deadlineNs: number, resume: Resume): number {
     const fd = table.view.getInt32(i * POLLFD_SIZE, true);
     table.add(fd, fd < 0 ? undefined : openFile(t, fd), table.view.getUint16(i * POLLFD_SIZE + POLLFD_EVENTS, true));
   }
-  if (table.scan(UNASKED) > 0 || deadlineNs === AT_ONCE) return storeRevents(t, false);
+  // A signal that the mask lets in is noticed even by a call that does not wait: fs/select.c:do_poll().
+  if (table.scan(UNASKED) > 0 || (deadlineNs === AT_ONCE && !t.signals.interrupting)) return storeRevents(t, false);
   return waitForFiles(t, deadlineNs, resume);
 }
 
@@ -221,7 +222,7 @@ function startSelect(t: Task, deadlineNs: number, resume: Resume): number {
     table.add(fd, openFile(t, fd), events);
   }
   t.n0 = count;
-  if (table.scan(0) > 0 || deadlineNs === AT_ONCE) return storeSets(t);
+  if (table.scan(0) > 0 || (deadlineNs === AT_ONCE && !t.signals.interrupting)) return storeSets(t);
   return waitForFiles(t, deadlineNs, resume);
 }
 

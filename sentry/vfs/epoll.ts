@@ -197,6 +197,11 @@ export class EpollFile extends FileDescription {
     return 0;
   }
 
+  /** noop_llseek(): there is a position, which nothing moves. */
+  override seek(_t: Task, _offset: number, _whence: number): number {
+    return 0;
+  }
+
   override canPoll(): boolean {
     return true;
   }
