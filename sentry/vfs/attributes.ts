@@ -158,7 +158,8 @@ export function truncatePath(
  */
 export function truncateInode(t: Task | null, creds: Credentials, inode: Inode, size: number, file: FileDescription | null): number {
   const kill = privilegeBits(inode, creds);
-  if (file !== null && t !== null) {
+  // O_RDONLY | O_TRUNC truncates too, but not through a descriptor that cannot write.
+  if (file !== null && t !== null && file.writable) {
     const error = file.truncate(t, size);
     if (error < 0) return error;
     if (kill === 0) return 0;

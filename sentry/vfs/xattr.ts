@@ -1,6 +1,6 @@
 // Extended attributes: the rules of fs/xattr.c and security/commoncap.c, by name prefix.
 
-import { EINVAL, ENODATA, EPERM, EROFS } from '../abi/errno.ts';
+import { EINVAL, ENODATA, EOPNOTSUPP, EPERM, EROFS } from '../abi/errno.ts';
 import { CAP_SETFCAP, CAP_SYS_ADMIN } from '../abi/sched.ts';
 import { S_IFDIR, S_IFMT, S_IFREG, S_ISVTX } from '../abi/stat.ts';
 import type { Credentials } from '../kernel/credentials.ts';
@@ -28,6 +28,9 @@ function permitted(creds: Credentials, inode: Inode, name: string, writing: bool
     const type = inode.mode & S_IFMT;
     if (type !== S_IFREG && type !== S_IFDIR) return writing ? -EPERM : -ENODATA;
     if (type === S_IFDIR && (inode.mode & S_ISVTX) !== 0 && writing && !ownerOrCapable(creds, inode)) return -EPERM;
+  } else {
+    // No file system has a handler for any other kind: xattr_resolve_name().
+    return -EOPNOTSUPP;
   }
   return inodePermission(inode, creds, writing ? MAY_WRITE : MAY_READ);
 }
