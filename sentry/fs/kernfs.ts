@@ -7,12 +7,13 @@
 //
 // Directories with changing children derive from KernfsDir. Text is latin1: a char per byte.
 
-import { EINVAL, EIO, EISDIR, ENOENT, EPERM } from '../abi/errno.ts';
+import { EACCES, EINVAL, EIO, EISDIR, ENOENT, EPERM } from '../abi/errno.ts';
 import { SEEK_CUR, SEEK_END, SEEK_SET } from '../abi/fcntl.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../abi/stat.ts';
 import { latin1, putLatin1 } from '../base/latin1.ts';
 import type { WaitQueue } from '../base/wait-queue.ts';
+import type { Credentials } from '../kernel/credentials.ts';
 import type { Task } from '../kernel/task.ts';
 import { FileDescription } from '../vfs/file-description.ts';
 import {
@@ -31,6 +32,8 @@ import type { IoBuffer } from '../vfs/io-buffer.ts';
 import { touchBorn } from '../vfs/times.ts';
 
 const DT_SHIFT = 12;
+/** s_blocksize of proc. */
+const PROC_BLOCK = 1024;
 
 /** The DT_* value of a mode: S_DT(), include/linux/fs_types.h. */
 export function direntType(mode: number): number {
@@ -67,6 +70,7 @@ export function applyAttr(inode: Inode, attr: SetAttr): number {
 export abstract class KernfsDir extends Inode {
   constructor(fs: Filesystem, ino: number, permissions: number) {
     super(fs, ino, S_IFDIR | permissions);
+    if (fs.type === 'proc') this.blockSize = PROC_BLOCK;
     this.nlink = 2;
     touchBorn(this);
   }
@@ -81,6 +85,32 @@ export abstract class KernfsDir extends Inode {
 
   override open(_t: Task | null, path: VfsPath, flags: number): FileDescription | number {
     return new DirDescription(flags, path, this);
+  }
+
+  // A name that is not there cannot be made: proc's lookup fails with ENOENT before anybody asks for a new
+  // inode, and vfs_create() says EACCES where vfs_mkdir() and the others say EPERM.
+  override create(_creds: Credentials, _name: string, _mode: number): Inode | number {
+    return this.fs.type === 'proc' ? -ENOENT : -EACCES;
+  }
+
+  override mkdir(_creds: Credentials, _name: string, _mode: number): Inode | number {
+    return this.noNewNames();
+  }
+
+  override mknod(_creds: Credentials, _name: string, _mode: number, _rdev: number): Inode | number {
+    return this.noNewNames();
+  }
+
+  override symlink(_creds: Credentials, _name: string, _target: string): Inode | number {
+    return this.noNewNames();
+  }
+
+  override link(_name: string, _target: Inode): number {
+    return this.noNewNames();
+  }
+
+  private noNewNames(): number {
+    return this.fs.type === 'proc' ? -ENOENT : -EPERM;
   }
 
   /** What the directory is of has ended: reading it is -ENOENT. */
@@ -208,6 +238,7 @@ export class Symlink extends Inode {
 export abstract class TextFile extends Inode {
   constructor(fs: Filesystem, ino: number, permissions: number) {
     super(fs, ino, S_IFREG | permissions);
+    if (fs.type === 'proc') this.blockSize = PROC_BLOCK;
     touchBorn(this);
   }
 
