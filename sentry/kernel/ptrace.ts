@@ -97,8 +97,7 @@ function link(tracer: Task, target: Task, tracee: Tracee): void {
 export function stopAttached(target: Task): void {
   const tracee = target.tracee!;
   if (target.state === TASK_STOPPED) {
-    tracee.isGroupStop = true;
-    report(target, tracee, groupStopCode(target, tracee), null, CLD_STOPPED);
+    reportGroupStop(target);
   } else if (!tracee.isSeized) {
     sendSignal(target, kernelInfo(SIGSTOP), true);
   }
@@ -278,17 +277,34 @@ export function reportGroupStop(t: Task): void {
 
 /** PTRACE_INTERRUPT: a seized tracee stops with PTRACE_EVENT_STOP. */
 export function interrupt(target: Task): void {
-  target.tracee!.stopAsked = true;
-  wakeForSignal(target, false);
+  const tracee = target.tracee!;
+  tracee.stopAsked = true;
+  if (tracee.listens) endListening(target);
+  else wakeForSignal(target, false);
 }
 
-/** In prepareReturn(): serves PTRACE_INTERRUPT. */
+/** PTRACE_LISTEN: stays stopped, but hears of SIGCONT and PTRACE_INTERRUPT. */
+export function listen(target: Task): void {
+  const tracee = target.tracee!;
+  tracee.listens = true;
+  if (tracee.stopAsked) endListening(target);
+}
+
+/** A listening tracee goes to its next stop. */
+export function endListening(target: Task): void {
+  const tracee = target.tracee!;
+  tracee.listens = false;
+  tracee.stopCode = 0;
+  wakeStopped(target);
+}
+
+/** In prepareReturn(): serves PTRACE_INTERRUPT and the end of a group stop. */
 export function stopsWhenAsked(t: Task, result: number): boolean {
   const tracee = t.tracee!;
   if (!tracee.stopAsked) return false;
   tracee.stopAsked = false;
   tracee.at = AT_NOTHING;
-  const code = (PTRACE_EVENT_STOP << 8) | SIGTRAP;
+  const code = (PTRACE_EVENT_STOP << 8) | (t.group.isStopped ? t.group.stopSignal : SIGTRAP);
   ptraceStop(t, code, new SigInfo(SIGTRAP, code), result, resumeEvent);
   return true;
 }

@@ -33,7 +33,7 @@ import { SYS_restart_syscall } from '../abi/sysno-x64.ts';
 import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
 import type { PidNamespace } from './pid-namespace.ts';
 import type { ProcessGroup } from './process-group.ts';
-import { reportGroupStop, resumeEvent, signalStop, stopsWhenAsked } from './ptrace.ts';
+import { endListening, reportGroupStop, resumeEvent, signalStop, stopsWhenAsked } from './ptrace.ts';
 import { pushSignalFrame } from './signal-frame.ts';
 import { SigInfo } from './signal-queue.ts';
 import { dumpsByDefault, ignoredByDefault, STOP_LO, sigHi, sigIn, sigLo, stopsByDefault, UNMASKABLE_LO } from './signal-set.ts';
@@ -495,15 +495,13 @@ export function wakeStopped(t: Task): void {
 function continueGroup(group: ThreadGroup): void {
   for (const t of group.tasks) {
     t.signals.stopPending = false;
-    if (t.state !== TASK_STOPPED) continue;
     const tracee = t.tracee;
-    if (tracee === null || tracee.stopCode === 0) {
-      wakeStopped(t);
-    } else if (tracee.listens) {
-      // A listening tracee tells its tracer that the group goes on.
-      tracee.stopCode = 0;
+    if (tracee?.isSeized === true) {
+      // It tells its tracer that the group goes on, as soon as it may: ptrace_trap_notify().
       tracee.stopAsked = true;
       t.signals.interrupting = true;
+      if (tracee.listens) endListening(t);
+    } else if (t.state === TASK_STOPPED && (tracee === null || tracee.stopCode === 0)) {
       wakeStopped(t);
     }
   }

@@ -71,6 +71,7 @@ import {
   detach,
   interrupt,
   letGo,
+  listen,
   stopAttached,
   TRACE_CALLS,
   TRACE_EMULATE,
@@ -162,7 +163,7 @@ function onStopped(t: Task, target: Task, request: number, a: SyscallArgs): numb
       return 0;
     case PTRACE_LISTEN:
       if (!tracee.isSeized || tracee.info === null || tracee.info.code >> 8 !== PTRACE_EVENT_STOP) return -EIO;
-      tracee.listens = true;
+      listen(target);
       return 0;
     case PTRACE_PEEKTEXT:
     case PTRACE_PEEKDATA:
