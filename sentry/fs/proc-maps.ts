@@ -20,6 +20,8 @@ const EXACT_PAGES = 65536;
 const SAMPLE_PAGES = 16384;
 /** How long sizes stay true enough: ps reads several files of a process in a row. */
 const FRESH_NS = 50e6;
+/** Two pages, as the build of every kernel since 5.3 has it. */
+const VDSO_SIZE = 2 * PAGE_SIZE;
 /** Where names begin: seq_setwidth() of show_map_vma(). */
 const NAME_COLUMN = 73;
 
@@ -106,8 +108,22 @@ function line(t: Task, v: Vma): string {
 
 export function mapsText(t: Task, target: Task): string {
   let text = '';
-  for (const v of target.mm.vmas.list) text += line(t, v);
-  return text;
+  const { vdsoAddr } = t.kernel.platform;
+  let vdsoShown = vdsoAddr === 0 || target.stateLetter() === 'Z';
+  for (const v of target.mm.vmas.list) {
+    if (!vdsoShown && v.start > vdsoAddr) {
+      text += vdsoLine(vdsoAddr);
+      vdsoShown = true;
+    }
+    text += line(t, v);
+  }
+  return vdsoShown ? text : text + vdsoLine(vdsoAddr);
+}
+
+/** The vDSO is the host's and no mapping of the guest's making. */
+function vdsoLine(addr: number): string {
+  const head = `${hex(addr, 8)}-${hex(addr + VDSO_SIZE, 8)} r-xp 00000000 00:00 0 `;
+  return `${head.padEnd(NAME_COLUMN)}[vdso]\n`;
 }
 
 export function smapsText(t: Task, target: Task): string {
