@@ -20,7 +20,16 @@ import {
   FUTEX_WAKE_BITSET,
   FUTEX_WAKE_OP,
 } from '../abi/sched.ts';
-import { SYS_futex, SYS_futex_waitv, SYS_get_robust_list, SYS_set_robust_list, SYS_set_tid_address } from '../abi/sysno-x64.ts';
+import {
+  SYS_futex,
+  SYS_futex_requeue,
+  SYS_futex_wait,
+  SYS_futex_waitv,
+  SYS_futex_wake,
+  SYS_get_robust_list,
+  SYS_set_robust_list,
+  SYS_set_tid_address,
+} from '../abi/sysno-x64.ts';
 import { CLOCK_MONOTONIC, CLOCK_REALTIME } from '../abi/time.ts';
 import { getI64, getU64 } from '../base/int64.ts';
 import { ptraceMayAccess } from '../fs/proc-access.ts';
@@ -219,6 +228,62 @@ export function futex_waitv(t: Task, a: SyscallArgs): number {
   return futexWaitMany(t, entries, deadlineNs);
 }
 
+// ---- futex2: one call for each operation, with the size of the word in the flags
+
+/** Whether the word is private, or -EINVAL for another size than 32 bits or an unknown flag. */
+function futex2Flags(flags: number): boolean | number {
+  if ((flags & ~(FUTEX2_SIZE_U32 | FUTEX_PRIVATE_FLAG)) !== 0 || (flags & 3) !== FUTEX2_SIZE_U32) return -EINVAL;
+  return (flags & FUTEX_PRIVATE_FLAG) !== 0;
+}
+
+/** futex_wake(2). */
+export function futex_wake(t: Task, a: SyscallArgs): number {
+  const isPrivate = futex2Flags(a.int(3));
+  if (typeof isPrivate === 'number') return isPrivate;
+  // Bits beyond the word's size can match nobody.
+  if (a.hi(1) !== 0 || a.lo(1) === 0) return -EINVAL;
+  const key = futexKey(t, a.addr(0), isPrivate);
+  if (isError(key)) return key;
+  return a.int(2) === 0 ? 0 : t.kernel.futexes.wake(key, a.int(2), a.lo(1));
+}
+
+/** futex_wait(2). */
+export function futex_wait(t: Task, a: SyscallArgs): number {
+  const isPrivate = futex2Flags(a.int(3));
+  if (typeof isPrivate === 'number') return isPrivate;
+  if (a.hi(1) !== 0 || a.hi(2) !== 0) return -EINVAL;
+  let deadlineNs = FOREVER;
+  if (a.addr(4) !== 0) {
+    const clock = a.int(5);
+    if (clock !== CLOCK_MONOTONIC && clock !== CLOCK_REALTIME) return -EINVAL;
+    deadlineNs = deadlineOf(t, a.addr(4), false, clock === CLOCK_REALTIME);
+    if (deadlineNs < 0) return deadlineNs === BAD_ADDRESS ? -EFAULT : -EINVAL;
+  }
+  return futexWait(t, a.addr(0), isPrivate, a.uint(1), a.uint(2), deadlineNs);
+}
+
+/** futex_requeue(2): two elements of futex_waitv, from and to; the first one's value is compared. */
+export function futex_requeue(t: Task, a: SyscallArgs): number {
+  const wakeCount = a.int(2);
+  const moveCount = a.int(3);
+  if (a.int(1) !== 0 || a.addr(0) === 0 || wakeCount < 0 || moveCount < 0) return -EINVAL;
+  if (t.mm.copyIn(a.addr(0), scratch.u8, 0, 2 * WAITV_SIZE) < 0) return -EFAULT;
+  const v = scratch.view;
+  const val = v.getUint32(0, true);
+  const addr = getU64(v, 8);
+  const addr2 = getU64(v, WAITV_SIZE + 8);
+  const isPrivate = futex2Flags(v.getInt32(16, true));
+  const isPrivate2 = futex2Flags(v.getInt32(WAITV_SIZE + 16, true));
+  if (typeof isPrivate === 'number' || typeof isPrivate2 === 'number') return -EINVAL;
+  const from = futexKey(t, addr, isPrivate);
+  if (isError(from)) return from;
+  const to = futexKey(t, addr2, isPrivate2);
+  if (isError(to)) return to;
+  const word = t.mm.loadU32(addr);
+  if (word < 0) return word;
+  return word === val ? t.kernel.futexes.requeue(from, to, wakeCount, moveCount) : -EAGAIN;
+}
+
 /** set_robust_list(2). */
 export function set_robust_list(t: Task, a: SyscallArgs): number {
   if (a.addr(1) !== ROBUST_HEAD_SIZE) return -EINVAL;
@@ -252,6 +317,9 @@ export const futexCalls: readonly SyscallLine[] = [
     'no priority is inherited by PI futexes; FUTEX_WAKE_OP and PI words change without a lock against guest threads that write them directly',
   ),
   call(SYS_futex_waitv, 'futex_waitv', 'waiters:addr nr_futexes:uint flags:flags timeout:timespec clockid:clock', futex_waitv),
+  call(SYS_futex_wake, 'futex_wake', 'uaddr:addr mask:ulong nr:int flags:flags', futex_wake),
+  call(SYS_futex_wait, 'futex_wait', 'uaddr:addr val:ulong mask:ulong flags:flags timeout:timespec clockid:clock', futex_wait),
+  call(SYS_futex_requeue, 'futex_requeue', 'waiters:addr flags:flags nr_wake:int nr_requeue:int', futex_requeue),
   call(SYS_set_robust_list, 'set_robust_list', 'head:addr len:size', set_robust_list),
   call(SYS_get_robust_list, 'get_robust_list', 'pid:pid head:addr len:addr', get_robust_list),
   call(SYS_set_tid_address, 'set_tid_address', 'tidptr:addr', set_tid_address),
