@@ -1,6 +1,6 @@
 // What runsc must not leave behind on a host: compared before and after a test run.
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join, normalize } from 'node:path';
 
 export interface HostState {
   processes: Map<string, string>;
@@ -9,8 +9,8 @@ export interface HostState {
   files: Set<string>;
 }
 
-/** Entry points by which a process of runsc is known, whichever way it was installed. */
-const ENTRY_POINTS = ['runsc/main.ts', 'sentry/boot/main.ts', 'gofer/main.ts', 'native/build/Release/stub', 'dist/runsc'];
+/** Programs of this checkout by which a process of runsc is known: the script that Node runs, or the process's own file. */
+const ENTRY_POINTS = ['runsc/main.ts', 'native/build/Release/stub', 'dist/runsc'];
 /** Folders whose entries named runsc* are ours, and folders that are ours as a whole. */
 const SCRATCH = ['/tmp', '/var/tmp', '/dev/shm'];
 const STATE_DIRS = ['/run/runsc', '/var/run/runsc'];
@@ -35,10 +35,11 @@ function processes(root: string): Map<string, string> {
   for (const pid of list('/proc')) {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
     const cmdline = read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim();
-    // A shell or an editor may name our files in an argument: the program itself or its first argument has to be ours.
-    const [program = '', script = ''] = cmdline.split(' ');
-    const ours = ENTRY_POINTS.some((entry) => [program, script].some((word) => word === join(root, entry) || word.endsWith(`/${entry}`)));
-    if (!ours) continue;
+    // A shell or an editor may name our files in an argument: the program itself or its first argument has to be ours. Another
+    // checkout's processes are not our business.
+    const [, script = ''] = cmdline.split(' ');
+    const own = [executable(pid), normalize(script)];
+    if (!ENTRY_POINTS.some((entry) => own.includes(join(root, entry)))) continue;
     const stat = read(`/proc/${pid}/stat`);
     // Field 22, counted from behind the name, which may hold anything: proc_pid_stat(5).
     const startTime = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
@@ -76,12 +77,21 @@ function files(): Set<string> {
   return found;
 }
 
-// What goes away while it is read was no leftover: these three answer nothing then.
+// What goes away while it is read was no leftover: these answer nothing then.
 function list(dir: string): string[] {
   try {
     return readdirSync(dir);
   } catch {
     return [];
+  }
+}
+
+/** The file that a process runs, as it was when it began. */
+function executable(pid: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, '');
+  } catch {
+    return '';
   }
 }
 

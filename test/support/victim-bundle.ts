@@ -126,8 +126,9 @@ export class VictimBundle {
   private files(): string[] {
     const state = join(this.dir, 'state');
     const states = existsSync(state) ? readdirSync(state).map((name) => `state ${name}`) : [];
-    const roots = readdirSync(this.rootfs, { recursive: true, encoding: 'utf8' }).sort();
-    const strangers = roots.filter((name) => !['bin', 'bin/victim', 'dev', 'proc', 'sys', 'tmp'].includes(name));
+    // Mount points are made in the root and stay there, as with other runtimes.
+    const entries = readdirSync(this.rootfs, { recursive: true, withFileTypes: true });
+    const strangers = entries.filter((entry) => !entry.isDirectory() && entry.name !== 'victim').map((entry) => entry.name);
     return [...states, ...strangers.map((name) => `file ${name} in the root`)];
   }
 
