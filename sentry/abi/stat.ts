@@ -162,6 +162,7 @@ export const STATX_ATTR_AUTOMOUNT = 0x1000;
 export const STATX_MNT_ID = 0x1000;
 export const STATX_ATTR_MOUNT_ROOT = 0x2000;
 export const STATX_DIOALIGN = 0x2000;
+export const STATX_MNT_ID_UNIQUE = 0x4000;
 export const STATX_ATTR_VERITY = 0x100000;
 export const STATX_ATTR_DAX = 0x200000;
 export const STATX__RESERVED = 0x80000000;

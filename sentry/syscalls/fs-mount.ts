@@ -57,6 +57,7 @@ import {
   SYS_mount_setattr,
   SYS_move_mount,
   SYS_open_tree,
+  SYS_open_tree_attr,
   SYS_pivot_root,
   SYS_sync,
   SYS_syncfs,
@@ -85,6 +86,7 @@ import {
 } from '../vfs/mount-ops.ts';
 import { LOOKUP_DIRECTORY, LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { lookupFlags, startOf } from './fs-paths.ts';
+import { mountInfoCalls } from './mount-info.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 /** An optional string of at most a page; longer ones are cut off by -EINVAL. */
@@ -339,15 +341,40 @@ export function fsmount(t: Task, a: SyscallArgs): number {
 const MOUNT_ATTR = layout({ set: u64, clear: u64, propagation: u64, usernsFd: u64 });
 assert(MOUNT_ATTR.size === 32);
 
+/** open_tree_attr(2), Linux 6.15: open_tree and mount_setattr on what it opens. */
+export function openTreeAttr(t: Task, a: SyscallArgs): number {
+  if (a.addr(3) === 0 && a.addr(4) !== 0) return -EINVAL;
+  const fd = openTree(t, a);
+  if (fd < 0 || a.addr(3) === 0) return fd;
+  const at = t.fds.get(fd)!.path!;
+  const recursive = (a.int(2) & AT_RECURSIVE) !== 0;
+  let error = loadMountAttr(t, a.addr(3), a.addr(4));
+  if (error === 0) error = setMountAttr(t, at, wanted.set, wanted.clear, wanted.propagation, recursive);
+  if (error === 0) return fd;
+  t.fds.close(t, fd);
+  return error;
+}
+
+/** What loadMountAttr() has read. */
+const wanted = { set: 0, clear: 0, propagation: 0 };
+
 /** mount_setattr(2). */
 export function mountSetattr(t: Task, a: SyscallArgs): number {
   const flags = a.int(2);
   if ((flags & ~(AT_EMPTY_PATH | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT)) !== 0) return -EINVAL;
-  const size = a.addr(4);
+  if (!mayMount(t)) return -EPERM;
+  const error = loadMountAttr(t, a.addr(3), a.addr(4));
+  if (error < 0) return error;
+  const at = placeAt(t, a.int(0), a.addr(1), lookupFlags(flags));
+  if (typeof at === 'number') return at;
+  return setMountAttr(t, at, wanted.set, wanted.clear, wanted.propagation, (flags & AT_RECURSIVE) !== 0);
+}
+
+/** A checked struct mount_attr into `wanted`. */
+function loadMountAttr(t: Task, addr: number, size: number): number {
   if (size > PAGE_SIZE) return -E2BIG;
   if (size < MOUNT_ATTR.size) return -EINVAL;
-  if (!mayMount(t)) return -EPERM;
-  if (t.mm.copyIn(a.addr(3), scratch.u8, 0, size) < 0) return -EFAULT;
+  if (t.mm.copyIn(addr, scratch.u8, 0, size) < 0) return -EFAULT;
   for (let i = MOUNT_ATTR.size; i < size; i++) if (scratch.u8[i] !== 0) return -E2BIG;
   const v = scratch.view;
   const set = v.getInt32(MOUNT_ATTR.set, true);
@@ -360,11 +387,22 @@ export function mountSetattr(t: Task, a: SyscallArgs): number {
     return -EINVAL;
   const kinds = propagation & (MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE);
   if (kinds !== propagation || (kinds & (kinds - 1)) !== 0) return -EINVAL;
-  const at = placeAt(t, a.int(0), a.addr(1), lookupFlags(flags));
-  return typeof at === 'number' ? at : setMountAttr(t, at, set, clear, propagation, (flags & AT_RECURSIVE) !== 0);
+  wanted.set = set;
+  wanted.clear = clear;
+  wanted.propagation = propagation;
+  return 0;
 }
 
 export const fsMountCalls: readonly SyscallLine[] = [
+  ...mountInfoCalls,
+  call(
+    SYS_open_tree_attr,
+    'open_tree_attr',
+    'dirfd:dirfd path:path flags:flags attr:buf:4 size:size',
+    openTreeAttr,
+    'partial',
+    'no id-mapped mounts',
+  ),
   call(SYS_mount, 'mount', 'source:str target:path type:str flags:flags data:str', mount),
   call(SYS_umount2, 'umount2', 'target:path flags:flags', umount2),
   call(SYS_pivot_root, 'pivot_root', 'newRoot:path putOld:path', pivotRoot),

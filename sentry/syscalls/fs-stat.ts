@@ -29,6 +29,7 @@ import {
   STATX_BASIC_STATS,
   STATX_BTIME,
   STATX_MNT_ID,
+  STATX_MNT_ID_UNIQUE,
 } from '../abi/stat.ts';
 import {
   SYS_access,
@@ -50,7 +51,7 @@ import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { type Filesystem, type Inode, StatFs } from '../vfs/filesystem.ts';
-import type { Mount } from '../vfs/mount.ts';
+import { firstUniqueMountId, type Mount } from '../vfs/mount.ts';
 import { LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { accessPath } from '../vfs/vfs.ts';
 import { fsAttrCalls } from './fs-attr.ts';
@@ -122,7 +123,8 @@ export function statx(t: Task, a: SyscallArgs): number {
   if (error < 0) return error;
   let mask = STATX_BASIC_STATS;
   if (inode.btimeSec !== 0) mask |= STATX_BTIME;
-  if (mount !== null) mask |= STATX_MNT_ID;
+  const unique = (a.uint(3) & STATX_MNT_ID_UNIQUE) !== 0;
+  if (mount !== null) mask |= unique ? STATX_MNT_ID_UNIQUE : STATX_MNT_ID;
   const isRoot = mount !== null && dentry === mount.root;
   const ns = t.creds.userns;
   putStatx(
@@ -134,7 +136,7 @@ export function statx(t: Task, a: SyscallArgs): number {
     mask,
     isRoot ? STATX_ATTR_MOUNT_ROOT : 0,
     STATX_ATTR_MOUNT_ROOT | STATX_ATTR_AUTOMOUNT | STATX_ATTR_DAX,
-    mount === null ? 0 : mount.id,
+    mount === null ? 0 : mount.id + (unique ? firstUniqueMountId : 0),
   );
   return t.mm.copyOut(a.addr(4), scratch.u8, 0, STATX.size);
 }

@@ -17,6 +17,8 @@ import type { Filesystem, VfsPath } from './filesystem.ts';
 export const MOUNT_FLAGS = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_NOSYMFOLLOW;
 
 let nextMountId = 1;
+/** What statx and listmount call unique ids are the others, beyond this: fs/namespace.c:MNT_UNIQUE_ID_OFFSET. */
+export const firstUniqueMountId = 2 ** 31;
 let nextNamespaceId = 1;
 let nextGroupId = 1;
 
