@@ -7,6 +7,7 @@ import { devtmpfsType } from '../fs/devtmpfs.ts';
 import { overlayType } from '../fs/overlay.ts';
 import { openFifo } from '../fs/pipe.ts';
 import { procType } from '../fs/proc.ts';
+import { registerHostNetworkFiles } from '../fs/proc-net-host.ts';
 import { sysfsType } from '../fs/sysfs.ts';
 import { tmpfsType } from '../fs/tmpfs.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -29,4 +30,5 @@ export function registerFilesystems(kernel: Kernel): void {
   registerTerminals(vfs);
   vfs.registerFifo(openFifo);
   registerSocketFamilies();
+  registerHostNetworkFiles();
 }

@@ -16,9 +16,11 @@ const ROW_WIDTH = 127;
 
 const texts: Map<string, NetText> = new Map();
 
-/** Makes `text` what /proc/net/`name` shows: for net/. */
-export function registerNetText(name: string, text: NetText): void {
+/** Makes `text` what /proc/net/`name` shows: for net/. Answers what it was until now. */
+export function registerNetText(name: string, text: NetText): NetText | undefined {
+  const before = texts.get(name);
   texts.set(name, text);
+  return before;
 }
 
 function header(name: string, text: string): void {

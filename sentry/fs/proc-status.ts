@@ -166,7 +166,7 @@ export function statusText(t: Task, target: Task, fs: ProcView): string {
   text += `Threads:\t${threadCount(group)}\n`;
   text += signalText(t, target);
   text += `CapInh:\t${capText(creds.inheritable)}\nCapPrm:\t${capText(creds.permitted)}\nCapEff:\t${capText(creds.effective)}\nCapBnd:\t${capText(creds.bounding)}\nCapAmb:\t${capText(creds.ambient)}\n`;
-  text += `NoNewPrivs:\t${creds.noNewPrivs ? 1 : 0}\nSeccomp:\t${seccompMode(target)}\nSeccomp_filters:\t${seccompFilters(target)}\n`;
+  text += `NoNewPrivs:\t${creds.noNewPrivs ? 1 : 0}\nSeccomp:\t${target.seccompMode}\nSeccomp_filters:\t${target.seccompFilters.length}\n`;
   text += 'Speculation_Store_Bypass:\tthread vulnerable\nSpeculationIndirectBranch:\tunknown\n';
   text += `Cpus_allowed:\t${target.sched.cpuMask}\nCpus_allowed_list:\t${target.sched.cpuList}\n`;
   text += 'Mems_allowed:\t00000000,00000001\nMems_allowed_list:\t0\n';
@@ -257,15 +257,6 @@ function capText(set: CapSet): string {
 function tracerOf(target: Task, ns: PidNamespace): number {
   const tracer = (target as { tracer?: Task | null }).tracer;
   return tracer ? tracer.group.pid.numberIn(ns) : 0;
-}
-
-function seccompFilters(target: Task): number {
-  const filters = (target as { seccompFilters?: readonly unknown[] }).seccompFilters;
-  return filters?.length ?? 0;
-}
-
-function seccompMode(target: Task): number {
-  return (target as { seccompMode?: number }).seccompMode ?? (seccompFilters(target) > 0 ? 2 : 0);
 }
 
 const LIMIT_NAMES: readonly (readonly [string, string])[] = [
