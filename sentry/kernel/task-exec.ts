@@ -25,7 +25,7 @@ import {
   AT_UID,
   PHDR_SIZE,
 } from '../abi/elf.ts';
-import { E2BIG, EBADF, ELIBBAD, ELOOP, ENOENT, ENOEXEC, ENOTDIR } from '../abi/errno.ts';
+import { E2BIG, EAGAIN, EBADF, ELIBBAD, ELOOP, ENOENT, ENOEXEC, ENOTDIR } from '../abi/errno.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from '../abi/fcntl.ts';
 import { CLK_TCK, PAGE_SIZE, TASK_COMM_LEN } from '../abi/limits.ts';
 import { RLIMIT_STACK } from '../abi/sched.ts';
@@ -238,12 +238,18 @@ function releaseFiles(t: Task, exec: Exec): void {
 /** de_thread(): the other threads end; the last one to go wakes us. */
 function beginExec(t: Task, exec: Exec): number {
   const group = t.group;
+  // Another thread is about to do the same, or the process ends: this one dies on its way out.
+  if (group.execTask !== null || group.exiting) {
+    releaseFiles(t, exec);
+    return -EAGAIN;
+  }
   t.object = exec;
   if (group.tasks.length > 1) {
     group.execTask = t;
     for (const other of group.tasks) if (other !== t) wakeForSignal(other, true);
     return t.parkUninterruptible(resumeAlone);
   }
+  if (group.leader !== t) becomeLeader(t, group);
   return loadExec(t, exec);
 }
 
