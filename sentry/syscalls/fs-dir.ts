@@ -33,6 +33,7 @@ import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { SCRATCH_SIZE, scratch } from '../mm/guest-memory.ts';
 import type { DirSink, VfsPath } from '../vfs/filesystem.ts';
+import { notifyAccess } from '../vfs/fsnotify.ts';
 import { cwdName } from '../vfs/path-name.ts';
 import { LOOKUP_DIRECTORY, LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { inodePermission, MAY_EXEC } from '../vfs/permissions.ts';
@@ -86,6 +87,7 @@ function readEntries(t: Task, fd: number, addr: number, count: number, wide: boo
   writer.reset(count, wide);
   const pos = file.pos;
   const error = file.readdir(t, writer);
+  if (error === 0) notifyAccess(file);
   if (writer.used === 0) return error < 0 ? error : writer.full ? -EINVAL : 0;
   if (t.mm.copyOut(addr, scratch.u8, 0, writer.used) < 0) {
     file.pos = pos;

@@ -3,7 +3,7 @@
 // dentry are null for files without a place in the tree.
 
 import { EINVAL, EISDIR, EOVERFLOW, EPERM, EROFS, ETXTBSY } from '../abi/errno.ts';
-import { IN_MODIFY } from '../abi/poll.ts';
+import { IN_ACCESS, IN_ATTRIB, IN_MODIFY } from '../abi/poll.ts';
 import { CAP_CHOWN, CAP_FSETID } from '../abi/sched.ts';
 import { S_IALLUGO, S_IFDIR, S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP, UTIME_NOW, UTIME_OMIT } from '../abi/stat.ts';
 import type { Credentials } from '../kernel/credentials.ts';
@@ -22,7 +22,7 @@ import {
   type Inode,
   SetAttr,
 } from './filesystem.ts';
-import { notifyAttrib, notifyDentry } from './fsnotify.ts';
+import { notifyDentry } from './fsnotify.ts';
 import type { Mount } from './mount.ts';
 import { capableOver, inodePermission, MAY_WRITE, ownerOrCapable, privilegeBits, wantWrite } from './permissions.ts';
 
@@ -186,6 +186,17 @@ function apply(t: Task | null, d: Dentry | null, inode: Inode): number {
   if (inode.fs.readOnly) return -EROFS;
   if (inode.uid < 0 || inode.gid < 0) return -EOVERFLOW;
   const error = inode.setattr(t, attr);
-  if (error === 0 && d !== null) notifyAttrib(d);
+  if (error === 0 && d !== null) notifyChange(d, attr.mask);
   return error;
+}
+
+/** fsnotify_change(). */
+function notifyChange(d: Dentry, mask: number): void {
+  const times = mask & (ATTR_ATIME | ATTR_MTIME);
+  let events = (mask & (ATTR_UID | ATTR_GID | ATTR_MODE)) !== 0 ? IN_ATTRIB : 0;
+  // "both times implies a utime(s) call"
+  if (times === (ATTR_ATIME | ATTR_MTIME)) events |= IN_ATTRIB;
+  else if (times === ATTR_ATIME) events |= IN_ACCESS;
+  else if (times === ATTR_MTIME) events |= IN_MODIFY;
+  if (events !== 0) notifyDentry(d, events);
 }

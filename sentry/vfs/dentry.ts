@@ -12,6 +12,7 @@
 
 import { ENOENT } from '../abi/errno.ts';
 import type { Filesystem, Inode } from './filesystem.ts';
+import { notifyInodeGone } from './fsnotify.ts';
 
 /** Cached dentries of all file systems together. */
 export const DENTRY_LIMIT = 32768;
@@ -172,6 +173,7 @@ export function unhash(d: Dentry): void {
 
 /** After unlink, rmdir or being renamed over: the name is gone. A file that nobody has open is given back at once, a directory when it is nobody's cwd. */
 export function removed(d: Dentry): void {
+  if (d.pins === 0) notifyIfGone(d);
   unhash(d);
   if (d.inode !== null && !d.inode.isDir()) inodeReleased(d.inode);
 }
@@ -182,7 +184,15 @@ export function pin(d: Dentry): void {
 }
 
 export function unpin(d: Dentry): void {
-  if (--d.pins === 0 && !d.hashed) d.releaseInode();
+  if (--d.pins > 0 || d.hashed) return;
+  notifyIfGone(d);
+  d.releaseInode();
+}
+
+/** Tells watches of an inode that has lost its last name together with this dentry: dentry_unlink_inode(). */
+function notifyIfGone(d: Dentry): void {
+  const inode = d.inode;
+  if (inode !== null && (inode.nlink === 0 || inode.dead)) notifyInodeGone(inode);
 }
 
 /** Moves a dentry to the place of `target` (negative, or what the rename has replaced): d_move(). */

@@ -15,7 +15,7 @@ import type { Task } from '../kernel/task.ts';
 import { inodeReleased, pin, unpin } from './dentry.ts';
 import { releaseFileLocks, releasePosixLocks } from './file-locks.ts';
 import type { DirSink, Inode, VfsPath } from './filesystem.ts';
-import { notifyClose, notifyInodeGone } from './fsnotify.ts';
+import { notifyClose } from './fsnotify.ts';
 import type { IoBuffer } from './io-buffer.ts';
 
 /** What mmap maps: a host descriptor and the byte offset in it that stands for the file's offset 0. */
@@ -108,7 +108,6 @@ export abstract class FileDescription {
       inode.writers--;
       this.path!.mount.writers--;
     }
-    if (inode.opens === 0 && inode.nlink === 0) notifyInodeGone(inode);
     if (this.path !== undefined) {
       this.path.mount.opens--;
       unpin(this.path.dentry);

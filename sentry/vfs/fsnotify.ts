@@ -3,6 +3,7 @@
 // one comparison. A watch must hold the dentry, not only the inode: that keeps both from being
 // dropped and made anew under another identity.
 
+import { O_PATH } from '../abi/fcntl.ts';
 import {
   IN_ACCESS,
   IN_ATTRIB,
@@ -65,14 +66,16 @@ export function notifyEntry(dir: Inode, mask: number, name: string, cookie: numb
 /** IN_MOVE_SELF, IN_DELETE_SELF: to the inode's own watches only. */
 export function notifySelf(inode: Inode, mask: number): void {
   if (handler === null || inode.watches === null) return;
-  handler.event(inode, inode.isDir() && mask !== IN_DELETE_SELF ? mask | IN_ISDIR : mask, '', 0, null);
+  // inotify has never said IN_ISDIR of the end or the move of a watched directory itself: inotify_handle_inode_event().
+  const plain = mask === IN_DELETE_SELF || mask === IN_MOVE_SELF || !inode.isDir();
+  handler.event(inode, plain ? mask : mask | IN_ISDIR, '', 0, null);
 }
 
 export function notifyMoveSelf(inode: Inode): void {
   notifySelf(inode, IN_MOVE_SELF);
 }
 
-/** The inode is gone for good. */
+/** The last name is gone, and nobody holds it: the inode is as good as gone, though it may be open by another name. fsnotify_inoderemove(). */
 export function notifyInodeGone(inode: Inode): void {
   if (handler === null || inode.watches === null) return;
   notifySelf(inode, IN_DELETE_SELF);
@@ -98,7 +101,9 @@ export function notifyOpen(file: FileDescription): void {
 }
 
 export function notifyClose(file: FileDescription): void {
-  if (handler !== null && file.path !== undefined) notifyDentry(file.path.dentry, file.writable ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
+  // What was opened O_PATH was never opened, for all that watch.
+  if (handler !== null && file.path !== undefined && (file.flags & O_PATH) === 0)
+    notifyDentry(file.path.dentry, file.writable ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
 }
 
 /** After a change of attributes. */

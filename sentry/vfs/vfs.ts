@@ -52,7 +52,7 @@ import type { VfsContext } from './context.ts';
 import { type Dentry, detachedDentry, exchangeDentries, instantiate, lookupChild, moveDentry, removed } from './dentry.ts';
 import type { FileDescription } from './file-description.ts';
 import type { Filesystem, Inode, VfsPath } from './filesystem.ts';
-import { moveCookie, notifyEntry, notifyInodeGone, notifyMoveSelf, notifyOpen, notifySelf } from './fsnotify.ts';
+import { moveCookie, notifyEntry, notifyModify, notifyMoveSelf, notifyOpen, notifySelf } from './fsnotify.ts';
 import type { Mount } from './mount.ts';
 import { PathFile } from './path-file.ts';
 import { LAST_DOT, LAST_DOTDOT, LAST_NONE, LAST_NORM, LOOKUP_DIRECTORY, LOOKUP_FOLLOW, PathWalk } from './path-walk.ts';
@@ -316,14 +316,15 @@ export class Vfs {
     file.flags &= ~OPEN_ONLY_FLAGS;
     file.countOpen(inode, forWriting);
     file.creds = t?.creds ?? null;
+    notifyOpen(file);
     if ((flags & O_TRUNC) !== 0 && creds !== undefined) {
       const error = truncateInode(t, creds, inode, 0, file);
       if (error < 0) {
         file.decRef(t);
         return error;
       }
+      notifyModify(file);
     }
-    notifyOpen(file);
     return file;
   }
 
@@ -456,9 +457,8 @@ export class Vfs {
     const failed = parent.unlink(child.name, inode);
     if (failed < 0) return failed;
     notifySelf(inode, IN_ATTRIB);
-    notifyEntry(parent, IN_DELETE, child.name, 0, child);
-    if (inode.nlink === 0 && inode.opens === 0) notifyInodeGone(inode);
     removed(child);
+    notifyEntry(parent, IN_DELETE, child.name, 0, child);
     return 0;
   }
 
@@ -486,9 +486,8 @@ export class Vfs {
     const failed = parent.rmdir(child.name, inode);
     if (failed < 0) return failed;
     inode.dead = true;
-    notifyEntry(parent, IN_DELETE, child.name, 0, child);
-    notifyInodeGone(inode);
     removed(child);
+    notifyEntry(parent, IN_DELETE, child.name, 0, child);
     return 0;
   }
 
@@ -571,6 +570,7 @@ export class Vfs {
     const cookie = moveCookie();
     notifyEntry(from, IN_MOVED_FROM, oldName, cookie, old);
     notifyEntry(to, IN_MOVED_TO, newName, cookie, old);
+    if (replaced !== null && !exchange) notifySelf(replaced, IN_ATTRIB);
     notifyMoveSelf(inode);
     if (exchange) {
       const back = moveCookie();
@@ -580,12 +580,7 @@ export class Vfs {
       exchangeDentries(old, target);
       return 0;
     }
-    if (replaced !== null) {
-      if (replaced.isDir()) {
-        replaced.dead = true;
-        notifyInodeGone(replaced);
-      } else if (replaced.nlink === 0 && replaced.opens === 0) notifyInodeGone(replaced);
-    }
+    if (replaced?.isDir()) replaced.dead = true;
     moveDentry(old, target);
     return 0;
   }
