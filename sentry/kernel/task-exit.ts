@@ -53,6 +53,7 @@ export function exitThread(t: Task, status: number): number {
   if (isLast) {
     group.itimers?.release();
     group.posixTimers?.release();
+    group.semUndo?.release();
     group.cpuLimit?.release();
   }
   // Only a task whose stub has died still waits for anything.
@@ -261,7 +262,8 @@ function notifyParentOfExit(group: ThreadGroup): boolean {
   const status = group.groupExitStatus;
   const signo = status & 0x7f;
   let autoReap = false;
-  let send = group.exitSignal !== 0;
+  // clone(2) takes any number in its low byte; one that is no signal is not sent.
+  let send = group.exitSignal !== 0 && group.exitSignal <= NSIG;
   if (group.exitSignal === SIGCHLD) {
     const action = parent.handlers.get(SIGCHLD);
     if (action.handler === SIG_IGN || (action.flags & SA_NOCLDWAIT) !== 0) {
