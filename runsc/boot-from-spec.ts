@@ -65,6 +65,7 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config,
       mortalInit: false,
       detached,
       root: { tree: 0, readOnly: spec.root.readonly, exclusive: config.fileAccess === 'exclusive', overlay: rootOverlay, isFile: false },
+      rootPropagation: parseMountOptions([spec.rootfsPropagation ?? '']).propagation,
       mounts,
       devices: spec.devices.map(planDevice),
       maskedPaths: spec.maskedPaths.map(guestText),
@@ -106,7 +107,7 @@ function planMount(
   trees: GoferTree[],
   hostPolicy: { hostUds: Config['hostUds']; hostFifo: boolean },
 ): MountConfig {
-  const { flags, data } = parseMountOptions(mount.options);
+  const { flags, propagation, data } = parseMountOptions(mount.options);
   const target = normalize(mount.destination);
   if (mount.type !== 'bind' && (flags & MS_BIND) === 0) {
     if (mount.type === '') throw new RunscError(`config.json: the mount at ${mount.destination}`, 'has no type');
@@ -115,6 +116,7 @@ function planMount(
       type: mount.type,
       source: guestText(mount.source === '' ? mount.type : mount.source),
       flags,
+      propagation,
       data: guestText(data),
     };
   }
@@ -133,7 +135,7 @@ function planMount(
   const readOnly = (flags & MS_RDONLY) !== 0;
   trees.push({ hostPath: guestText(hostPath), readOnly: readOnly || overlay, shared: config.fileAccessMounts === 'shared', ...hostPolicy });
   const tree = { tree: trees.length - 1, readOnly, exclusive: config.fileAccessMounts === 'exclusive', overlay, isFile };
-  return { target: guestText(target), type: 'bind', source: guestText(hostPath), flags: flags & ~MS_BIND, data: '', tree };
+  return { target: guestText(target), type: 'bind', source: guestText(hostPath), flags: flags & ~MS_BIND, propagation, data: '', tree };
 }
 
 /** "/a//b/" as "/a/b", without leaving the root. */

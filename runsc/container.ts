@@ -109,6 +109,8 @@ export class Container {
       // "called after the runtime environment has been created but before the pivot_root": the namespaces are there.
       for (const name of ['prestart', 'createRuntime', 'createContainer'] as const)
         runHooks(name, spec.hooks[name], container.ociState('creating'));
+      // They would have to run inside before the first process, which is process 1 there.
+      if (spec.hooks.startContainer.length > 0) process.stderr.write('runsc: warning: startContainer hooks are not run\n');
       dir.save(state);
       if (options.pidFile !== undefined) writePidFile(options.pidFile, sandbox.sentry.pid);
       return { container, sandbox, spec };

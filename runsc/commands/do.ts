@@ -54,6 +54,7 @@ export function run({ config, flags, args }: Invocation): number {
       mortalInit: true,
       detached: false,
       root: { tree: 0, readOnly: false, exclusive: true, overlay, isFile: false },
+      rootPropagation: 0,
       mounts,
       devices: [],
       maskedPaths: [],

@@ -52,6 +52,8 @@ export interface MountConfig {
   readonly source: string;
   /** MS_* */
   readonly flags: number;
+  /** MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE, with MS_REC; 0 leaves it private. */
+  readonly propagation?: number;
   /** File-system options, comma-separated: "size=65536k,mode=755". */
   readonly data: string;
   /** For bind mounts. */
@@ -90,6 +92,8 @@ export interface BootConfig {
   /** Outlives the process that started it. */
   readonly detached: boolean;
   readonly root: TreeConfig;
+  /** As in MountConfig, for the root mount. */
+  readonly rootPropagation: number;
   readonly mounts: readonly MountConfig[];
   /** Links and nodes in /dev that the OCI runtime spec promises are made in addition. */
   readonly devices: readonly DeviceConfig[];

@@ -4,7 +4,7 @@
 
 import { makedev } from '../abi/device.ts';
 import { EEXIST, ENODEV, ENOENT, errnoName } from '../abi/errno.ts';
-import { MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../abi/mount.ts';
+import { MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE } from '../abi/mount.ts';
 import { S_IFREG } from '../abi/stat.ts';
 import { warn } from '../base/log.ts';
 import type { GoferClient } from '../fs/gofer/client.ts';
@@ -53,6 +53,7 @@ export function setupVfs(vfs: Vfs, gofer: GoferClient, userns: UserNamespace, co
   for (const device of config.devices) makeDevice(vfs, ctx, device);
   for (const path of config.readonlyPaths) remountReadOnly(vfs, ctx, path);
   for (const path of config.maskedPaths) mask(vfs, ctx, path);
+  propagate(rootMount, config.rootPropagation);
   if (config.root.readOnly) rootMount.flags |= MS_RDONLY;
   return ctx;
 }
@@ -88,7 +89,18 @@ function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: Mount
     else fs = must(what, type.mount(ctx, mount.source, mount.flags, mount.data));
   }
   fs.source = mount.source;
-  attachTree(Mount.of(fs, mountFlags(mount.flags)), at.mount, at.dentry);
+  const made = Mount.of(fs, mountFlags(mount.flags));
+  attachTree(made, at.mount, at.dentry);
+  propagate(made, mount.propagation ?? 0);
+}
+
+/** mount(2)'s propagation type, on one mount or with MS_REC on all below it. */
+function propagate(mount: Mount, type: number): void {
+  for (const m of (type & MS_REC) !== 0 ? mount.tree() : [mount]) {
+    if ((type & MS_SHARED) !== 0) m.makeShared();
+    else if ((type & MS_SLAVE) !== 0) m.makeSlave();
+    else if ((type & MS_UNBINDABLE) !== 0) m.makeUnbindable();
+  }
 }
 
 /** Where a mount goes: made if it is missing, a file for a file and else a directory. */
