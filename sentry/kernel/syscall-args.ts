@@ -38,7 +38,7 @@ export class SyscallArgs {
 
   /** Sets an argument, for restarts with changed ones and for tests. */
   set(n: number, value: number): void {
-    this.words[n * 2] = value % TWO32 | 0;
+    this.words[n * 2] = (value % TWO32) | 0;
     this.words[n * 2 + 1] = Math.floor(value / TWO32) | 0;
   }
 }

@@ -141,6 +141,8 @@ export class ThreadGroup {
 
   itimers: GroupTimers | null = null;
   posixTimers: GroupTimers | null = null;
+  /** SEM_UNDO operations to take back at the end: ipc-sem.ts. */
+  semUndo: GroupTimers | null = null;
   /** RLIMIT_CPU, when it is finite. */
   cpuLimit: GroupTimers | null = null;
 

@@ -1,5 +1,5 @@
-import type { Task } from '../kernel/task.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
+import type { Task } from '../kernel/task.ts';
 
 export type Support = 'full' | 'partial' | 'none';
 
@@ -16,6 +16,13 @@ export interface SyscallLine {
 }
 
 /** A line of the table. */
-export function call(nr: number, name: string, args: string, handler: (t: Task, a: SyscallArgs) => number, support: Support = 'full', note = ''): SyscallLine {
+export function call(
+  nr: number,
+  name: string,
+  args: string,
+  handler: (t: Task, a: SyscallArgs) => number,
+  support: Support = 'full',
+  note = '',
+): SyscallLine {
   return { nr, name, args: args === '' ? [] : args.split(' '), handler, support, note };
 }

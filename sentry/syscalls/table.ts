@@ -7,32 +7,31 @@
 // Support: full | partial | none, with a note on what is missing. A call that is not in the
 // table answers ENOSYS and is logged once.
 
-import { fsOpenCalls } from './fs-open.ts';
-import { fsStatCalls } from './fs-stat.ts';
-import { fsDirCalls } from './fs-dir.ts';
-import { fsMountCalls } from './fs-mount.ts';
-import { fsReadWriteCalls } from './fs-read-write.ts';
-import { fsSpliceCalls } from './fs-splice.ts';
-import { fsSyncCalls } from './fs-sync.ts';
-import { fsFdCalls } from './fs-fd.ts';
-import { memoryCalls } from './mm.ts';
-import { processCalls } from './process.ts';
-import { identityCalls } from './identity.ts';
-import { signalCalls } from './signal.ts';
-import { timeCalls } from './time.ts';
-import { futexCalls } from './futex.ts';
-import { pollCalls } from './poll.ts';
+import { SYSCALL_COUNT } from '../abi/sysno-x64.ts';
 import { epollCalls } from './epoll.ts';
 import { eventFdCalls } from './event-fd.ts';
+import { fsDirCalls } from './fs-dir.ts';
+import { fsFdCalls } from './fs-fd.ts';
+import { fsMountCalls } from './fs-mount.ts';
+import { fsOpenCalls } from './fs-open.ts';
+import { fsReadWriteCalls } from './fs-read-write.ts';
+import { fsSpliceCalls } from './fs-splice.ts';
+import { fsStatCalls } from './fs-stat.ts';
+import { fsSyncCalls } from './fs-sync.ts';
+import { futexCalls } from './futex.ts';
+import { identityCalls } from './identity.ts';
+import { ipcCalls } from './ipc.ts';
+import { memoryCalls } from './mm.ts';
+import { pollCalls } from './poll.ts';
+import { processCalls } from './process.ts';
+import { schedCalls } from './sched.ts';
+import { signalCalls } from './signal.ts';
+import { socketCalls } from './socket.ts';
 import { messageCalls } from './socket-message.ts';
 import { optionCalls } from './socket-option.ts';
-import { socketCalls } from './socket.ts';
-import { schedCalls } from './sched.ts';
-import { systemCalls } from './system.ts';
-import { SYSCALL_COUNT } from '../abi/sysno-x64.ts';
 import type { SyscallLine } from './syscall-line.ts';
-
-
+import { systemCalls } from './system.ts';
+import { timeCalls } from './time.ts';
 
 const families: readonly (readonly SyscallLine[])[] = [
   fsOpenCalls,
@@ -55,6 +54,7 @@ const families: readonly (readonly SyscallLine[])[] = [
   socketCalls,
   messageCalls,
   optionCalls,
+  ipcCalls,
   schedCalls,
   systemCalls,
 ];
