@@ -7,7 +7,7 @@
 
 import { CLK_TCK } from '../abi/limits.ts';
 import { POLLIN } from '../abi/poll.ts';
-import { CLD_DUMPED, CLD_EXITED, CLD_KILLED, SA_NOCLDWAIT, SI_USER, SIG_IGN, SIGCHLD, SIGCONT, SIGHUP, SIGKILL } from '../abi/signal.ts';
+import { CLD_DUMPED, CLD_EXITED, CLD_KILLED, NSIG, SA_NOCLDWAIT, SI_USER, SIG_IGN, SIGCHLD, SIGCONT, SIGHUP, SIGKILL } from '../abi/signal.ts';
 import { BLOCKED, EXITED } from '../base/errors.ts';
 import { exitFutexes } from './futex-exit.ts';
 import type { PidNamespace } from './pid-namespace.ts';
