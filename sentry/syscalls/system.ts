@@ -27,11 +27,6 @@ import {
   SYS_getcpu,
   SYS_getrandom,
   SYS_init_module,
-  SYS_io_cancel,
-  SYS_io_destroy,
-  SYS_io_getevents,
-  SYS_io_setup,
-  SYS_io_submit,
   SYS_io_uring_enter,
   SYS_io_uring_register,
   SYS_io_uring_setup,
@@ -62,6 +57,7 @@ import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { startGroupExit } from '../kernel/task-signals.ts';
 import { putLatin1, scratch } from '../mm/guest-memory.ts';
+import { aioCalls } from './aio.ts';
 import { keyCalls } from './keys.ts';
 import { mempolicyCalls } from './mempolicy.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
@@ -301,15 +297,14 @@ function absent(): number {
   return -ENOSYS;
 }
 
-const NO_AIO = 'ENOSYS: programs fall back to threads';
-
 export const systemCalls: readonly SyscallLine[] = [
   ...mempolicyCalls,
   ...keyCalls,
+  ...aioCalls,
   call(SYS_uname, 'uname', 'buf:addr', uname),
   call(SYS_sysinfo, 'sysinfo', 'info:addr', sysinfo, 'partial', 'no buffers, swap or high memory'),
   call(SYS_syslog, 'syslog', 'type:int buf:addr len:int', syslog, 'partial', 'a fixed boot text'),
-  call(SYS_getrandom, 'getrandom', 'buf:addr count:size flags:uint', getrandom),
+  call(SYS_getrandom, 'getrandom', 'buf:out:1 count:size flags:uint', getrandom),
   call(SYS_getcpu, 'getcpu', 'cpu:addr node:addr cache:addr', getcpu, 'partial', 'the first processor of the affinity mask'),
   call(SYS_sysfs, 'sysfs', 'option:int arg1:addr arg2:addr', sysfs),
   call(SYS_ustat, 'ustat', 'dev:uint buf:addr', ustat, 'partial', 'no device is known by number'),
@@ -407,9 +402,4 @@ export const systemCalls: readonly SyscallLine[] = [
     'none',
     'there are no groups',
   ),
-  call(SYS_io_setup, 'io_setup', 'events:uint ctx:addr', absent, 'none', NO_AIO),
-  call(SYS_io_destroy, 'io_destroy', 'ctx:addr', absent, 'none', NO_AIO),
-  call(SYS_io_submit, 'io_submit', 'ctx:addr count:long iocbs:addr', absent, 'none', NO_AIO),
-  call(SYS_io_cancel, 'io_cancel', 'ctx:addr iocb:addr result:addr', absent, 'none', NO_AIO),
-  call(SYS_io_getevents, 'io_getevents', 'ctx:addr min:long count:long events:addr timeout:addr', absent, 'none', NO_AIO),
 ];
