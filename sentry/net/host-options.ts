@@ -1,6 +1,7 @@
 // Which socket options, control messages and ioctls of the host a guest reaches. The values of all
 // of them are plain: none has a pointer in it, so that they can be handed on as bytes.
 
+import { FIONREAD, TIOCOUTQ } from '../abi/ioctl.ts';
 import {
   IP_ADD_MEMBERSHIP,
   IP_ADD_SOURCE_MEMBERSHIP,
@@ -76,6 +77,7 @@ import {
   SIOCGIFNAME,
   SIOCGIFNETMASK,
   SIOCGIFTXQLEN,
+  SIOCOUTQNSD,
   SO_ACCEPTCONN,
   SO_BINDTODEVICE,
   SO_BINDTOIFINDEX,
@@ -149,6 +151,9 @@ import {
 } from '../abi/socket.ts';
 
 export const SOL_UDP = 17;
+const SOL_UDPLITE = 136;
+const UDPLITE_SEND_CSCOV = 10;
+const UDPLITE_RECV_CSCOV = 11;
 const UDP_CORK = 1;
 const UDP_SEGMENT = 103;
 const UDP_GRO = 104;
@@ -305,6 +310,7 @@ const allowed: ReadonlyMap<number, ReadonlySet<number>> = new Map([
   [SOL_IPV6, new Set(byIpv6)],
   [SOL_TCP, new Set(byTcp)],
   [SOL_UDP, new Set([UDP_CORK, UDP_SEGMENT, UDP_GRO])],
+  [SOL_UDPLITE, new Set([UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV])],
   [SOL_NETLINK, new Set(byNetlink)],
 ]);
 
@@ -341,5 +347,5 @@ export function isInterfaceRequest(cmd: number): boolean {
 
 /** ioctls that answer an int about the socket's queues. */
 export function isQueueRequest(cmd: number): boolean {
-  return cmd === 0x541b || cmd === 0x5411 || cmd === SIOCATMARK || cmd === 0x894b;
+  return cmd === FIONREAD || cmd === TIOCOUTQ || cmd === SIOCATMARK || cmd === SIOCOUTQNSD;
 }

@@ -26,6 +26,7 @@ import {
   IPPROTO_ICMPV6,
   IPPROTO_TCP,
   IPPROTO_UDP,
+  IPPROTO_UDPLITE,
   MSG_CONFIRM,
   MSG_DONTROUTE,
   MSG_EOR,
@@ -288,7 +289,7 @@ export function newInetSocket(t: Task, family: number, type: number, protocol: n
   if (type === SOCK_RAW) return t.creds.capable(CAP_NET_RAW) ? open(t, family, type, protocol, flags) : -EPERM;
   if (type !== SOCK_STREAM && type !== SOCK_DGRAM) return -ESOCKTNOSUPPORT;
   const isTcp = type === SOCK_STREAM && (protocol === 0 || protocol === IPPROTO_TCP);
-  const isUdp = type === SOCK_DGRAM && (protocol === 0 || protocol === IPPROTO_UDP);
+  const isUdp = type === SOCK_DGRAM && (protocol === 0 || protocol === IPPROTO_UDP || protocol === IPPROTO_UDPLITE);
   const isPing = type === SOCK_DGRAM && (protocol === IPPROTO_ICMP || protocol === IPPROTO_ICMPV6);
   if (!isTcp && !isUdp && !isPing) return -EPROTONOSUPPORT;
   return open(t, family, type, protocol, flags);
