@@ -1,7 +1,7 @@
 // Where file events leave the VFS for inotify: include/linux/fsnotify.h. fs/inotify.ts installs the
 // handler with its first watch and marks watched inodes in inode.watches; until then an event costs
-// one comparison. A watch must hold the dentry, not only the inode: that keeps both from being
-// dropped and made anew under another identity.
+// one comparison. The dentry cache keeps watched inodes, so that they are not dropped and made anew
+// under another identity.
 
 import { O_PATH } from '../abi/fcntl.ts';
 import {

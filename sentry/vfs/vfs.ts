@@ -31,7 +31,7 @@ import type { Credentials } from '../kernel/credentials.ts';
 import type { Task } from '../kernel/task.ts';
 import { truncateInode } from './attributes.ts';
 import type { VfsContext } from './context.ts';
-import { type Dentry, detachedDentry, instantiate, lookupChild } from './dentry.ts';
+import { type Dentry, detachedDentry, instantiate, lookupChild, unhash } from './dentry.ts';
 import type { FileDescription } from './file-description.ts';
 import type { Filesystem, Inode, VfsPath } from './filesystem.ts';
 import { notifyEntry, notifyModify, notifyOpen } from './fsnotify.ts';
@@ -185,6 +185,7 @@ export class Vfs extends VfsNames {
   ): FileDescription | number {
     const walk = this.walk;
     let error = walk.parent(ctx, start, path, resolve);
+    let raced = false;
     for (;;) {
       if (error < 0) return error;
       if (walk.lastType === LAST_NONE) break;
@@ -196,7 +197,14 @@ export class Vfs extends VfsNames {
       if (denied < 0) return denied;
       const child = lookupChild(dir, walk.last);
       if (typeof child === 'number') return child;
-      if (child.inode === null) return this.createAndOpen(ctx, dir, child, flags, mode);
+      if (child.inode === null) {
+        const made = this.createAndOpen(ctx, dir, child, flags, mode);
+        // Somebody else has made it meanwhile, in a tree that is not ours alone: look again, once.
+        if (made !== -EEXIST || (flags & O_EXCL) !== 0 || raced) return made;
+        raced = true;
+        unhash(child);
+        continue;
+      }
 
       if ((flags & O_EXCL) !== 0) return -EEXIST;
       if (child.mountCount === 0 && child.inode.isSymlink()) {
