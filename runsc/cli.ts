@@ -71,6 +71,7 @@ export const commands: readonly Command[] = [
         help: 'bind a file or folder of the host that writes go to; options: ro',
       },
       { name: 'hostname', kind: 'string', value: 'NAME', fallback: 'runsc', help: 'name of the machine' },
+      { name: 'network', kind: 'string', choices: ['none', 'host', 'sandbox'], help: 'in place of the global flag' },
       { name: 'force-overlay', kind: 'switch', fallback: 'true', help: 'keep writes in memory; =false lets them through' },
       { name: 'uid', kind: 'number', help: 'user of the command', fallback: '0' },
       { name: 'gid', kind: 'number', help: 'its group', fallback: '0' },

@@ -8,6 +8,7 @@ import type { GoferTree } from '../../gofer/config.ts';
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../../sentry/abi/mount.ts';
 import type { CapabilitySets, MountConfig } from '../../sentry/boot/boot-config.ts';
 import type { Invocation } from '../cli.ts';
+import type { NetworkMode } from '../config.ts';
 import { RunscError } from '../errors.ts';
 import { catchSignals, runInForeground } from '../foreground.ts';
 import { openLog } from '../log.ts';
@@ -32,6 +33,7 @@ export function run({ config, flags, args }: Invocation): number {
   const overlay = flags.string('force-overlay') !== 'false';
   const trees: GoferTree[] = [{ hostPath: root, readOnly: overlay, shared: false }];
   const mounts = [...standardMounts, ...flags.list('volume').map((text) => volume(text, trees))];
+  const network = (flags.string('network') ?? config.network) as NetworkMode;
   const uid = flags.number('uid') ?? 0;
   const privileged: CapabilitySets = {
     bounding: ALL_CAPABILITIES,
@@ -50,7 +52,7 @@ export function run({ config, flags, args }: Invocation): number {
       patchSyscalls: config.patchSyscalls,
       strace: config.strace,
       debug: config.debug,
-      network: config.network,
+      network,
       mortalInit: true,
       detached: false,
       root: { tree: 0, readOnly: false, exclusive: true, overlay, isFile: false },
@@ -77,7 +79,7 @@ export function run({ config, flags, args }: Invocation): number {
     trees,
     stdio: [0, 1, 2],
     logFd: openLog(config, 'do', 'do'),
-    network: config.network === 'none' ? 'new' : 'host',
+    network: network === 'none' ? 'new' : 'host',
   });
   return runInForeground(sandbox, signals, { name: args[0]!, terminal });
 }
