@@ -45,6 +45,8 @@ export const SHMMNI = 4096;
 /** ULONG_MAX - (1 << 24) bytes or pages: more than a double holds exactly, so as two words. */
 export const SHMMAX_LO = 0xfeffffff;
 export const SHMMAX_HI = 0xffffffff;
+/** The same, as near as a double comes. */
+export const SHMMAX: number = 2 ** 64 - 2 ** 24;
 
 export const MSG_NOERROR = 0o10000;
 export const MSG_EXCEPT = 0o20000;

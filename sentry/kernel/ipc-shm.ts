@@ -2,7 +2,7 @@
 // marked for removal goes with its last mapping.
 
 import { EINVAL, ENOMEM } from '../abi/errno.ts';
-import { SHM_DEST, SHMMNI } from '../abi/ipc.ts';
+import { SHM_DEST, SHMMAX, SHMMNI } from '../abi/ipc.ts';
 import { SharedMemory } from '../mm/backing.ts';
 import type { Backing } from '../mm/vma.ts';
 import { IpcObject, IpcTable } from './ipc.ts';
@@ -34,7 +34,7 @@ export class ShmSegment extends IpcObject implements Backing {
 
   /** A new segment of `size` bytes (rounded up to pages for the host), or -errno. */
   static create(t: Task, key: number, mode: number, size: number): ShmSegment | number {
-    if (size < 1) return -EINVAL;
+    if (size < 1 || size > SHMMAX) return -EINVAL;
     if (size > t.mm.top) return -ENOMEM;
     const memory = SharedMemory.create(Math.ceil(size / 4096) * 4096, `/SYSV${(key >>> 0).toString(16).padStart(8, '0')} (deleted)`);
     return typeof memory === 'number' ? memory : new ShmSegment(t, key, mode, size, memory);

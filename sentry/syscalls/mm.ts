@@ -344,7 +344,8 @@ export function madvise(t: Task, a: SyscallArgs): number {
   if (!knownAdvice(advice)) return -EINVAL;
   const length = pageUp(a.addr(1));
   if (!aligned(addr) || (a.addr(1) !== 0 && length === 0)) return -EINVAL;
-  if (addr + length < addr) return -EINVAL;
+  // What wraps on Linux is a double beyond 64 bits here.
+  if (addr + length >= 2 ** 64) return -EINVAL;
   if (length === 0) return 0;
   const mm = t.mm;
   const end = addr + length;
