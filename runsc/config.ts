@@ -1,6 +1,7 @@
 // The global flags, once: their help, and what they come to.
 
 import { join } from 'node:path';
+import { RunscError } from './errors.ts';
 import type { Flag, FlagValues } from './flags.ts';
 
 export type PlatformName = 'auto' | 'systrap' | 'ptrace';
@@ -103,6 +104,7 @@ export interface Config {
 }
 
 export function configFrom(values: FlagValues): Config {
+  checkNetwork(values.string('network'));
   const rootless = values.string('rootless');
   const ordinaryUser = process.geteuid!() !== 0;
   return {
@@ -127,6 +129,11 @@ export function configFrom(values: FlagValues): Config {
     patchSyscalls: !values.on('systrap-disable-syscall-patching'),
     netRaw: values.on('net-raw'),
   };
+}
+
+/** The mode is known, its network stack is still to come. */
+export function checkNetwork(mode: string | undefined): void {
+  if (mode === 'sandbox') throw new RunscError('--network=sandbox', 'is not available yet: host and none are');
 }
 
 // runc's rule: an ordinary user's state is in the run-time folder of the login, root's in /run.

@@ -242,13 +242,9 @@ export class Container {
     this.locked(() => {
       const { status } = this;
       if (status !== 'stopped') {
+        // What has never run may go without force: runc's delete.go.
         if (!force && status !== 'created')
           throw new RunscError(`cannot delete container "${this.state.id}" that is not stopped`, `it is ${status}`);
-        if (!force)
-          throw new RunscError(
-            `cannot delete container "${this.state.id}" that is not stopped`,
-            'it is created; kill it first, or use --force',
-          );
         if (status === 'paused') this.unpause();
         killProcess(this.state.sentry.pid, SIGKILL);
       }

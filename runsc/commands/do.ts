@@ -8,7 +8,7 @@ import type { GoferTree } from '../../gofer/config.ts';
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../../sentry/abi/mount.ts';
 import type { CapabilitySets, MountConfig } from '../../sentry/boot/boot-config.ts';
 import type { Invocation } from '../cli.ts';
-import type { NetworkMode } from '../config.ts';
+import { checkNetwork, type NetworkMode } from '../config.ts';
 import { RunscError } from '../errors.ts';
 import { catchSignals, runInForeground } from '../foreground.ts';
 import { openLog } from '../log.ts';
@@ -33,6 +33,7 @@ export function run({ config, flags, args }: Invocation): number {
   const overlay = flags.string('force-overlay') !== 'false';
   const trees: GoferTree[] = [{ hostPath: root, readOnly: overlay, shared: false }];
   const mounts = [...standardMounts, ...flags.list('volume').map((text) => volume(text, trees))];
+  checkNetwork(flags.string('network'));
   const network = (flags.string('network') ?? config.network) as NetworkMode;
   const uid = flags.number('uid') ?? 0;
   const privileged: CapabilitySets = {
