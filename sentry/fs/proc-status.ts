@@ -255,8 +255,7 @@ function capText(set: CapSet): string {
 }
 
 function tracerOf(target: Task, ns: PidNamespace): number {
-  const tracer = (target as { tracer?: Task | null }).tracer;
-  return tracer ? tracer.group.pid.numberIn(ns) : 0;
+  return target.tracee === null ? 0 : target.tracee.tracer.group.pid.numberIn(ns);
 }
 
 const LIMIT_NAMES: readonly (readonly [string, string])[] = [

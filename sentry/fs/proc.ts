@@ -43,6 +43,7 @@ import { ownByTask, type ProcView, taskIno, taskOf } from './proc-inode.ts';
 import { netDir } from './proc-net.ts';
 import { mayInspect, PidDir } from './proc-pid.ts';
 import { sysDir } from './proc-sys.ts';
+import { msgText, semText, shmText } from './proc-sysvipc.ts';
 
 /** FIRST_PROCESS_ENTRY, fs/proc/internal.h: cookies below it are the fixed entries. */
 const FIRST_PROCESS = 256;
@@ -255,21 +256,15 @@ function fillRoot(fs: ProcFilesystem, root: StaticDir, options: ProcOptions): vo
   tty.add('drivers', new FixedText(fs, fs.newIno(), 0o444, TTY_DRIVERS));
   tty.add('ldiscs', new FixedText(fs, fs.newIno(), 0o444, 'n_tty       0\n'));
   const sysvipc = dir('sysvipc');
-  for (const [name, head] of SYSVIPC) sysvipc.add(name, new FixedText(fs, fs.newIno(), 0o444, head));
+  sysvipc.add('msg', new GeneratedText(fs, fs.newIno(), 0o444, msgText));
+  sysvipc.add('sem', new GeneratedText(fs, fs.newIno(), 0o444, semText));
+  sysvipc.add('shm', new GeneratedText(fs, fs.newIno(), 0o444, shmText));
   const pressure = dir('pressure');
   for (const name of ['cpu', 'io', 'memory']) pressure.add(name, new FixedText(fs, fs.newIno(), 0o644, PRESSURE));
 }
 
 const TTY_DRIVERS =
   '/dev/tty             /dev/tty        5       0 system:/dev/tty\n/dev/console         /dev/console    5       1 system:console\n/dev/ptmx            /dev/ptmx       5       2 system\npty_slave            /dev/pts      136 0-1048575 pty:slave\npty_master           /dev/ptm      128 0-1048575 pty:master\n';
-const SYSVIPC: readonly (readonly [string, string])[] = [
-  ['msg', '       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n'],
-  ['sem', '       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n'],
-  [
-    'shm',
-    '       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n',
-  ],
-];
 const PRESSURE = 'some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n';
 
 /** The type for mount(2): an instance of the mounter's pid namespace. */

@@ -27,8 +27,8 @@ import type { Kernel } from './kernel.ts';
 import type { NsProxy } from './namespaces.ts';
 import type { Pid, PidNamespace } from './pid-namespace.ts';
 import type { PollTable } from './poll-table.ts';
-import { SchedState } from './sched-state.ts';
 import type { Tracee } from './ptrace.ts';
+import { SchedState } from './sched-state.ts';
 import type { SeccompFilter } from './seccomp.ts';
 import { SignalState } from './signal-state.ts';
 import { SyscallArgs } from './syscall-args.ts';
@@ -213,7 +213,7 @@ export class Task implements ListNode<Task> {
       case TASK_BLOCKED:
         return this.interruptible ? 'S' : 'D';
       case TASK_STOPPED:
-        return 'T';
+        return this.tracee === null ? 'T' : 't';
       case TASK_DEAD:
         return 'Z';
       default:
