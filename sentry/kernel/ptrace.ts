@@ -233,7 +233,7 @@ export function stopsAtExit(t: Task, result: number): boolean {
   const tracee = t.tracee!;
   if (!tracee.inCall) return false;
   tracee.inCall = false;
-  if (tracee.mode !== TRACE_CALLS) return false;
+  if (tracee.mode !== TRACE_CALLS || t.group.exiting) return false;
   callStop(t, AT_EXIT, result, resumeEvent);
   return true;
 }
@@ -256,7 +256,7 @@ export function execStop(t: Task, formerTid: number): number {
 /** The thread is about to end: whether it stops first, for PTRACE_O_TRACEEXIT. */
 export function stopsBeforeExit(t: Task, status: number, resume: Resume): boolean {
   const tracee = t.tracee;
-  if (tracee === null || tracee.exitReported || !tracee.has(PTRACE_EVENT_EXIT) || status === SIGKILL) return false;
+  if (tracee === null || tracee.exitReported || !tracee.has(PTRACE_EVENT_EXIT)) return false;
   tracee.exitReported = true;
   eventStop(t, PTRACE_EVENT_EXIT, status, REGISTERS_SET, resume);
   return true;

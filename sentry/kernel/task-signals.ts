@@ -196,7 +196,9 @@ function completeSignal(target: Task, signo: number, shared: boolean): void {
   }
   // All threads block it: whoever unblocks it first takes it.
   if (taker === null) return;
-  if (isFatal(group, signo) && !sigIn(taker.signals.blockedLo, taker.signals.blockedHi, signo) && !dumpsByDefault(signo)) {
+  // A tracer decides first what becomes of a signal to its tracee, but for SIGKILL.
+  const isTracers = target.tracee !== null && signo !== SIGKILL;
+  if (!isTracers && isFatal(group, signo) && !sigIn(taker.signals.blockedLo, taker.signals.blockedHi, signo) && !dumpsByDefault(signo)) {
     startGroupExit(group, signo);
     return;
   }
@@ -364,7 +366,8 @@ export function prepareReturn(t: Task, result: number): number {
   s.fpSaved = false;
   for (;;) {
     if (group.exiting) return exitThread(t, group.groupExitStatus);
-    if (group.execTask !== null && group.execTask !== t) return exitThread(t, SIGKILL);
+    // do_group_exit(): a thread that another's exec ends has no fault in it.
+    if (group.execTask !== null && group.execTask !== t) return exitThread(t, 0);
     if (s.stopPending) return stopTask(t, result);
     if (t.tracee !== null && stopsWhenAsked(t, result)) return BLOCKED;
     const injected = s.injected;

@@ -53,15 +53,23 @@ function enterWatched(t: Task): number {
   if (tracee === null) return dispatchFiltered(t);
   tracee.inCall = true;
   if (tracee.mode === TRACE_RUN) return dispatchFiltered(t);
-  return callStop(t, AT_ENTRY, -ENOSYS, resumeEntry);
+  return callStop(t, AT_ENTRY, -ENOSYS, tracee.mode === TRACE_EMULATE ? resumeEmulated : resumeEntry);
 }
 
 /** The tracer has seen the call, and may have made another of it: number -1 skips it. */
 function resumeEntry(t: Task, _why: number): number {
-  const emulates = t.tracee?.mode === TRACE_EMULATE;
+  takeTracerSignal(t);
+  // ptrace_report_syscall_entry(): a task that is to die makes no call any more.
+  if (t.group.exiting) return REGISTERS_SET;
+  readCall(t);
+  return t.sysno < 0 ? REGISTERS_SET : dispatchFiltered(t);
+}
+
+/** The call has stopped under PTRACE_SYSEMU: the tracer has done what there was to do, however it lets the tracee go. */
+function resumeEmulated(t: Task, _why: number): number {
   takeTracerSignal(t);
   readCall(t);
-  return emulates || t.sysno < 0 ? REGISTERS_SET : dispatchFiltered(t);
+  return REGISTERS_SET;
 }
 
 function dispatchFiltered(t: Task): number {
@@ -75,6 +83,7 @@ function dispatchFiltered(t: Task): number {
 /** The tracer decides by changing the call; a changed one is filtered again, but not handed to the tracer twice. */
 function resumeSeccomp(t: Task, _why: number): number {
   takeTracerSignal(t);
+  if (t.group.exiting) return REGISTERS_SET;
   readCall(t);
   if (t.sysno < 0) return REGISTERS_SET;
   const verdict = checkSeccomp(t);

@@ -125,7 +125,10 @@ function tracedTells(t: Task, target: Task, w: Wait): boolean {
   const tracee = target.tracee!;
   const keep = (w.options & WNOWAIT) !== 0;
   if (target.group.isDead) {
-    if ((w.options & WEXITED) === 0 || !target.group.heldByTracer) return false;
+    if ((w.options & WEXITED) === 0) return false;
+    // Its own parent traces it: seen here, whatever signal it ends with.
+    if (target.group.parent === t.group && !target.group.heldByTracer) return tells(t, target.group, w);
+    if (!target.group.heldByTracer) return false;
     foundTask(t, target, w);
     died(w, target.group.groupExitStatus);
     if (keep) return true;
