@@ -292,8 +292,19 @@ function prepareCgroup(config: Config, id: string, spec: Spec): { join: (pid: nu
       });
     }
     made?.join(pid);
+    setOomScore(pid, spec.process.oomScoreAdj);
   };
   return { join, cgroup: () => made };
+}
+
+/** Before the process runs, so that all it forks inherits it. An ordinary user may only raise it. */
+function setOomScore(pid: number, adjust: number | undefined): void {
+  if (adjust === undefined) return;
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, String(adjust));
+  } catch (error) {
+    if (process.geteuid!() === 0) throw new RunscError('config.json: process.oomScoreAdj', error);
+  }
 }
 
 /** As a whole or not at all: whoever waits for the file reads it at once. */

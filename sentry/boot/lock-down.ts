@@ -4,7 +4,8 @@
 
 import { EINVAL, errnoName } from '../abi/errno.ts';
 import { MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT } from '../abi/mount.ts';
-import { dropAllCapabilities, dropBounding, loadSeccompProgram, mount, pivotRoot, umount2 } from '../host/confine.ts';
+import { RLIMIT_CORE, RLIMIT_NOFILE } from '../abi/sched.ts';
+import { dropAllCapabilities, dropBounding, getRlimit, loadSeccompProgram, mount, pivotRoot, setRlimit, umount2 } from '../host/confine.ts';
 
 import type { BootConfig } from './boot-config.ts';
 import { sentryFilter } from './seccomp-filter.ts';
@@ -34,6 +35,13 @@ export function enterEmptyRoot(): void {
   must('unmounting the old root', umount2('.', MNT_DETACH));
   process.chdir('/');
   must('making the root read-only', mount(null, '/', null, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, null));
+}
+
+/** As many descriptors as the host lets us have, since every open file of a guest is one; and no core file, which would hold guests' memory. */
+export function raiseLimits(): void {
+  const nofile = getRlimit(0, RLIMIT_NOFILE);
+  if (typeof nofile !== 'number') setRlimit(0, RLIMIT_NOFILE, nofile[1], nofile[1]);
+  setRlimit(0, RLIMIT_CORE, 0, 0);
 }
 
 /** The main thread's, and so that of every process it forks: what these execute gets no capabilities. */

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { template } from '../../runsc/commands/spec.ts';
-import { run, type Result, type RunOptions } from './processes.ts';
+import { type Result, type RunOptions, run } from './processes.ts';
 import { launcher } from './sandbox.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: tests change what they like
