@@ -6,6 +6,7 @@ export * from './types/process.d.ts';
 export * from './types/ptrace.d.ts';
 export * from './types/residency.d.ts';
 export * from './types/seccomp.d.ts';
+export * from './types/systrap.d.ts';
 export * from './types/wait.d.ts';
 
 /** A path that execve(2) takes for the stub's executable: a file of the checkout, or /proc/self/fd/N when runsc is one executable. */

@@ -1,8 +1,15 @@
 import type { Platform } from './platform.ts';
 import { PtracePlatform } from './ptrace/ptrace.ts';
+import { SystrapPlatform } from './systrap/systrap.ts';
+
+export interface PlatformOptions {
+  /** systrap: guest code is patched so that calls need not trap. */
+  readonly patchSyscalls: boolean;
+}
 
 /** Starts the platform of that name. Throws an Error that says what the host refused. */
-export function createPlatform(name: string): Platform {
+export function createPlatform(name: string, options: PlatformOptions): Platform {
   if (name === 'ptrace') return new PtracePlatform();
-  throw new Error(`platform "${name}" is not built yet: use --platform=ptrace`);
+  if (name === 'systrap') return new SystrapPlatform(options);
+  throw new Error(`there is no platform "${name}"`);
 }

@@ -31,9 +31,44 @@ export const CTX_FP_RESTORE_ADDR = 64;
 /** EVENT_DIED: the host's wait status. */
 export const CTX_WAIT_STATUS = 72;
 
+/** Batch: 1 when the guest goes on with the last result. */
+export const CTX_TAIL = 76;
+/** systrap: what clone(2) has answered, and the slot of the thread to be made. */
+export const CTX_CLONE_RESULT = 80;
+export const CTX_CLONE_SLOT = 84;
+/** DIRTY_*: bases that differ from the CPU's. */
+export const CTX_DIRTY = 88;
+/** systrap: a kick has met the stub's own code. */
+export const CTX_KICKED = 92;
+/** systrap: the number of the last batch, of the last finished tail batch, and whether somebody waits for that. */
+export const CTX_BATCH_SEQ = 96;
+export const CTX_DONE_SEQ = 100;
+export const CTX_DONE_WAITER = 104;
+/** systrap: cleared by the host when the thread is gone. */
+export const CTX_ALIVE = 108;
+/** systrap: tells whether a process has mapped this page. */
+export const CTX_NONCE = 112;
+/** systrap: the page's own address in the stub, the top of the thread's stub stack. */
+export const CTX_SELF = 120;
+export const CTX_STUB_STACK = 128;
+/** systrap: a call site that could be patched, and the protection of its page once it is to be (bit 3 set), else 0. */
+export const CTX_PATCH_SITE = 144;
+export const CTX_PATCH_PROT = 152;
+/** systrap: how many entries CTX_INS has, and the bytes of the data area that are taken. */
+export const CTX_NIN = 156;
+export const CTX_DATA_USED = 160;
+
+export const DIRTY_FS = 1;
+export const DIRTY_GS = 2;
+
 /** Registers in the order of struct user_regs_struct, 27 words of 64 bits. */
 export const CTX_REGS = 0x100;
 export const CTX_REGS_SIZE = 27 * 8;
+
+/** Prefetched ranges: address (u64), length (u32), offset in data (u32). */
+export const CTX_INS = 0x300;
+export const IN_SIZE = 16;
+export const MAX_INS = 16;
 
 /** Host calls: HOSTCALL_SIZE bytes each. */
 export const CTX_CALLS = 0x400;
@@ -44,6 +79,10 @@ export const MAX_HOST_CALLS = 40;
 export const CTX_OUTS = 0x1000;
 export const OUT_SIZE = 16;
 export const MAX_OUTS = 64;
+
+/** Results by system call number, plus 1, that the stub gives by itself; 0: it asks. */
+export const CTX_ANSWERS = 0x1400;
+export const MAX_ANSWERS = 256;
 
 /** The data area: prefetched arguments and results. */
 export const CTX_DATA = 0x10000;

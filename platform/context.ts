@@ -2,6 +2,7 @@ import {
   CONTEXT_SIZE,
   CTX_CALLS,
   CTX_CALLS_DONE,
+  CTX_DIRTY,
   CTX_EVENT,
   CTX_FAULT_ADDR,
   CTX_FAULT_CODE,
@@ -13,6 +14,10 @@ import {
   CTX_NCALLS,
   CTX_REGS,
   CTX_REGS_SIZE,
+  DIRTY_FS,
+  DIRTY_GS,
+  FS_BASE,
+  GS_BASE,
   HOSTCALL_SIZE,
   MAX_HOST_CALLS,
 } from './context-page.ts';
@@ -36,10 +41,12 @@ export class Context {
   owner: unknown = null;
   /** In guest code, as far as we know: kick() makes sense. */
   inGuest = false;
-  private readonly region: Region;
+  readonly region: Region;
   /** Byte offset of the context in the region, and the same in 32-bit words. */
   readonly base: number;
-  private readonly word: number;
+  readonly word: number;
+  /** Host calls of the batch: the page's copy is not ours alone. */
+  private calls = 0;
 
   constructor(region: Region, index: number, space: AddressSpace) {
     this.region = region;
@@ -74,6 +81,8 @@ export class Context {
     const at = this.word + (CTX_REGS >> 2) + n * 2;
     this.region.i32[at] = value | 0;
     this.region.i32[at + 1] = Math.floor(value / TWO32) | 0;
+    if (n === FS_BASE) this.region.i32[this.word + (CTX_DIRTY >> 2)]! |= DIRTY_FS;
+    else if (n === GS_BASE) this.region.i32[this.word + (CTX_DIRTY >> 2)]! |= DIRTY_GS;
   }
 
   setRegWords(n: number, lo: number, hi: number): void {
@@ -131,11 +140,12 @@ export class Context {
 
   /** Starts a new batch. */
   resetCalls(): void {
+    this.calls = 0;
     this.region.i32[this.word + (CTX_NCALLS >> 2)] = 0;
   }
 
   get callCount(): number {
-    return this.region.i32[this.word + (CTX_NCALLS >> 2)]!;
+    return this.calls;
   }
 
   get callsFull(): boolean {
@@ -157,17 +167,19 @@ export class Context {
     r.store64(at + 40, a4);
     r.store64(at + 48, a5);
     r.store64(at + 56, 0);
+    this.calls = n + 1;
     r.i32[this.word + (CTX_NCALLS >> 2)] = n + 1;
     return n;
   }
 
-  /** The result of call n of the finished batch, -errno for a failure. */
+  /** The result of call n < callCount of the finished batch, -errno for a failure. */
   callResult(n: number): number {
     return this.region.loadSigned64(this.base + CTX_CALLS + n * HOSTCALL_SIZE + 56);
   }
 
   /** How many calls of the batch ran to success. */
   get callsDone(): number {
-    return this.region.i32[this.word + (CTX_CALLS_DONE >> 2)]!;
+    const done = this.region.i32[this.word + (CTX_CALLS_DONE >> 2)]!;
+    return done >= 0 && done <= this.calls ? done : 0;
   }
 }

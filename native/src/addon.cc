@@ -4,6 +4,7 @@
 void InitMemory(Napi::Env env, Napi::Object exports);
 void InitWait(Napi::Env env, Napi::Object exports);
 void InitPtrace(Napi::Env env, Napi::Object exports);
+void InitSystrap(Napi::Env env, Napi::Object exports);
 void InitSeccomp(Napi::Env env, Napi::Object exports);
 void InitHostCalls(Napi::Env env, Napi::Object exports);
 void InitProcess(Napi::Env env, Napi::Object exports);
@@ -14,6 +15,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitMemory(env, exports);
   InitWait(env, exports);
   InitPtrace(env, exports);
+  InitSystrap(env, exports);
   InitSeccomp(env, exports);
   InitHostCalls(env, exports);
   InitProcess(env, exports);

@@ -12,13 +12,19 @@
 #include <unistd.h>
 #include <atomic>
 #include <cmath>
+#include "../stub/sysmsg.h"
 #include "args.h"
 #include "wait.h"
 
 namespace {
 
-std::atomic<uint32_t> bell{0};
-std::atomic<uint32_t> sleeping{0};
+std::atomic<uint32_t> ownBell{0};
+std::atomic<uint32_t> ownSleeping{0};
+// With systrap both lie in the ring that stubs ring too, and every ring needs a slot of its own.
+std::atomic<uint32_t>* bell = &ownBell;
+std::atomic<uint32_t>* sleeping = &ownSleeping;
+std::atomic<uint32_t>* slots = nullptr;
+int futexFlags = FUTEX_PRIVATE_FLAG;
 
 int epollFd = -1;
 
@@ -104,11 +110,21 @@ napi_value NextHostEvent(napi_env env, napi_callback_info info) {
 
 }  // namespace
 
-uint32_t BellRead() { return bell.load(std::memory_order_seq_cst); }
+uint32_t BellRead() { return bell->load(std::memory_order_seq_cst); }
+
+void BellAttach(void* ring) {
+  auto* words = static_cast<std::atomic<uint32_t>*>(ring);
+  slots = words + RING_SLOTS;
+  sleeping = words + RING_SENTRY_SLEEPING;
+  futexFlags = 0;
+  bell = words + RING_HEAD;
+}
 
 void BellRing() {
-  bell.fetch_add(1, std::memory_order_seq_cst);
-  if (sleeping.load(std::memory_order_seq_cst) != 0) syscall(SYS_futex, &bell, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+  uint32_t head = bell->fetch_add(1, std::memory_order_seq_cst);
+  if (slots != nullptr) slots[head & RING_MASK].store(RING_BELL, std::memory_order_seq_cst);
+  if (sleeping->load(std::memory_order_seq_cst) != 0 && sleeping->exchange(0, std::memory_order_seq_cst) != 0)
+    syscall(SYS_futex, bell, FUTEX_WAKE | futexFlags, 1, nullptr, nullptr, 0);
 }
 
 void BellSleep(uint32_t seen, double deadlineNs) {
@@ -119,10 +135,10 @@ void BellSleep(uint32_t seen, double deadlineNs) {
     ts.tv_nsec = static_cast<long>(deadlineNs - sec * 1e9);
     until = &ts;
   }
-  sleeping.store(1, std::memory_order_seq_cst);
-  if (bell.load(std::memory_order_seq_cst) == seen)
-    syscall(SYS_futex, &bell, FUTEX_WAIT_BITSET_PRIVATE, seen, until, nullptr, FUTEX_BITSET_MATCH_ANY);
-  sleeping.store(0, std::memory_order_seq_cst);
+  sleeping->store(1, std::memory_order_seq_cst);
+  if (bell->load(std::memory_order_seq_cst) == seen)
+    syscall(SYS_futex, bell, FUTEX_WAIT_BITSET | futexFlags, seen, until, nullptr, FUTEX_BITSET_MATCH_ANY);
+  sleeping->store(0, std::memory_order_seq_cst);
 }
 
 bool HostEventPending() { return queue.head.load(std::memory_order_relaxed) != queue.tail.load(std::memory_order_acquire); }

@@ -5,6 +5,8 @@
 uint32_t BellRead();
 /** Increments it and wakes the loop if it sleeps. Async-signal-safe. */
 void BellRing();
+/** From now on the bell is the head of this ring (stub/sysmsg.h), which other processes ring as well. */
+void BellAttach(void* ring);
 /** Sleeps while the bell still reads `seen`, until the monotonic deadline in ns (infinite when not finite). */
 void BellSleep(uint32_t seen, double deadlineNs);
 /** A watched host descriptor has something to tell. */

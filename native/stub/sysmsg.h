@@ -1,18 +1,25 @@
-/* What stub and addon agree on. Twin of platform/context-page.ts: change both. */
+/* What stub, addon and Sentry agree on. Twin of platform/context-page.ts and platform/systrap/layout.ts: change all. */
 #pragma once
 
 #define STUB_BASE 0x7ff000000000UL
 /* `syscall; int3` at the very start: where the ptrace platform runs host calls. */
 #define STUB_SYSCALL STUB_BASE
-/* A private read-write page: buffers of injected calls. */
-#define STUB_DATA (STUB_BASE + 0x1000UL)
+/* Text and constants lie below this; calls to the host are admitted from here only. */
+#define STUB_TEXT_SIZE 0x10000UL
+/* A private read-write page: buffers of calls that ptrace injects. */
+#define STUB_DATA (STUB_BASE + STUB_TEXT_SIZE)
 
 #define CONTEXT_SIZE 0x20000
 #define MAX_CONTEXTS 8192
 
+#define CTX_STATE 0
+#define CTX_SLEEPING 4
+#define CTX_INDEX 8
+#define CTX_ACTION 12
 #define CTX_EVENT 16
 #define CTX_NCALLS 20
 #define CTX_CALLS_DONE 24
+#define CTX_NOUT 28
 #define CTX_FAULT_SIGNO 32
 #define CTX_FAULT_CODE 36
 #define CTX_FAULT_TRAPNO 40
@@ -21,10 +28,38 @@
 #define CTX_FP_SAVE_ADDR 56
 #define CTX_FP_RESTORE_ADDR 64
 #define CTX_WAIT_STATUS 72
+#define CTX_TAIL 76
+#define CTX_CLONE_RESULT 80
+#define CTX_CLONE_SLOT 84
+#define CTX_DIRTY 88
+#define CTX_KICKED 92
+#define CTX_BATCH_SEQ 96
+#define CTX_DONE_SEQ 100
+#define CTX_DONE_WAITER 104
+#define CTX_ALIVE 108
+#define CTX_NONCE 112
+#define CTX_SELF 120
+#define CTX_STUB_STACK 128
+#define CTX_RETURN 136
+#define CTX_PATCH_SITE 144
+#define CTX_PATCH_PROT 152
+#define CTX_NIN 156
+#define CTX_DATA_USED 160
+#define CTX_OUT_FAULT 164
 #define CTX_REGS 0x100
+#define CTX_INS 0x300
+#define IN_SIZE 16
+#define MAX_INS 16
 #define CTX_CALLS 0x400
 #define HOSTCALL_SIZE 72
 #define MAX_HOST_CALLS 40
+#define CTX_OUTS 0x1000
+#define OUT_SIZE 16
+#define MAX_OUTS 64
+#define CTX_ANSWERS 0x1400
+#define MAX_ANSWERS 256
+#define CTX_DATA 0x10000
+#define CTX_DATA_SIZE 0x10000
 
 #define HOSTCALL_RECEIVED_FD 1
 #define HOSTCALL_MAY_FAIL 2
@@ -34,3 +69,49 @@
 #define EVENT_BATCH 3
 #define EVENT_KICKED 4
 #define EVENT_DIED 5
+/* Between stub and platform only: a clone is made, CTX_CLONE_RESULT has the host's number or -errno. */
+#define EVENT_CLONED 6
+
+#define ACTION_RAX 1
+#define ACTION_FULL 2
+#define ACTION_BATCH 3
+#define ACTION_FORK 4
+#define ACTION_THREAD 5
+#define ACTION_EXIT 6
+
+#define DIRTY_FS 1
+#define DIRTY_GS 2
+
+/* The address space of a stub on the systrap platform. */
+#define STUB_RING 0x7ff000100000UL
+#define RING_SIZE 0x10000UL
+/* Read-only for the stub, behind the ring in the same memfd. */
+#define STUB_CONF 0x7ff000200000UL
+#define CONF_SIZE 0x4000UL
+#define STUB_WINDOW 0x7ff010000000UL
+#define MAX_SLOTS 1024
+#define WINDOW_SIZE ((unsigned long)MAX_SLOTS * CONTEXT_SIZE)
+#define STUB_STACKS 0x7ff100000000UL
+#define STACK_SIZE 0x10000UL
+/* Below: the stack of the patched path and of a thread's first steps; above: the alternate signal stack. */
+#define STUB_STACK_SIZE 0x4000UL
+#define JUMP_TABLE 0x60000UL
+#define THUNKS 0x70000UL
+#define THUNKS_END 0x100000UL
+
+#define RING_HEAD 0
+#define RING_SENTRY_SLEEPING 1
+#define RING_SPIN 2
+#define RING_SLOTS 64
+#define RING_MASK 8191
+/* A slot's value when it is not a context that rings but a host descriptor or a dead child. */
+#define RING_BELL 0xffffffffu
+
+#define CONF_FILTER_LENGTH 0
+#define CONF_PATCH 4
+#define CONF_VDSO_CLOCK 8
+#define CONF_FILTER 0x1000
+#define CONF_PREFETCH 0x2000
+
+#define STUB_SOCKET 3
+#define STUB_KICK_SIGNAL 10

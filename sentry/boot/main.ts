@@ -27,7 +27,7 @@ import { Vfs } from '../vfs/vfs.ts';
 import type { BootConfig } from './boot-config.ts';
 import { Container } from './container.ts';
 import { ControlServer } from './control-server.ts';
-import { dropBoundingSet, dropPrivileges, enterEmptyRoot, loadFilter } from './lock-down.ts';
+import { dropBoundingSet, dropPrivileges, enterEmptyRoot, loadFilter, raiseLimits } from './lock-down.ts';
 import { Peer } from './peer.ts';
 import { registerFilesystems } from './register.ts';
 import { setupVfs } from './setup-vfs.ts';
@@ -58,12 +58,12 @@ function openLog(config: BootConfig): void {
 
 /** What was asked for, or for "auto" the faster one that the host allows. */
 function choosePlatform(config: BootConfig): Platform {
-  if (config.platform !== 'auto') return createPlatform(config.platform);
+  if (config.platform !== 'auto') return createPlatform(config.platform, config);
   try {
-    return createPlatform('systrap');
+    return createPlatform('systrap', config);
   } catch (error) {
     info(`using ptrace: ${(error as Error).message}`);
-    return createPlatform('ptrace');
+    return createPlatform('ptrace', config);
   }
 }
 
@@ -111,6 +111,7 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   setProcessName('runsc-sentry');
   // The network namespace is ours alone then, and its lo is down.
   if (config.ownNetwork) bringUpLoopback();
+  raiseLimits();
   dropBoundingSet();
   const kernel = buildKernel(config);
   registerFilesystems(kernel);

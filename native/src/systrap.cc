@@ -1,0 +1,224 @@
+// The systrap platform's host calls: starting the first stub, mapping context memory, waking and
+// reaping. What happens at every guest call is in TypeScript (platform/systrap) and in the stub.
+#include <napi.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <algorithm>
+#include <cstring>
+#include "../stub/sysmsg.h"
+#include "args.h"
+#include "memory.h"
+#include "wait.h"
+
+namespace {
+
+void OnChild(int) {
+  int saved = errno;
+  BellRing();
+  errno = saved;
+}
+
+// systrapStart(stubFd, socket, memfd, ringFd): the first stub's pid, or -errno. It rings when it is ready.
+napi_value Start(napi_env env, napi_callback_info info) {
+  Args<4> a(env, info);
+  const int given[4] = {a.i32(0), a.i32(1), a.i32(2), a.i32(3)};
+  struct sigaction action {};
+  action.sa_handler = OnChild;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGCHLD, &action, nullptr);
+  pid_t pid = fork();
+  if (pid < 0) return integer(env, -errno);
+  if (pid > 0) return integer(env, pid);
+  int fds[4];
+  // Out of the way of the numbers that they are to get.
+  for (int i = 0; i < 4; i++) fds[i] = fcntl(given[i], F_DUPFD_CLOEXEC, 100);
+  if (fds[0] < 0 || dup2(fds[1], STUB_SOCKET) < 0 || dup2(fds[2], 4) < 0 || dup2(fds[3], 5) < 0) _exit(1);
+  close(0);
+  close(1);
+  close(2);
+  syscall(SYS_close_range, 6, fds[0] - 1, 0);
+  syscall(SYS_close_range, fds[0] + 1, ~0U, 0);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  for (int s = 1; s < 65; s++) signal(s, SIG_DFL);
+  char name[] = "stub", mode[] = "systrap";
+  char* argv[] = {name, mode, nullptr};
+  char* envp[] = {nullptr};
+  syscall(SYS_execveat, fds[0], "", argv, envp, AT_EMPTY_PATH);
+  _exit(1);
+}
+
+napi_value Attach(napi_env env, napi_callback_info info) {
+  Args<1> a(env, info);
+  size_t size;
+  uint8_t* ring = a.bytes(0, &size);
+  if (size >= RING_SIZE) BellAttach(ring);
+  return nullptr;
+}
+
+napi_value Space(napi_env env, napi_callback_info info) {
+  Args<1> a(env, info);
+  size_t size;
+  int32_t* out = reinterpret_cast<int32_t*>(a.bytes(0, &size));
+  if (size < 12) return integer(env, -EINVAL);
+  int fd = memfd_create("contexts", MFD_CLOEXEC);
+  if (fd < 0) return integer(env, -errno);
+  int sockets[2];
+  if (ftruncate(fd, WINDOW_SIZE) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) {
+    int error = errno;
+    close(fd);
+    return integer(env, -error);
+  }
+  out[0] = fd;
+  out[1] = sockets[0];
+  out[2] = sockets[1];
+  return integer(env, 0);
+}
+
+napi_value Map(napi_env env, napi_callback_info info) {
+  Args<4> a(env, info);
+  size_t size;
+  uint8_t* region = a.bytes(0, &size);
+  size_t at = static_cast<size_t>(a.u32(1)) * CONTEXT_SIZE;
+  if (at + CONTEXT_SIZE > size || a.u32(3) >= MAX_SLOTS) return integer(env, -EINVAL);
+  off_t offset = static_cast<off_t>(a.u32(3)) * CONTEXT_SIZE;
+  void* p = mmap(region + at, CONTEXT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, a.i32(2), offset);
+  return integer(env, p == MAP_FAILED ? -errno : 0);
+}
+
+napi_value Unmap(napi_env env, napi_callback_info info) {
+  Args<2> a(env, info);
+  size_t size;
+  uint8_t* region = a.bytes(0, &size);
+  size_t at = static_cast<size_t>(a.u32(1)) * CONTEXT_SIZE;
+  if (at + CONTEXT_SIZE > size) return nullptr;
+  mmap(region + at, CONTEXT_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  return nullptr;
+}
+
+napi_value Send(napi_env env, napi_callback_info info) {
+  Args<3> a(env, info);
+  char byte = 0;
+  int fds[2] = {a.i32(1), a.i32(2)};
+  ssize_t sent = SendDescriptors(a.i32(0), &byte, 1, fds, fds[1] < 0 ? 1 : 2);
+  return integer(env, sent < 0 ? -errno : 0);
+}
+
+napi_value Wake(napi_env env, napi_callback_info info) {
+  Args<2> a(env, info);
+  size_t size;
+  uint8_t* region = a.bytes(0, &size);
+  uint64_t at = a.u64(1);
+  if (at + 4 <= size) syscall(SYS_futex, region + at, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+  return nullptr;
+}
+
+napi_value Sleep(napi_env env, napi_callback_info info) {
+  Args<2> a(env, info);
+  double deadline = a.num(1);
+  if (MonotonicNs() >= deadline) return integer(env, 1);
+  BellSleep(static_cast<uint32_t>(a.i32(0)), deadline);
+  return integer(env, BellRead() == static_cast<uint32_t>(a.i32(0)) && MonotonicNs() >= deadline ? 1 : 0);
+}
+
+napi_value Reap(napi_env env, napi_callback_info info) {
+  Args<1> a(env, info);
+  size_t size;
+  int32_t* out = reinterpret_cast<int32_t*>(a.bytes(0, &size));
+  int status = 0;
+  pid_t pid = waitpid(-1, &status, WNOHANG);
+  if (size >= 4) out[0] = status;
+  return integer(env, pid < 0 ? 0 : pid);
+}
+
+napi_value HostPending(napi_env env, napi_callback_info) {
+  napi_value value;
+  napi_get_boolean(env, HostEventPending(), &value);
+  return value;
+}
+
+napi_value Kill(napi_env env, napi_callback_info info) {
+  Args<2> a(env, info);
+  // 0 and below would be process groups.
+  return a.i32(0) <= 0 ? integer(env, -ESRCH) : result(env, kill(a.i32(0), a.i32(1)));
+}
+
+napi_value Kick(napi_env env, napi_callback_info info) {
+  Args<2> a(env, info);
+  return a.i32(0) <= 0 || a.i32(1) <= 0 ? integer(env, -ESRCH) : result(env, syscall(SYS_tgkill, a.i32(0), a.i32(1), STUB_KICK_SIGNAL));
+}
+
+napi_value CpuTime(napi_env env, napi_callback_info info) {
+  Args<1> a(env, info);
+  // CPUCLOCK_SCHED of a process: include/linux/posix-timers.h, make_process_cpuclock().
+  clockid_t clock = static_cast<clockid_t>((~static_cast<unsigned>(a.i32(0)) << 3) | 2);
+  timespec ts;
+  if (a.i32(0) <= 0 || clock_gettime(clock, &ts) < 0) return number(env, 0);
+  return number(env, static_cast<double>(ts.tv_sec) * 1e9 + static_cast<double>(ts.tv_nsec));
+}
+
+napi_value Forced(napi_env env, napi_callback_info info) {
+  Args<6> a(env, info);
+  pid_t tid = a.i32(0);
+  uint64_t addr = a.u64(1), n = a.u64(4), done = 0;
+  uint8_t* p = a.span(2, a.u64(3), n);
+  bool store = a.i32(5) != 0;
+  int status;
+  if (p == nullptr || tid <= 0 || ptrace(PTRACE_SEIZE, tid, nullptr, nullptr) < 0) return integer(env, 0);
+  ptrace(PTRACE_INTERRUPT, tid, nullptr, nullptr);
+  if (waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status)) return integer(env, 0);
+  while (done < n) {
+    uint64_t word = (addr + done) & ~7ULL;
+    size_t skip = (addr + done) - word, len = std::min<uint64_t>(8 - skip, n - done);
+    errno = 0;
+    long value = ptrace(PTRACE_PEEKDATA, tid, reinterpret_cast<void*>(word), nullptr);
+    if (errno != 0) break;
+    if (store) {
+      memcpy(reinterpret_cast<uint8_t*>(&value) + skip, p + done, len);
+      if (ptrace(PTRACE_POKEDATA, tid, reinterpret_cast<void*>(word), value) < 0) break;
+    } else {
+      memcpy(p + done, reinterpret_cast<uint8_t*>(&value) + skip, len);
+    }
+    done += len;
+  }
+  // A signal that the interruption has met is given back to its thread.
+  ptrace(PTRACE_DETACH, tid, nullptr, reinterpret_cast<void*>(static_cast<long>(status >> 16 == 0 ? WSTOPSIG(status) : 0)));
+  return number(env, static_cast<double>(done));
+}
+
+napi_value Pause(napi_env env, napi_callback_info info) {
+  Args<1> a(env, info);
+  timespec ts{0, static_cast<long>(a.num(0))};
+  nanosleep(&ts, nullptr);
+  return nullptr;
+}
+
+}  // namespace
+
+void InitSystrap(Napi::Env env, Napi::Object exports) {
+  define(env, exports, "systrapStart", Start);
+  define(env, exports, "systrapAttach", Attach);
+  define(env, exports, "systrapSpace", Space);
+  define(env, exports, "systrapMap", Map);
+  define(env, exports, "systrapUnmap", Unmap);
+  define(env, exports, "systrapSend", Send);
+  define(env, exports, "systrapWake", Wake);
+  define(env, exports, "systrapSleep", Sleep);
+  define(env, exports, "systrapReap", Reap);
+  define(env, exports, "systrapHostPending", HostPending);
+  define(env, exports, "systrapKill", Kill);
+  define(env, exports, "systrapKick", Kick);
+  define(env, exports, "systrapCpuTime", CpuTime);
+  define(env, exports, "systrapForced", Forced);
+  define(env, exports, "systrapPause", Pause);
+}

@@ -1,0 +1,30 @@
+// What src/systrap.cc exports. Results are values or -errno.
+
+/** Starts the stub that all others are forked from, with these descriptors as its 3, 4 and 5. Its pid. */
+export function systrapStart(stubFd: number, socket: number, memfd: number, ringFd: number): number;
+/** Makes the ring the bell of SIGCHLD and the watcher of host descriptors. */
+export function systrapAttach(ring: ArrayBuffer): void;
+/** What a stub needs to be born: [context memory, our end of its socket, its end]. 0 or -errno. */
+export function systrapSpace(out: Int32Array): number;
+/** Puts a context's pages of a space's memory into the region. 0 or -errno. */
+export function systrapMap(region: ArrayBuffer, index: number, memfd: number, slot: number): number;
+/** Gives them back: the region is empty there again. */
+export function systrapUnmap(region: ArrayBuffer, index: number): void;
+/** Sends two descriptors, or one with second -1. 0 or -errno. */
+export function systrapSend(socket: number, first: number, second: number): number;
+/** Wakes who sleeps on the word at that offset of the region. */
+export function systrapWake(region: ArrayBuffer, offset: number): void;
+/** Sleeps while the ring's head reads `seen`, until the deadline (ns, monotonic). 1: the deadline has passed. */
+export function systrapSleep(seen: number, deadlineNs: number): number;
+/** Reaps a dead child: its pid and in out[0] its wait status; 0 when there is none. */
+export function systrapReap(out: Int32Array): number;
+/** A watched host descriptor has something to tell. */
+export function systrapHostPending(): boolean;
+export function systrapKill(pid: number, signal: number): number;
+export function systrapKick(pid: number, tid: number): number;
+/** CPU time of a process in ns. */
+export function systrapCpuTime(pid: number): number;
+/** Memory past page protections, by way of ptrace(2) on a thread of ours: bytes moved between the guest and buffer[at, at+n). */
+export function systrapForced(tid: number, addr: number, buffer: Uint8Array, at: number, n: number, write: number): number;
+/** Sleeps that many ns. */
+export function systrapPause(ns: number): void;

@@ -1,0 +1,860 @@
+// The systrap platform: guest system calls trap (or jump, once their site is patched) into the stub
+// of their own process, which shares one page block a thread with the Sentry. architecture.md 2, 3.
+//
+// A context's state word says whose turn it is: 1 the Sentry's, 0 the stub's. Stubs announce a 1 in
+// the ring. The ring is a hint that everybody can write: an index counts only if the context is the
+// stub's by our own account (`held`) and its own state word says 1. An announcement that was lost is
+// found by looking at all contexts before the Sentry sleeps.
+//
+//   take(): 0 → 1 seen, held              go(): the action stored, then state 0, then a wake-up if the stub sleeps
+//
+// What changes an address space (batches, clones) is done by one of its threads at a time: a
+// further one waits in space.waiting until the stub has acknowledged the one before.
+
+import { availableParallelism } from 'node:os';
+import {
+  closeFd,
+  createRegion,
+  dupFd,
+  ftruncate,
+  mapShared,
+  memfdCreate,
+  nextHostEvent,
+  openStub,
+  startNotifier,
+  systrapAttach,
+  systrapCpuTime,
+  systrapHostPending,
+  systrapKick,
+  systrapKill,
+  systrapMap,
+  systrapPause,
+  systrapReap,
+  systrapSend,
+  systrapSleep,
+  systrapSpace,
+  systrapStart,
+  systrapUnmap,
+  systrapWake,
+  unwatchFd,
+  vmRead,
+  watchFd,
+} from 'ptrace-napi';
+import { EAGAIN, ENOMEM, ESRCH, errnoName } from '../../sentry/abi/errno.ts';
+import { SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP } from '../../sentry/abi/signal.ts';
+import { fillRandom } from '../../sentry/base/entropy.ts';
+import { debug } from '../../sentry/base/log.ts';
+import {
+  CONTEXT_SIZE,
+  CS,
+  CTX_ACTION,
+  CTX_ALIVE,
+  CTX_BATCH_SEQ,
+  CTX_CALLS,
+  CTX_CLONE_RESULT,
+  CTX_CLONE_SLOT,
+  CTX_DATA,
+  CTX_DIRTY,
+  CTX_DONE_SEQ,
+  CTX_DONE_WAITER,
+  CTX_EVENT,
+  CTX_FAULT_SIGNO,
+  CTX_INDEX,
+  CTX_KICKED,
+  CTX_NONCE,
+  CTX_REGS,
+  CTX_REGS_SIZE,
+  CTX_SELF,
+  CTX_SLEEPING,
+  CTX_STATE,
+  CTX_STUB_STACK,
+  CTX_TAIL,
+  CTX_WAIT_STATUS,
+  DIRTY_FS,
+  DIRTY_GS,
+  EFLAGS,
+  GS_BASE,
+  MAX_CONTEXTS,
+  RAX,
+  SS,
+} from '../context-page.ts';
+import { hostAuxv } from '../host-auxv.ts';
+import {
+  type AddressSpace,
+  type Context,
+  EVENT_BATCH,
+  EVENT_DIED,
+  EVENT_FAULT,
+  EVENT_KICKED,
+  EVENT_SYSCALL,
+  NEXT_HOST,
+  NEXT_TIMEOUT,
+  type Platform,
+} from '../platform.ts';
+import { Region } from '../region.ts';
+import {
+  ACTION_BATCH,
+  ACTION_EXIT,
+  ACTION_FORK,
+  ACTION_FULL,
+  ACTION_RAX,
+  ACTION_THREAD,
+  CONF_FILTER,
+  CONF_FILTER_LENGTH,
+  CONF_PATCH,
+  CONF_SIZE,
+  EVENT_CLONED,
+  MAX_SLOTS,
+  RING_BELL,
+  RING_HEAD,
+  RING_MASK,
+  RING_SIZE,
+  RING_SLOTS,
+  RING_SPIN,
+  STACK_SIZE,
+  STACKS,
+  STUB_STACK_SIZE,
+  WINDOW,
+} from './layout.ts';
+import { stubFilter } from './stub-filter.ts';
+import { BATCH_NONE, BATCH_REPORTS, BATCH_TAIL, SystrapContext } from './systrap-context.ts';
+import { SystrapSpace } from './systrap-space.ts';
+
+/** The filter's arithmetic keeps mappings one high word below the stub: high(addr) + high(length) + 1 < 0x7ff0. */
+const TOP_ADDRESS = 0x7fee00000000;
+/** How often the loop looks at the ring before it sleeps, and how often a stub looks at its answer; a wake-up costs 15 to 20 µs on a virtual machine. */
+const SENTRY_SPIN = 3000;
+const STUB_SPIN = 400;
+/** How often an announced but empty ring entry is looked at before all contexts are. */
+const EMPTY_LOOKS = 2000;
+/** Indexes that are free but keep their pages for the next use. */
+const KEPT_MAPPINGS = 32;
+const START_TIMEOUT_NS = 5e9;
+/** How long a birth is waited for, ns, and between looks at it. */
+const BIRTH_TIMEOUT_NS = 5e8;
+const BIRTH_PAUSE_NS = 20000;
+const USER_CS = 0x33;
+const USER_SS = 0x2b;
+const INITIAL_EFLAGS = 0x202;
+/** Results of poll() that are no index. */
+const EMPTY = -3;
+const NOTHING = -4;
+/** Deaths of processes whose clone is not reported yet; more are a stub's own inventions. */
+const MAX_UNKNOWN_DEATHS = 256;
+
+export interface SystrapOptions {
+  /** Guest code is patched so that a call site traps only a few times. */
+  readonly patchSyscalls: boolean;
+}
+
+export class SystrapPlatform implements Platform {
+  readonly name = 'systrap';
+  readonly topAddress: number = TOP_ADDRESS;
+  readonly vdsoAddr: number;
+  readonly fpStateSize: number;
+  readonly hwcap: number;
+  readonly hwcap2: number;
+  private readonly region: Region;
+  private readonly ring: Int32Array;
+  private readonly conf: Int32Array;
+  /** Entries of the ring that were consumed. */
+  private tail = 0;
+  private readonly contexts: (SystrapContext | undefined)[] = [];
+  private readonly freeIndexes: number[] = [];
+  private nextIndex = 1;
+  private readonly spaces: Map<number, SystrapSpace> = new Map();
+  private readonly zygote: SystrapContext;
+  /** Contexts that wait for the zygote to make their process. */
+  private readonly births: SystrapContext[] = [];
+  private readonly died: SystrapContext[] = [];
+  private readonly unknownDeaths: Map<number, number> = new Map();
+  /** Guest threads that are, as far as we know, in guest code. */
+  private running = 0;
+  private readonly cpus: number = availableParallelism();
+  private readonly hostEvent = new Int32Array(1);
+  private readonly out = new Int32Array(3);
+  private readonly word8 = new Uint8Array(8);
+
+  /** Starts the first stub. Throws an Error that names what the host refused. */
+  constructor(options: SystrapOptions) {
+    this.region = new Region(createRegion(CONTEXT_SIZE * MAX_CONTEXTS));
+    const ringFd = must('creating the ring', memfdCreate('ring'));
+    must('sizing the ring', ftruncate(ringFd, RING_SIZE + CONF_SIZE));
+    const shared = mapShared(ringFd, RING_SIZE + CONF_SIZE);
+    if (typeof shared === 'number') throw new Error(`mapping the ring: ${errnoName(-shared)}`);
+    this.ring = new Int32Array(shared, 0, RING_SIZE / 4);
+    this.conf = new Int32Array(shared, RING_SIZE, CONF_SIZE / 4);
+    const filter = stubFilter();
+    new Uint8Array(shared, RING_SIZE + CONF_FILTER).set(filter);
+    this.conf[CONF_FILTER_LENGTH >> 2] = filter.length / 8;
+    this.conf[CONF_PATCH >> 2] = options.patchSyscalls ? 1 : 0;
+    systrapAttach(shared);
+    must('starting the notifier thread', startNotifier());
+
+    must('making the first address space', systrapSpace(this.out));
+    const memfd = this.out[0]!;
+    const stubSocket = this.out[2]!;
+    const space = new SystrapSpace(this, memfd, this.out[1]!);
+    this.zygote = new SystrapContext(this.region, 0, space, space.nextSlot++);
+    space.contexts.push(this.zygote);
+    this.contexts[0] = this.zygote;
+    must('mapping the first context', systrapMap(this.region.buffer, 0, memfd, 0));
+    this.initPage(this.zygote, null);
+    this.region.i32[CTX_STATE >> 2] = 0;
+    this.zygote.held = false;
+    const stubFd = openStub();
+    const pid = must('starting the first stub', systrapStart(stubFd, stubSocket, memfd, ringFd));
+    closeFd(stubFd);
+    closeFd(stubSocket);
+    closeFd(ringFd);
+    space.hostPid = pid;
+    this.zygote.hostTid = pid;
+    this.zygote.batch = BATCH_REPORTS;
+    this.spaces.set(pid, space);
+    this.awaitZygote();
+    this.fpStateSize = this.region.i32[CTX_DATA >> 2]!;
+    this.vdsoAddr = this.region.load64(CTX_DATA + 8);
+    const auxv = hostAuxv();
+    this.hwcap = auxv.hwcap;
+    this.hwcap2 = auxv.hwcap2;
+  }
+
+  private awaitZygote(): void {
+    for (let waitedNs = 0; Atomics.load(this.region.i32, CTX_STATE >> 2) !== 1; waitedNs += BIRTH_PAUSE_NS) {
+      if (systrapReap(this.out) === this.zygote.hostTid) throw new Error(`the first stub has ended with status ${this.out[0]! >> 8}`);
+      if (waitedNs > START_TIMEOUT_NS) throw new Error('the first stub does not answer');
+      systrapPause(BIRTH_PAUSE_NS);
+    }
+    this.take(0);
+  }
+
+  // ---- births
+
+  newAddressSpace(): Context | number {
+    const child = this.newSpace(this.zygote);
+    if (typeof child === 'number') return child;
+    if (this.zygote.cloning === null) this.startClone(this.zygote, child);
+    else this.births.push(child);
+    return child;
+  }
+
+  fork(parent: Context): Context | number {
+    const from = parent as SystrapContext;
+    if (from.space.dead) return -EAGAIN;
+    const child = this.newSpace(from);
+    if (typeof child === 'number') return child;
+    this.startClone(from, child);
+    return child;
+  }
+
+  newThread(parent: Context): Context | number {
+    const from = parent as SystrapContext;
+    const space = from.space;
+    if (space.dead) return -EAGAIN;
+    const child = this.threadContext(space);
+    if (typeof child === 'number') return child;
+    this.initPage(child, from);
+    this.region.i32[child.word + (CTX_ALIVE >> 2)] = 1;
+    space.contexts.push(child);
+    this.contexts[child.index] = child;
+    this.startClone(from, child);
+    return child;
+  }
+
+  /** A context for one more thread: that of a thread that is gone, or a new one. */
+  private threadContext(space: SystrapSpace): SystrapContext | number {
+    const ended = space.ending[0];
+    if (ended !== undefined && this.region.i32[ended.word + (CTX_ALIVE >> 2)] === 0) {
+      space.ending.shift();
+      return new SystrapContext(this.region, ended.index, space, ended.slot);
+    }
+    if (space.nextSlot >= MAX_SLOTS) return -EAGAIN;
+    const index = this.newIndex();
+    if (index < 0) return index;
+    const slot = space.nextSlot++;
+    const mapped = systrapMap(this.region.buffer, index, space.memfd, slot);
+    if (mapped < 0) {
+      this.freeIndexes.push(index);
+      return mapped;
+    }
+    return new SystrapContext(this.region, index, space, slot);
+  }
+
+  /** The first context of a process that `maker` will make: in the same slot, since it stands on a copy of the same stacks. */
+  private newSpace(maker: SystrapContext): SystrapContext | number {
+    const index = this.newIndex();
+    if (index < 0) return index;
+    const made = systrapSpace(this.out);
+    if (made < 0) {
+      this.freeIndexes.push(index);
+      return made;
+    }
+    const space = new SystrapSpace(this, this.out[0]!, this.out[1]!);
+    const stubSocket = this.out[2]!;
+    const mapped = systrapMap(this.region.buffer, index, space.memfd, maker.slot);
+    if (mapped < 0) {
+      closeFd(space.memfd);
+      closeFd(space.socket);
+      closeFd(stubSocket);
+      this.freeIndexes.push(index);
+      return mapped;
+    }
+    const child = new SystrapContext(this.region, index, space, maker.slot);
+    // Slots below the first one stay unused: a process with many forked threads above it is rare.
+    space.nextSlot = maker.slot + 1;
+    space.maker = maker;
+    space.contexts.push(child);
+    space.stubSocket = stubSocket;
+    this.initPage(child, maker);
+    this.contexts[index] = child;
+    return child;
+  }
+
+  private newIndex(): number {
+    const free = this.freeIndexes.pop();
+    if (free !== undefined) return free;
+    return this.nextIndex >= MAX_CONTEXTS ? -ENOMEM : this.nextIndex++;
+  }
+
+  private initPage(c: SystrapContext, parent: SystrapContext | null): void {
+    const { region, base, word } = c;
+    region.u8.fill(0, base, base + CTX_CALLS);
+    region.i32[word + (CTX_STATE >> 2)] = 1;
+    region.i32[word + (CTX_INDEX >> 2)] = c.index;
+    region.store64(base + CTX_SELF, WINDOW + c.slot * CONTEXT_SIZE);
+    region.store64(base + CTX_STUB_STACK, STACKS + c.slot * STACK_SIZE + STUB_STACK_SIZE);
+    fillRandom(c.nonce, 0, 8);
+    region.u8.set(c.nonce, base + CTX_NONCE);
+    if (parent === null) {
+      c.setReg(CS, USER_CS);
+      c.setReg(SS, USER_SS);
+      c.setReg(EFLAGS, INITIAL_EFLAGS);
+      return;
+    }
+    region.u8.copyWithin(base + CTX_REGS, parent.base + CTX_REGS, parent.base + CTX_REGS + CTX_REGS_SIZE);
+    // A thread starts with the stub's gs base.
+    if (c.space === parent.space && c.reg(GS_BASE) !== 0) region.i32[word + (CTX_DIRTY >> 2)] = DIRTY_GS;
+    const dirty = region.i32[parent.word + (CTX_DIRTY >> 2)]!;
+    if (dirty !== 0) region.i32[word + (CTX_DIRTY >> 2)]! |= dirty & (DIRTY_FS | DIRTY_GS);
+  }
+
+  /** Has parent's stub make `child`, now or when its address space is free for it. */
+  private startClone(parent: SystrapContext, child: SystrapContext): void {
+    parent.cloning = child;
+    if (this.isFree(parent)) this.sendClone(parent);
+    else parent.space.waiting.push(parent);
+  }
+
+  private sendClone(parent: SystrapContext): void {
+    const child = parent.cloning!;
+    parent.space.busy = parent;
+    if (child.space === parent.space) {
+      this.region.i32[parent.word + (CTX_CLONE_SLOT >> 2)] = child.slot;
+      this.go(parent, ACTION_THREAD);
+      return;
+    }
+    if (child.space.released) {
+      this.cloned(parent, -ESRCH);
+      return;
+    }
+    const sent = systrapSend(parent.space.socket, child.space.stubSocket, child.space.memfd);
+    closeFd(child.space.stubSocket);
+    child.space.stubSocket = -1;
+    if (sent < 0) this.cloned(parent, sent);
+    else this.go(parent, ACTION_FORK);
+  }
+
+  /** The stub of `parent` has answered: the host's number of the child, or -errno. */
+  private cloned(parent: SystrapContext, result: number): void {
+    const child = parent.cloning!;
+    const space = child.space;
+    parent.cloning = null;
+    if (parent.space.busy === parent) parent.space.busy = null;
+    const isProcess = space !== parent.space;
+    if (isProcess) space.maker = null;
+    if (result <= 0 || (isProcess && this.spaces.has(result))) {
+      debug(`a stub could not be cloned: ${result}`);
+      if (isProcess) this.spaceDied(space, SIGKILL);
+      else this.contextDied(child, SIGKILL);
+    } else {
+      child.hostTid = result;
+      if (isProcess) this.processBorn(child, result);
+      if (child.kickWanted) this.kick(child);
+    }
+    if (isProcess && space.released) this.closeSpace(space);
+    this.proceed(parent);
+    if (parent === this.zygote && parent.cloning === null) {
+      const next = this.births.shift();
+      if (next !== undefined) this.startClone(parent, next);
+    }
+    this.flush(parent.space);
+  }
+
+  private processBorn(child: SystrapContext, pid: number): void {
+    const space = child.space;
+    space.hostPid = pid;
+    this.spaces.set(pid, space);
+    const status = this.unknownDeaths.get(pid);
+    if (status !== undefined) {
+      this.unknownDeaths.delete(pid);
+      this.spaces.delete(pid);
+      this.spaceDied(space, status);
+    } else if (space.released) {
+      this.kill(space);
+    }
+  }
+
+  /** The thread does what came for it while its stub was busy with a clone. */
+  private proceed(c: SystrapContext): void {
+    const action = c.deferred;
+    c.deferred = 0;
+    if (action === 0 || c.space.dead) return;
+    if (action === ACTION_BATCH) this.startBatch(c);
+    else this.go(c, action);
+  }
+
+  // ---- ends
+
+  releaseContext(context: Context): void {
+    const c = context as SystrapContext;
+    const space = c.space;
+    const at = space.contexts.indexOf(c);
+    if (at < 0) return;
+    if (space.contexts.length === 1) {
+      this.releaseSpace(space);
+      return;
+    }
+    space.contexts.splice(at, 1);
+    this.dropFds(c);
+    if (space.dead) {
+      this.contexts[c.index] = undefined;
+      this.freeIndex(c.index);
+      return;
+    }
+    const waits = space.waiting.indexOf(c);
+    if (waits >= 0 && c.cloning === null) space.waiting.splice(waits, 1);
+    if (c.cloning !== null) {
+      c.deferred = ACTION_EXIT;
+      c.exitWanted = true;
+    } else if (c.held) {
+      this.exitThread(c);
+    } else {
+      c.exitWanted = true;
+      this.kick(c);
+    }
+  }
+
+  private exitThread(c: SystrapContext): void {
+    const space = c.space;
+    this.contexts[c.index] = undefined;
+    space.ending.push(c);
+    if (space.busy === c) space.busy = null;
+    this.go(c, ACTION_EXIT);
+    this.setInGuest(c, false);
+    this.flush(space);
+  }
+
+  releaseSpace(of: AddressSpace): void {
+    const space = of as SystrapSpace;
+    if (space.released) return;
+    space.released = true;
+    for (const c of space.contexts) this.forget(c);
+    for (const c of space.ending) this.freeIndex(c.index);
+    space.contexts.length = 0;
+    space.ending.length = 0;
+    space.waiting.length = 0;
+    if (!space.dead && space.hostPid !== 0) this.kill(space);
+    if (space.maker === null) this.closeSpace(space);
+  }
+
+  private forget(c: SystrapContext): void {
+    this.setInGuest(c, false);
+    // A stub that is being made by this one, or for it, is dealt with when the clone is reported.
+    const child = c.cloning;
+    if (child !== null && child.space !== c.space && !child.space.released) this.orphaned(child);
+    this.dropFds(c);
+    this.contexts[c.index] = undefined;
+    this.freeIndex(c.index);
+  }
+
+  /** Its maker ends before it has told of the birth: nobody will ever know the child's number, so it is to end by itself. */
+  private orphaned(child: SystrapContext): void {
+    const { i32 } = this.region;
+    i32[child.word + (CTX_ACTION >> 2)] = ACTION_EXIT;
+    Atomics.store(i32, child.word + (CTX_STATE >> 2), 0);
+    systrapWake(this.region.buffer, child.base + CTX_STATE);
+    child.space.maker = null;
+    this.spaceDied(child.space, SIGKILL);
+  }
+
+  private freeIndex(index: number): void {
+    this.freeIndexes.push(index);
+    if (this.freeIndexes.length > KEPT_MAPPINGS) systrapUnmap(this.region.buffer, index);
+  }
+
+  private closeSpace(space: SystrapSpace): void {
+    closeFd(space.memfd);
+    closeFd(space.socket);
+    if (space.stubSocket >= 0) closeFd(space.stubSocket);
+  }
+
+  private kill(space: SystrapSpace): void {
+    systrapKill(space.hostPid, SIGKILL);
+  }
+
+  private dropFds(c: SystrapContext): void {
+    for (const fd of c.fds) closeFd(fd);
+    c.fds.length = 0;
+  }
+
+  private contextDied(c: SystrapContext, status: number): void {
+    this.region.i32[c.word + (CTX_WAIT_STATUS >> 2)] = status;
+    this.setInGuest(c, false);
+    c.held = true;
+    c.taken = EVENT_DIED;
+    this.died.push(c);
+  }
+
+  private spaceDied(space: SystrapSpace, status: number): void {
+    if (space.dead) return;
+    debug(`stub process ${space.hostPid} has ended with wait status ${status}`);
+    space.dead = true;
+    space.busy = null;
+    space.waiting.length = 0;
+    for (const c of space.contexts) {
+      const child = c.cloning;
+      c.cloning = null;
+      c.deferred = 0;
+      if (child !== null && child.space !== space) this.orphaned(child);
+      this.contextDied(c, status);
+    }
+  }
+
+  /** A stub that says what cannot be: its process ends. */
+  private tampering(c: SystrapContext, what: string): void {
+    debug(`context ${c.index}: ${what}`);
+    const space = c.space;
+    if (space.hostPid !== 0 && this.verify(c)) this.kill(space);
+    this.spaceDied(space, SIGKILL);
+  }
+
+  private reap(): void {
+    for (;;) {
+      const pid = systrapReap(this.out);
+      if (pid <= 0) return;
+      const space = this.spaces.get(pid);
+      if (space === undefined) {
+        if (this.unknownDeaths.size < MAX_UNKNOWN_DEATHS) this.unknownDeaths.set(pid, this.out[0]!);
+        continue;
+      }
+      this.spaces.delete(pid);
+      if (!space.released) this.spaceDied(space, this.out[0]!);
+    }
+  }
+
+  // ---- memory
+
+  /** A thread of the space whose memory can be reached, waiting for its birth if need be; 0 for none. */
+  memoryTid(space: SystrapSpace): number {
+    if (space.dead) return 0;
+    if (space.hostPid === 0 && !this.awaitBirth(space)) return 0;
+    for (const c of space.contexts) {
+      if (c.hostTid === 0) continue;
+      if (c.verified || this.verify(c)) return c.hostTid;
+    }
+    return 0;
+  }
+
+  private awaitBirth(space: SystrapSpace): boolean {
+    for (let waitedNs = 0; space.hostPid === 0 && !space.dead; waitedNs += BIRTH_PAUSE_NS) {
+      const maker = space.maker;
+      if (maker === null || waitedNs > BIRTH_TIMEOUT_NS) return false;
+      this.flush(maker.space);
+      if (!maker.held && Atomics.load(this.region.i32, maker.word) === 1) this.take(maker.index);
+      else systrapPause(BIRTH_PAUSE_NS);
+    }
+    return !space.dead;
+  }
+
+  /** Whether the host thread that a stub has claimed to be has this context's page in its memory. */
+  private verify(c: SystrapContext): boolean {
+    const { word8 } = this;
+    const addr = WINDOW + c.slot * CONTEXT_SIZE + CTX_NONCE;
+    for (let waitedNs = 0; waitedNs < BIRTH_TIMEOUT_NS; waitedNs += BIRTH_PAUSE_NS) {
+      if (vmRead(c.hostTid, addr, word8, 0, 8) === 8 && equal(word8, c.nonce)) {
+        c.verified = true;
+        return true;
+      }
+      // A new process maps the page as the first thing it does.
+      if (this.spaces.get(c.space.hostPid) !== c.space) return false;
+      systrapPause(BIRTH_PAUSE_NS);
+    }
+    return false;
+  }
+
+  // ---- turns
+
+  /** It is the stub's turn. */
+  private go(c: SystrapContext, action: number): void {
+    const { i32 } = this.region;
+    i32[c.word + (CTX_ACTION >> 2)] = action;
+    c.held = false;
+    c.outs = 0;
+    c.dataUsed = 0;
+    this.setInGuest(c, action !== ACTION_EXIT);
+    Atomics.store(i32, c.word + (CTX_STATE >> 2), 0);
+    if (Atomics.load(i32, c.word + (CTX_SLEEPING >> 2)) !== 0) systrapWake(this.region.buffer, c.base + CTX_STATE);
+  }
+
+  private setInGuest(c: SystrapContext, inGuest: boolean): void {
+    if (c.inGuest === inGuest) return;
+    c.inGuest = inGuest;
+    this.running += inGuest ? 1 : -1;
+    // Who spins takes a processor from guests when there are as many of them.
+    this.ring[RING_SPIN] = this.running < this.cpus ? STUB_SPIN : 0;
+  }
+
+  /** Takes the event of a context whose turn it was; true when the kernel is to hear of it. */
+  private take(index: number): boolean {
+    const c = this.contexts[index];
+    if (c === undefined) return false;
+    const { i32 } = this.region;
+    if (c.held || Atomics.load(i32, c.word + (CTX_STATE >> 2)) !== 1) {
+      // An acknowledged batch is announced without an event.
+      if (c.space.waiting.length > 0) this.flush(c.space);
+      return false;
+    }
+    const event = i32[c.word + (CTX_EVENT >> 2)]!;
+    c.held = true;
+    c.taken = event;
+    c.dataUsed = 0;
+    this.setInGuest(c, false);
+    const { space, batch } = c;
+    if (c.cloning !== null) {
+      if (event !== EVENT_CLONED) {
+        this.tampering(c, `event ${event} in place of a clone's end`);
+        return false;
+      }
+      this.cloned(c, i32[c.word + (CTX_CLONE_RESULT >> 2)]!);
+      return false;
+    }
+    if (space.busy === c) space.busy = null;
+    c.batch = BATCH_NONE;
+    if (space.waiting.length > 0) this.flush(space);
+    if (c.exitWanted) {
+      this.exitThread(c);
+      return false;
+    }
+    switch (event) {
+      case EVENT_BATCH:
+        if (batch !== BATCH_NONE) return true;
+        break;
+      case EVENT_SYSCALL:
+        if (batch !== BATCH_REPORTS) return true;
+        break;
+      case EVENT_KICKED:
+        if (batch !== BATCH_REPORTS) return true;
+        break;
+      case EVENT_FAULT: {
+        const signo = i32[c.word + (CTX_FAULT_SIGNO >> 2)]!;
+        c.takenSigno = signo;
+        if (batch !== BATCH_REPORTS && (signo === SIGSEGV || signo === SIGBUS || signo === SIGFPE || signo === SIGILL || signo === SIGTRAP))
+          return true;
+        break;
+      }
+    }
+    this.tampering(c, `event ${event} out of turn`);
+    return false;
+  }
+
+  /** One entry of the ring: an index whose event was taken, NEXT_HOST, NOTHING, or EMPTY. */
+  private poll(): number {
+    const { ring } = this;
+    if (Atomics.load(ring, RING_HEAD) === this.tail) return EMPTY;
+    const slot = RING_SLOTS + (this.tail & RING_MASK);
+    let entry = Atomics.exchange(ring, slot, 0);
+    // The head is advanced first, the entry stored right after.
+    for (let looks = 0; entry === 0 && looks < EMPTY_LOOKS; looks++) entry = Atomics.exchange(ring, slot, 0);
+    this.tail = (this.tail + 1) | 0;
+    if (entry === RING_BELL) return this.bell();
+    if (entry === 0) return this.scan();
+    const index = entry - 1;
+    return this.take(index) ? index : NOTHING;
+  }
+
+  private bell(): number {
+    this.reap();
+    return systrapHostPending() ? NEXT_HOST : NOTHING;
+  }
+
+  /** Looks for an event that was not announced. */
+  private scan(): number {
+    for (let index = 0; index < this.nextIndex; index++) {
+      const c = this.contexts[index];
+      if (c === undefined || c.held || Atomics.load(this.region.i32, c.word + (CTX_STATE >> 2)) !== 1) continue;
+      if (this.take(index)) return index;
+    }
+    return NOTHING;
+  }
+
+  next(deadlineNs: number): number {
+    for (;;) {
+      const dead = this.died.shift();
+      if (dead !== undefined) {
+        if (this.contexts[dead.index] === dead) return dead.index;
+        continue;
+      }
+      let found = this.poll();
+      if (found === EMPTY) {
+        if (this.running > 0 && this.running < this.cpus) {
+          for (let spins = SENTRY_SPIN; spins > 0 && Atomics.load(this.ring, RING_HEAD) === this.tail; spins--);
+          if (Atomics.load(this.ring, RING_HEAD) !== this.tail) continue;
+        }
+        found = this.scan();
+        if (found === NOTHING) found = this.bell();
+        if (found === NOTHING && this.died.length === 0 && systrapSleep(this.tail, deadlineNs) === 1) return NEXT_TIMEOUT;
+      }
+      if (found >= 0 || found === NEXT_HOST) return found;
+    }
+  }
+
+  contextAt(index: number): Context {
+    return this.contexts[index]!;
+  }
+
+  answer(context: Context, result: number): void {
+    const c = context as SystrapContext;
+    c.setReg(RAX, result);
+    this.proceedWith(c, ACTION_RAX);
+  }
+
+  run(context: Context): void {
+    this.proceedWith(context as SystrapContext, ACTION_FULL);
+  }
+
+  private proceedWith(c: SystrapContext, action: number): void {
+    if (c.space.dead) return;
+    if (c.cloning !== null) c.deferred = action;
+    else this.go(c, action);
+  }
+
+  // ---- host calls
+
+  sendFd(context: Context, hostFd: number): number {
+    const c = context as SystrapContext;
+    const fd = dupFd(hostFd);
+    if (fd < 0) return fd;
+    c.fds.push(fd);
+    return 0;
+  }
+
+  runBatch(context: Context, tail: boolean): void {
+    const c = context as SystrapContext;
+    if (c.space.dead) return;
+    c.batch = tail ? BATCH_TAIL : BATCH_REPORTS;
+    this.region.i32[c.word + (CTX_TAIL >> 2)] = tail ? 1 : 0;
+    if (c.cloning !== null) c.deferred = ACTION_BATCH;
+    else this.startBatch(c);
+  }
+
+  private startBatch(c: SystrapContext): void {
+    if (this.isFree(c)) this.sendBatch(c);
+    else c.space.waiting.push(c);
+  }
+
+  private sendBatch(c: SystrapContext): void {
+    const space = c.space;
+    for (const fd of c.fds) {
+      const sent = systrapSend(space.socket, fd, -1);
+      if (sent < 0) debug(`sending a descriptor to a stub: ${errnoName(-sent)}`);
+    }
+    if (c.fds.length > 0) this.dropFds(c);
+    const { i32 } = this.region;
+    c.batchSeq = (c.batchSeq + 1) | 0;
+    i32[c.word + (CTX_BATCH_SEQ >> 2)] = c.batchSeq;
+    i32[c.word + (CTX_DONE_WAITER >> 2)] = 0;
+    space.busy = c;
+    this.go(c, ACTION_BATCH);
+  }
+
+  /** Whether `c` may change its address space now; otherwise whoever does so will ring when it is done. */
+  private isFree(c: SystrapContext): boolean {
+    const { busy, waiting } = c.space;
+    if (busy === null) return waiting.length === 0 || waiting[0] === c;
+    if (busy === c) return true;
+    if (busy.cloning !== null || busy.batch !== BATCH_TAIL) return false;
+    const { i32 } = this.region;
+    if (Atomics.load(i32, busy.word + (CTX_DONE_SEQ >> 2)) !== busy.batchSeq) {
+      Atomics.store(i32, busy.word + (CTX_DONE_WAITER >> 2), 1);
+      if (Atomics.load(i32, busy.word + (CTX_DONE_SEQ >> 2)) !== busy.batchSeq) return false;
+    }
+    c.space.busy = null;
+    return waiting.length === 0 || waiting[0] === c;
+  }
+
+  /** Lets go on who waits for its address space. */
+  private flush(space: SystrapSpace): void {
+    const { waiting } = space;
+    while (waiting.length > 0) {
+      const c = waiting[0]!;
+      if (!this.isFree(c)) return;
+      waiting.shift();
+      if (c.cloning !== null) this.sendClone(c);
+      else this.sendBatch(c);
+    }
+  }
+
+  kick(context: Context): void {
+    const c = context as SystrapContext;
+    if (c.space.dead) return;
+    if (c.hostTid === 0) {
+      // Looked at before the thread enters the guest for the first time; if it is just doing so, the signal comes with its number.
+      c.kickWanted = true;
+      this.region.i32[c.word + (CTX_KICKED >> 2)] = 1;
+      return;
+    }
+    systrapKick(c.space.hostPid, c.hostTid);
+  }
+
+  // ---- host descriptors
+
+  watch(hostFd: number, events: number, token: number): number {
+    return watchFd(hostFd, events, token);
+  }
+
+  unwatch(hostFd: number): void {
+    unwatchFd(hostFd);
+  }
+
+  hostToken(): number {
+    return nextHostEvent(this.hostEvent);
+  }
+
+  hostEvents(): number {
+    return this.hostEvent[0]!;
+  }
+
+  /** Its thread's share of its process's time: what has passed since anybody asked goes to who asks now, as on the ptrace platform. */
+  cpuTimeNs(context: Context): number {
+    const c = context as SystrapContext;
+    const { space } = c;
+    if (space.hostPid !== 0 && !space.dead) {
+      const now = systrapCpuTime(space.hostPid);
+      if (now > space.cpuGivenNs) {
+        c.cpuNs += now - space.cpuGivenNs;
+        space.cpuGivenNs = now;
+      }
+    }
+    return c.cpuNs;
+  }
+}
+
+function must(step: string, result: number): number {
+  if (result < 0) throw new Error(`${step}: ${errnoName(-result)}`);
+  return result;
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
