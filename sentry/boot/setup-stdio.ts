@@ -6,6 +6,7 @@ import { newHostFile } from '../fs/gofer/host-file.ts';
 import { isTerminal } from '../fs/gofer/host-tty.ts';
 import { closeFd } from '../host/confine.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { importSocket } from '../net/imported-socket.ts';
 import type { KernelContext } from '../vfs/context.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
@@ -23,7 +24,7 @@ export function openStdio(kernel: Kernel, process: ProcessConfig, hostFds: reado
   if (!process.terminal || !isTerminal(hostFds[0]!)) {
     const files: FileDescription[] = [];
     for (const fd of hostFds) {
-      const file = newHostFile(kernel, fd);
+      const file = hostDescription(kernel, fd);
       if (typeof file === 'number') return { error: 'a descriptor of the host', errno: -file };
       files.push(file);
     }
@@ -46,10 +47,16 @@ function openTerminal(kernel: Kernel, process: ProcessConfig, hostFds: readonly 
       closeFd(hostFd);
       continue;
     }
-    const file = newHostFile(kernel, hostFd);
+    const file = hostDescription(kernel, hostFd);
     if (typeof file === 'number') return { error: 'a descriptor of the host', errno: -file };
     files[n]?.decRef(null);
     files[n] = file;
   }
   return { files, console: opened };
+}
+
+/** Sockets stay sockets: libuv, for one, asks what its streams are, and throws away what it writes to one that does not answer. */
+function hostDescription(kernel: Kernel, hostFd: number): FileDescription | number {
+  const socket = importSocket(kernel, hostFd);
+  return typeof socket === 'number' ? newHostFile(kernel, hostFd) : socket;
 }

@@ -97,11 +97,12 @@ export class HostSocket extends Socket implements HostWatcher {
   private readonly isolated: boolean;
   private token = 0;
 
-  constructor(t: Task, family: number, type: number, protocol: number, flags: number, hostFd: number) {
+  /** t: whose it is; null for one that the sandbox was started with. */
+  constructor(kernel: Kernel, t: Task | null, family: number, type: number, protocol: number, flags: number, hostFd: number) {
     super(t, family, type, protocol, flags);
-    this.kernel = t.kernel;
+    this.kernel = kernel;
     this.hostFd = hostFd;
-    this.isolated = t.ns.net.isolated;
+    this.isolated = t?.ns.net.isolated ?? false;
   }
 
   protected override release(_t: Task | null): void {
@@ -165,7 +166,7 @@ export class HostSocket extends Socket implements HostWatcher {
 
   override accept(t: Task, flags: number): Socket | number {
     const hostFd = this.answer(socketAccept(this.hostFd));
-    return hostFd < 0 ? hostFd : new HostSocket(t, this.family, this.type, this.protocol, flags, hostFd);
+    return hostFd < 0 ? hostFd : new HostSocket(t.kernel, t, this.family, this.type, this.protocol, flags, hostFd);
   }
 
   override getName(_t: Task, peer: boolean, out: SocketName): number {
@@ -299,5 +300,5 @@ function open(t: Task, family: number, type: number, protocol: number, flags: nu
   const hostFd = socketOpen(family, type, protocol);
   if (hostFd < 0) return hostFd;
   const named = protocol !== 0 ? protocol : type === SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
-  return new HostSocket(t, family, type, named, flags, hostFd);
+  return new HostSocket(t.kernel, t, family, type, named, flags, hostFd);
 }

@@ -62,5 +62,5 @@ export function newNetlinkSocket(t: Task, family: number, type: number, protocol
   // The interfaces of the sandbox's namespace are not those of one made inside it.
   if (t.ns.net.isolated) return -EAFNOSUPPORT;
   const hostFd = socketOpen(family, type, protocol);
-  return hostFd < 0 ? hostFd : new HostSocket(t, family, type, protocol, flags, hostFd);
+  return hostFd < 0 ? hostFd : new HostSocket(t.kernel, t, family, type, protocol, flags, hostFd);
 }
