@@ -16,6 +16,8 @@ const nativeOnly = process.env.RUNSC_TEST_NATIVE === '1';
 
 /** Longest time of one test, in milliseconds. */
 const TEST_MS = 60_000;
+/** Longest time of what a test has to build first. */
+const BUILD_MS = 300_000;
 const SHOWN_LINES = 40;
 
 export interface Program extends RunOptions {
@@ -40,13 +42,16 @@ export function alike(title: string, program: Program): void {
     test.skip(`${title} (${reason})`, () => {});
     return;
   }
-  let native: Promise<[string[], Result]> | undefined;
+  let native: Promise<Result> | undefined;
   for (const platform of platforms) {
     // Serial: one sandbox at a time in each test file, and two files run at once.
     test.serial(`${title} (${nativeOnly ? 'native' : platform})`, async (t) => {
+      // Building a program may take long, once; running it may not.
+      t.timeout(BUILD_MS);
+      const argv = typeof program.argv === 'function' ? await program.argv() : program.argv;
       t.timeout(TEST_MS);
-      native ??= runNative(program);
-      const [argv, host] = await native;
+      native ??= inScratch(program, [...ownNamespaces(), ...argv]);
+      const host = await native;
       const judged = judge(program, host);
       if (judged !== undefined) {
         t.fail(`The test itself is wrong: ${judged}\n${describe('on the host', argv, host)}`);
@@ -67,11 +72,6 @@ export function sandboxed(platform: string, argv: string[], flags: string[] = []
 /** The command that runs `argv` where the test environment wants a sandbox: there, or on the host with RUNSC_TEST_NATIVE=1. */
 export function guestCommand(platform: string, argv: string[]): string[] {
   return nativeOnly ? [...ownNamespaces(), ...argv] : sandboxed(platform, argv);
-}
-
-async function runNative(program: Program): Promise<[string[], Result]> {
-  const argv = typeof program.argv === 'function' ? await program.argv() : program.argv;
-  return [argv, await inScratch(program, [...ownNamespaces(), ...argv])];
 }
 
 /**
