@@ -30,7 +30,7 @@ const requiredMounts: readonly MountConfig[] = [
   { target: '/dev/pts', type: 'devpts', source: 'devpts', flags: MS_NOSUID | MS_NOEXEC, data: 'mode=620,ptmxmode=666' },
 ];
 
-export function planBoot(id: string, bundle: string, spec: Spec, config: Config, detached: boolean): BootPlan {
+export function planBoot(id: string, bundle: string, spec: Spec, config: Config): BootPlan {
   const rootfs = findRootfs(bundle, spec);
   const hostPolicy = { hostUds: config.hostUds, hostFifo: config.hostFifo === 'open' };
   const rootOverlay = config.overlay !== 'none';
@@ -63,7 +63,6 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config,
       debug: config.debug,
       network: config.network,
       mortalInit: false,
-      detached,
       root: { tree: 0, readOnly: spec.root.readonly, exclusive: config.fileAccess === 'exclusive', overlay: rootOverlay, isFile: false },
       rootPropagation: parseMountOptions([spec.rootfsPropagation ?? '']).propagation,
       mounts,

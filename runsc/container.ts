@@ -62,7 +62,7 @@ export class Container {
     const bundle = resolve(options.bundle);
     const dir = new StateDir(config.root, id);
     const spec = readSpec(bundle);
-    const plan = planBoot(id, bundle, spec, config, !options.foreground);
+    const plan = planBoot(id, bundle, spec, config);
     if (!options.foreground) checkConsole(spec, options.consoleSocket);
     dir.create();
     const release = dir.lock();
@@ -113,6 +113,7 @@ export class Container {
       if (spec.hooks.startContainer.length > 0) process.stderr.write('runsc: warning: startContainer hooks are not run\n');
       dir.save(state);
       if (options.pidFile !== undefined) writePidFile(options.pidFile, sandbox.sentry.pid);
+      if (!options.foreground) sandbox.control.ask('letting the sandbox go', { method: 'detach' });
       return { container, sandbox, spec };
     } catch (error) {
       for (const step of undo.reverse()) {

@@ -55,7 +55,6 @@ export function run({ config, flags, args }: Invocation): number {
       debug: config.debug,
       network,
       mortalInit: true,
-      detached: false,
       root: { tree: 0, readOnly: false, exclusive: true, overlay, isFile: false },
       rootPropagation: 0,
       mounts,

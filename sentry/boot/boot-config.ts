@@ -89,8 +89,6 @@ export interface BootConfig {
    * Otherwise it is immune without a handler, as the init of a pid namespace is: pid_namespaces(7).
    */
   readonly mortalInit: boolean;
-  /** Outlives the process that started it. */
-  readonly detached: boolean;
   readonly root: TreeConfig;
   /** As in MountConfig, for the root mount. */
   readonly rootPropagation: number;

@@ -25,7 +25,9 @@ export type Request =
   | { readonly id: number; readonly method: 'resume' }
   /** The host's terminal behind a process's stdio has a new size. */
   | { readonly id: number; readonly method: 'resize'; readonly pid: number; readonly rows: number; readonly columns: number }
-  | { readonly id: number; readonly method: 'stats' };
+  | { readonly id: number; readonly method: 'stats' }
+  /** The container is on record: it may outlive whoever started it. Until then it dies with that process. */
+  | { readonly id: number; readonly method: 'detach' };
 
 export type Method = Request['method'];
 

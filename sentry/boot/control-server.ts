@@ -7,7 +7,7 @@ import { POLLIN } from '../abi/poll.ts';
 import { SI_USER, SIG_DFL, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH } from '../abi/signal.ts';
 import { SOCK_NONBLOCK } from '../abi/socket.ts';
 import { debug, warn } from '../base/log.ts';
-import { acceptSocket, fcntlSetFlags } from '../host/confine.ts';
+import { acceptSocket, fcntlSetFlags, setPdeathsig } from '../host/confine.ts';
 import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import { SigInfo } from '../kernel/signal-queue.ts';
 import { groupUsage } from '../kernel/task-exit.ts';
@@ -102,6 +102,9 @@ export class ControlServer {
         return;
       case 'stats':
         reply({ processes: this.kernel.rootPidNamespace.numbers().length, cpuNs: this.cpuNs() });
+        return;
+      case 'detach':
+        reply(setPdeathsig(0));
         return;
       case 'resize':
         reply(container.resize(request.pid, request.rows, request.columns));

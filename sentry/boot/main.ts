@@ -11,7 +11,7 @@ import type { Platform } from '../../platform/platform.ts';
 import { POLLERR, POLLHUP, POLLRDHUP } from '../abi/poll.ts';
 import { info, setLogSink, warn } from '../base/log.ts';
 import { GoferClient } from '../fs/gofer/client.ts';
-import { bringUpLoopback, closeFd, exitNow, setPdeathsig, setProcessName, writeHost } from '../host/confine.ts';
+import { bringUpLoopback, closeFd, exitNow, setProcessName, writeHost } from '../host/confine.ts';
 import { FutexTable } from '../kernel/futex.ts';
 import { type HostWatcher, Kernel } from '../kernel/kernel.ts';
 import { loadMachine } from '../kernel/machine.ts';
@@ -134,7 +134,6 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   };
   watchHost(kernel, config.fds.gofer, POLLRDHUP, new GoferWatcher(parent));
   loadFilter(config.network);
-  if (config.detached) setPdeathsig(0);
   return kernel;
 }
 
