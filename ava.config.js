@@ -4,6 +4,6 @@ export default {
   extensions: { ts: 'module' },
   workerThreads: false,
   concurrency: 2,
-  timeout: '2m',
+  timeout: '6m',
   verbose: true,
 };
