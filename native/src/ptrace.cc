@@ -631,6 +631,20 @@ napi_value Forced(napi_env env, napi_callback_info info) {
   return number(env, static_cast<double>(done));
 }
 
+// ptraceRegset(index, type, buffer, n, write): moves up to n bytes of the stopped thread's register set (NT_*), as
+// PTRACE_GETREGSET and PTRACE_SETREGSET do. Bytes of the set that were moved, or -errno.
+napi_value Regset(napi_env env, napi_callback_info info) {
+  Args<5> a(env, info);
+  uint32_t index = a.u32(0);
+  uint64_t n = a.u64(3);
+  uint8_t* p = a.span(2, 0, n);
+  if (index >= MAX_CONTEXTS || p == nullptr) return integer(env, -EINVAL);
+  iovec iov{p, n};
+  const auto request = a.i32(4) != 0 ? PTRACE_SETREGSET : PTRACE_GETREGSET;
+  if (ptrace(request, threads[index].tid, reinterpret_cast<void*>(static_cast<uintptr_t>(a.u32(1))), &iov) < 0) return integer(env, -errno);
+  return integer(env, static_cast<int32_t>(iov.iov_len));
+}
+
 }  // namespace
 
 void InitPtrace(Napi::Env env, Napi::Object exports) {
@@ -644,4 +658,5 @@ void InitPtrace(Napi::Env env, Napi::Object exports) {
   define(env, exports, "ptraceNext", Next);
   define(env, exports, "ptraceCpuTime", CpuTime);
   define(env, exports, "ptraceForced", Forced);
+  define(env, exports, "ptraceRegset", Regset);
 }

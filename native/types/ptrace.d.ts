@@ -17,3 +17,5 @@ export function ptraceNext(deadlineNs: number): number;
 export function ptraceCpuTime(index: number): number;
 /** Memory past page protections: bytes moved between the guest and buffer[at, at+n). */
 export function ptraceForced(index: number, addr: number, buffer: Uint8Array, at: number, n: number, write: number): number;
+/** Moves up to n bytes of a stopped context's register set NT_* from or to buffer: bytes moved or -errno. */
+export function ptraceRegset(index: number, type: number, buffer: Uint8Array, n: number, write: number): number;
