@@ -4,6 +4,7 @@ import { cgroupTypes } from '../fs/cgroupfs.ts';
 import { registerMemoryDevices } from '../fs/devices.ts';
 import { devptsType, registerTerminals } from '../fs/devpts.ts';
 import { devtmpfsType } from '../fs/devtmpfs.ts';
+import { mqueueType } from '../fs/mqueue.ts';
 import { overlayType } from '../fs/overlay.ts';
 import { openFifo } from '../fs/pipe.ts';
 import { procType } from '../fs/proc.ts';
@@ -26,6 +27,7 @@ export function registerFilesystems(kernel: Kernel): void {
   vfs.registerFilesystem(devtmpfsType(kernel));
   for (const type of cgroupTypes(kernel)) vfs.registerFilesystem(type);
   vfs.registerFilesystem(devptsType(kernel));
+  vfs.registerFilesystem(mqueueType(kernel));
   registerMemoryDevices(vfs);
   registerTerminals(vfs);
   vfs.registerFifo(openFifo);

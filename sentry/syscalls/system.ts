@@ -60,6 +60,7 @@ import { putLatin1, scratch } from '../mm/guest-memory.ts';
 import { aioCalls } from './aio.ts';
 import { keyCalls } from './keys.ts';
 import { mempolicyCalls } from './mempolicy.ts';
+import { mqueueCalls } from './mqueue.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 // ---- what the machine is
@@ -301,6 +302,7 @@ export const systemCalls: readonly SyscallLine[] = [
   ...mempolicyCalls,
   ...keyCalls,
   ...aioCalls,
+  ...mqueueCalls,
   call(SYS_uname, 'uname', 'buf:addr', uname),
   call(SYS_sysinfo, 'sysinfo', 'info:addr', sysinfo, 'partial', 'no buffers, swap or high memory'),
   call(SYS_syslog, 'syslog', 'type:int buf:addr len:int', syslog, 'partial', 'a fixed boot text'),
