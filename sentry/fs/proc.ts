@@ -6,6 +6,8 @@
 //   proc-net.ts     /proc/[pid]/net                  proc-maps.ts     maps, smaps
 //   proc-inode.ts   inodes that name a process       proc-fd.ts       fd, fdinfo, mem
 //   proc-idmap.ts   uid_map and its kin              proc-mounts.ts   mounts, mountinfo
+//   proc-access.ts  who may look into whom           proc-sysvipc.ts  /proc/sysvipc
+//   proc-net-host.ts  the host's tables of the sandbox's network
 
 import { EINVAL, ENOENT } from '../abi/errno.ts';
 import { PROC_SUPER_MAGIC, S_IFDIR, S_IFLNK } from '../abi/stat.ts';

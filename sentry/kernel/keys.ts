@@ -77,9 +77,19 @@ export class Key {
   }
 }
 
+/** What is left of a key that the collector has taken. */
+interface Collected {
+  readonly serial: number;
+  readonly uid: number;
+}
+
 export class KeyTable {
   private readonly kernel: Kernel;
-  private readonly bySerial: Map<number, Key> = new Map();
+  /** Credentials, keyrings, threads and processes keep keys alive, and nothing else does: the garbage collector is key_gc. */
+  private readonly bySerial: Map<number, WeakRef<Key>> = new Map();
+  /** Keys of each user, for the quota; a key counts for who has made it. */
+  private readonly owned: Map<number, number> = new Map();
+  private readonly collected: FinalizationRegistry<Collected> = new FinalizationRegistry((gone) => this.uncount(gone));
   private readonly processKeyrings: WeakMap<ThreadGroup, Key> = new WeakMap();
   private readonly threadKeyrings: WeakMap<Task, Key> = new WeakMap();
   private readonly userKeyrings: Map<number, Key> = new Map();
@@ -91,29 +101,37 @@ export class KeyTable {
 
   /** A new key, linked nowhere; -EDQUOT when its owner has too many. */
   create(type: string, description: string, creds: Credentials, perm: number): Key | number {
-    let owned = 0;
-    for (const key of this.bySerial.values()) if (key.uid === creds.fsuid) owned++;
+    const owned = this.owned.get(creds.fsuid) ?? 0;
     const limit = creds.fsuid === 0 ? 'kernel.keys.root_maxkeys' : 'kernel.keys.maxkeys';
     if (owned >= this.kernel.sysctls.int(limit)) return -EDQUOT;
     let serial: number;
     do serial = 3 + Math.floor(Math.random() * 0x3ffffff0);
     while (this.bySerial.has(serial));
     const key = new Key(serial, type, description, creds, perm);
-    this.bySerial.set(serial, key);
+    this.bySerial.set(serial, new WeakRef(key));
+    this.owned.set(creds.fsuid, owned + 1);
+    this.collected.register(key, { serial, uid: creds.fsuid }, key);
     return key;
   }
 
+  private uncount(gone: Collected): void {
+    this.bySerial.delete(gone.serial);
+    this.owned.set(gone.uid, this.owned.get(gone.uid)! - 1);
+  }
+
+  /** KEYCTL_INVALIDATE: the key is in no keyring any more. */
   forget(key: Key): void {
     this.bySerial.delete(key.serial);
-    for (const other of this.bySerial.values()) {
-      const at = other.links.indexOf(key);
-      if (at >= 0) other.links.splice(at, 1);
+    for (const ref of this.bySerial.values()) {
+      const other = ref.deref();
+      const at = other === undefined ? -1 : other.links.indexOf(key);
+      if (at >= 0) other!.links.splice(at, 1);
     }
   }
 
   /** lookup_user_key(): the key with a serial or special id, if the caller has what `need` says. `create` makes a missing keyring of one's own. */
   lookup(t: Task, id: number, create: boolean, need: number): Key | number {
-    const key = id > 0 ? (this.bySerial.get(id) ?? -ENOKEY) : this.special(t, id, create);
+    const key = id > 0 ? (this.bySerial.get(id)?.deref() ?? -ENOKEY) : this.special(t, id, create);
     if (typeof key === 'number') return key;
     const denied = this.checkState(key);
     if (denied < 0 && need !== NEED_NOTHING) return denied;
@@ -180,8 +198,9 @@ export class KeyTable {
 
   /** join_session_keyring() by name: one that others have made and let us search, or a new one. */
   joinNamed(t: Task, name: string): Key | number {
-    for (const key of this.bySerial.values()) {
-      if (!key.isKeyring || key.description !== name || key.revoked) continue;
+    for (const ref of this.bySerial.values()) {
+      const key = ref.deref();
+      if (!key?.isKeyring || key.description !== name || key.revoked) continue;
       if (!this.permits(t, key, false, NEED_SEARCH)) continue;
       if (t.creds.sessionKeyring !== key) this.install(t, key);
       return key;
