@@ -30,7 +30,9 @@ export function runHooks(name: HookName, hooks: readonly SpecHook[], state: OciS
     const what = `${name} hook ${i} (${hook.path})`;
     if ((done.error as NodeJS.ErrnoException | undefined)?.code === 'ETIMEDOUT')
       throw new RunscError(what, `took longer than ${hook.timeout} s`);
-    if (done.error !== undefined) throw new RunscError(what, done.error);
+    // A hook need not read its stdin.
+    const unread = (done.error as NodeJS.ErrnoException | undefined)?.code === 'EPIPE' && (done.status !== null || done.signal !== null);
+    if (done.error !== undefined && !unread) throw new RunscError(what, done.error);
     const said = done.stderr.trim() === '' ? '' : `: ${done.stderr.trim()}`;
     if (done.status !== 0)
       throw new RunscError(what, `${done.signal === null ? `ended with status ${done.status}` : `was killed by ${done.signal}`}${said}`);

@@ -11,6 +11,16 @@ test.after.always(() => rmSync(dir, { recursive: true }));
 const sandbox = (words: string[], options: RunOptions = {}) => run([launcher, ...words], { cwd: dir, ...options });
 const shell = (script: string, flags: string[] = []) => sandbox(['do', ...flags, '--', '/bin/sh', '-c', script]);
 
+/**
+ * Runs `runsc do` behind a shell: once the program has printed "ready", the shell goes on with `then`, in which $cli is
+ * runsc's process. What the program has printed comes last.
+ */
+function behind(program: string, then: string) {
+  const out = join(dir, 'out');
+  const script = `"$0" do -- /bin/sh -c '${program}' >${out} & cli=$!; until grep -q ready ${out} 2>/dev/null; do sleep 0.1; done; ${then}; cat ${out}; rm ${out}`;
+  return run(['/bin/sh', '-c', script, launcher], { cwd: dir });
+}
+
 async function prints(t: ExecutionContext, script: string, stdout: string, flags: string[] = []): Promise<void> {
   const result = await shell(script, flags);
   t.is(result.stderr, '');
@@ -51,19 +61,18 @@ test.serial('do: --volume lets writes through, read-only ones not', async (t) =>
 test.serial("do: the exit code is the program's, 128 + n for a signal", async (t) => {
   t.is((await shell('exit 7')).status, 7);
   t.is((await shell('sh -c "kill -SEGV \\$\\$"')).status, 128 + 11);
-  const killed = await run(['/bin/sh', '-c', '"$0" do sleep 30 & sleep 2; kill -TERM $!; wait $!', launcher]);
-  t.is(killed.status, 128 + 15);
+  const killed = await behind('echo ready; exec sleep 30', 'kill -TERM $cli; wait $cli; echo $?');
+  t.is(
+    killed.stdout,
+    `${128 + 15}
+ready
+`,
+  );
 });
 
 test.serial('do: a signal to runsc reaches the program', async (t) => {
-  const result = await run([
-    '/bin/sh',
-    '-c',
-    `"$0" do -- /bin/sh -c 'trap "echo caught; exit 3" TERM; echo ready; sleep 20 & wait' & sleep 2; kill -TERM $!; wait $!`,
-    launcher,
-  ]);
-  t.is(result.stdout, 'ready\ncaught\n');
-  t.is(result.status, 3);
+  const result = await behind('trap "echo caught; exit 3" TERM; echo ready; sleep 20 & wait', 'kill -TERM $cli; wait $cli; echo $?');
+  t.is(result.stdout, '3\nready\ncaught\n');
 });
 
 test.serial('do: the program sees only its own processes', async (t) => {
@@ -113,28 +122,29 @@ test.serial('errors are lines of JSON in --log', async (t) => {
   t.is(lines[1].msg, 'container "nobody" does not exist');
 });
 
+const SLEEPER = 'echo ready; exec sleep 30';
+
 for (const role of ['gofer', 'sentry']) {
   test.serial(`a ${role} that is killed ends the sandbox, and runsc says so`, async (t) => {
-    const script = `"$0" do sleep 30 & cli=$!; sleep 2; kill -KILL $(pgrep -P $cli -f '${role}$'); wait $cli; echo $?; pgrep -P $cli; true`;
-    const result = await run(['/bin/sh', '-c', script, launcher]);
-    t.is(result.stdout, '1\n');
+    const result = await behind(SLEEPER, `kill -KILL $(pgrep -P $cli -f '${role}$'); wait $cli; echo $?; pgrep -P $cli`);
+    t.is(result.stdout, '1\nready\n');
     t.regex(result.stderr, role === 'gofer' ? /the gofer (is gone|was killed by signal 9)/ : /the Sentry was killed by signal 9/);
   });
 }
 
 test.serial('nothing outlives a runsc that is killed', async (t) => {
-  const script = `"$0" do sleep 30 & cli=$!; sleep 2; pids=$(pgrep -P $cli); kill -KILL $cli; sleep 1; for pid in $pids; do grep -q '^State:.*[^Z] (' /proc/$pid/status 2>/dev/null && echo $pid; done; true`;
-  const result = await run(['/bin/sh', '-c', script, launcher]);
-  t.is(result.stdout, '');
+  // Where nobody reaps orphans, what is dead stays to be seen.
+  const alive = `for pid in $pids; do grep -q '^State:.*[^Z] (' /proc/$pid/status 2>/dev/null && echo $pid; done`;
+  const result = await behind(SLEEPER, `pids=$(pgrep -P $cli); kill -KILL $cli; sleep 1; ${alive}`);
+  t.is(result.stdout, 'ready\n');
 });
 
 test.serial('the Sentry is confined: no capabilities, no new privileges, a filter, an empty root', async (t) => {
-  const script = `"$0" do sleep 5 & sleep 2; pid=$(pgrep -P $! -f 'sentry$'); for task in /proc/$pid/task/*; do grep -hE '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' $task/status; done | sort | uniq; echo $pid; sleep 0.5; ls -A /proc/$pid/root/; readlink /proc/$pid/ns/mnt`;
-  const result = await run(['/bin/sh', '-c', script, launcher]);
-  const [, , , , pid = ''] = result.stdout.split('\n');
-  t.is(
-    result.stdout,
-    `CapBnd:\t0000000000000000\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n${pid}\n${result.stdout.split('\n')[5]}\n`,
-  );
-  t.not(result.stdout.split('\n')[5], readlinkSync('/proc/self/ns/mnt'));
+  const status = `for task in /proc/$pid/task/*; do grep -hE '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' $task/status; done | sort | uniq`;
+  const look = `pid=$(pgrep -P $cli -f 'sentry$'); ${status}; ls -A /proc/$pid/root/; readlink /proc/$pid/ns/mnt; kill -KILL $cli`;
+  const result = await behind(SLEEPER, look);
+  const lines = result.stdout.split('\n');
+  t.deepEqual(lines.slice(0, 4), ['CapBnd:\t0000000000000000', 'CapEff:\t0000000000000000', 'NoNewPrivs:\t1', 'Seccomp:\t2']);
+  t.regex(lines[4], /^mnt:/);
+  t.not(lines[4], readlinkSync('/proc/self/ns/mnt'));
 });
