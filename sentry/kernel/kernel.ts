@@ -109,6 +109,8 @@ export class Kernel {
 /** Told of every system call; `result` may be an internal one of base/errors.ts. */
 export interface SyscallTrace {
   enter(t: Task, entry: SyscallEntry | undefined): void;
+  /** The task waits inside the call. */
+  parked(t: Task): void;
   exit(t: Task, result: number): void;
 }
 

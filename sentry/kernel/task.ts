@@ -117,6 +117,8 @@ export class Task implements ListNode<Task> {
   /** false: only a fatal signal or the event ends the wait (vfork, host calls). */
   interruptible = true;
   wakeReason = 0;
+  /** tailHostCalls() under a trace, which wants to see the result. */
+  tailResume: Resume | null = null;
   /** Absolute, monotonic; FOREVER for none. */
   deadlineNs: number = FOREVER;
   restart: Restart | null = null;
@@ -263,6 +265,7 @@ export class Task implements ListNode<Task> {
     this.interruptible = true;
     this.state = TASK_BLOCKED;
     if (deadlineNs !== FOREVER) this.kernel.timers.start(this.timer, deadlineNs);
+    this.kernel.trace?.parked(this);
     if (this.signals.interrupting) this.wake(WAKE_SIGNAL);
     return BLOCKED;
   }
@@ -299,9 +302,19 @@ export class Task implements ListNode<Task> {
 
   /** Like hostCalls, but the guest goes on with the last call's result; `resume` runs only when a call has failed. */
   tailHostCalls(resume: Resume): number {
+    if (this.kernel.trace !== null) {
+      this.tailResume = resume;
+      return this.hostCalls(resumeTail);
+    }
     this.resume = resume;
     this.state = TASK_GUEST;
     this.kernel.platform.runBatch(this.context, true);
     return BLOCKED;
   }
+}
+
+/** The batch of tailHostCalls() has come back after all. */
+function resumeTail(t: Task, why: number): number {
+  const c = t.context;
+  return c.callsDone === c.callCount ? c.callResult(c.callCount - 1) : t.tailResume!(t, why);
 }
