@@ -90,5 +90,6 @@ int main(void) {
   CALL(syscall(SYS_io_destroy, ctx));
   CALL(syscall(SYS_io_destroy, ctx));
   fetch(0, 8, &now);
+  CALL(unlink("aio-file"));
   return 0;
 }
