@@ -74,7 +74,7 @@ export class StateDir {
   create(): void {
     try {
       mkdirSync(resolve(this.path, '..'), { recursive: true, mode: 0o700 });
-      mkdirSync(this.path, { mode: 0o711 });
+      mkdirSync(this.path, { mode: 0o700 });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw new RunscError(`container with id "${this.id}" already exists`);
       throw new RunscError(`making ${this.path}`, error);
