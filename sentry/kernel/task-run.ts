@@ -27,11 +27,8 @@ const LAST_RESTART = -516;
 
 /** Ends a handler: `result` goes to the guest, unless the task is parked or gone, or signals have their say first. */
 export function finish(t: Task, result: number): void {
+  if (result < MIN_ERRNO && result !== REGISTERS_SET) return;
   const trace = t.kernel.trace;
-  if (result < MIN_ERRNO && result !== REGISTERS_SET) {
-    if (result === EXITED && trace !== null) trace.exit(t, result);
-    return;
-  }
   if (trace !== null) trace.exit(t, result);
   if (t.tracee !== null && stopsAtExit(t, result)) return;
   if (t.sysno >= 0 && IO_KINDS[t.sysno]! !== 0) countIo(t.ioCounts, IO_KINDS[t.sysno]!, result);

@@ -22,6 +22,11 @@ export class Strace implements SyscallTrace {
   enter(t: Task, entry: SyscallEntry | undefined): void {
     const name = entry?.name ?? `syscall_${t.sysno}`;
     const specs = entry?.args ?? [];
+    // They do not come back, and with the last process the log ends.
+    if (name === 'exit' || name === 'exit_group') {
+      line(t, `${name}(${inputs(t, name, specs).join(', ')}) = ?`);
+      return;
+    }
     this.begun.set(t, { name, specs, inputs: inputs(t, name, specs), unfinished: false });
   }
 
