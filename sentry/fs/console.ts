@@ -12,7 +12,6 @@ import { close, ioctl, pollFd, preadv2, pwritev2 } from '../host/host-io.ts';
 import { nextWatchToken } from '../host/watch-token.ts';
 import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import type { Task } from '../kernel/task.ts';
-import type { Timer } from '../kernel/timers.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import { Mount } from '../vfs/mount.ts';
 import { DevptsFilesystem, newTerminal, slavePathOf } from './devpts.ts';
@@ -22,7 +21,11 @@ const O_RDWR = 2;
 const READ_SIZE = 4096;
 /** What a terminal that is ready for writing takes without waiting. */
 const WRITE_SIZE = 256;
-/** The host tells nobody of a new window size but its own foreground group, so it is asked. */
+/**
+ * The host tells a new window size to its own foreground group alone. Who runs in the foreground passes
+ * it on (Console.resize); for others it is asked along with the next traffic, at most this often: an
+ * idle terminal wakes nobody.
+ */
 const SIZE_INTERVAL_NS = 250e6;
 /** How long the last output may take to be fetched. */
 const DRAIN_MS = 100;
@@ -45,21 +48,6 @@ class PtyWaiter extends Waiter {
   }
 }
 
-class SizeTimer implements Timer {
-  deadlineNs = Number.POSITIVE_INFINITY;
-  index = -1;
-  private readonly console: Console;
-
-  constructor(console: Console) {
-    this.console = console;
-  }
-
-  fired(nowNs: number): void {
-    this.console.readSize();
-    this.console.watchSize(nowNs);
-  }
-}
-
 export class Console implements HostWatcher {
   readonly pty: Pty;
   private readonly kernel: Kernel;
@@ -67,7 +55,7 @@ export class Console implements HostWatcher {
   private readonly mount: Mount;
   private readonly token: number;
   private readonly waiter: PtyWaiter = new PtyWaiter(this);
-  private readonly sizeTimer: SizeTimer = new SizeTimer(this);
+  private sizeAskedNs = 0;
   private pumping = false;
   private closed = false;
   /** Reads and writes of the host's side have ended. */
@@ -99,7 +87,6 @@ export class Console implements HostWatcher {
     this.pty.masterWaiters.add(this.waiter, POLLIN | POLLOUT | POLLHUP | POLLRDNORM | POLLWRNORM);
     this.kernel.hostWatchers.set(this.token, this);
     this.kernel.platform.watch(this.hostFd, POLLIN | POLLOUT, this.token);
-    this.watchSize(this.kernel.clock.monotonicNs());
   }
 
   /** Descriptors 0, 1 and 2: one open file, referenced three times. */
@@ -128,9 +115,12 @@ export class Console implements HostWatcher {
     this.pty.resize(word(WINSIZE.rows), word(WINSIZE.cols), word(WINSIZE.xpixel), word(WINSIZE.ypixel));
   }
 
-  /** Asks again after a while. */
-  watchSize(nowNs: number): void {
-    if (!this.closed) this.kernel.timers.start(this.sizeTimer, nowNs + SIZE_INTERVAL_NS);
+  /** Asks again if it has not for a while. */
+  private refreshSize(): void {
+    const now = this.kernel.clock.monotonicNs();
+    if (now - this.sizeAskedNs < SIZE_INTERVAL_NS) return;
+    this.sizeAskedNs = now;
+    this.readSize();
   }
 
   hostReady(_events: number): void {
@@ -141,6 +131,7 @@ export class Console implements HostWatcher {
   pump(): void {
     if (this.pumping || this.closed) return;
     this.pumping = true;
+    this.refreshSize();
     while (this.pumpIn() || this.pumpOut());
     this.pumping = false;
   }
@@ -196,7 +187,6 @@ export class Console implements HostWatcher {
     while (this.pty.toMaster.length > 0 && this.ready(POLLOUT, DRAIN_MS) && this.writeSome());
     this.closed = true;
     this.waiter.unlink();
-    this.kernel.timers.stop(this.sizeTimer);
     this.kernel.platform.unwatch(this.hostFd);
     this.kernel.hostWatchers.delete(this.token);
     if (this.kernel.console === this.pty) this.kernel.console = null;
