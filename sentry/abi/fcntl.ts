@@ -16,6 +16,14 @@ export const AT_RECURSIVE = 0x8000;
 export const CLOSE_RANGE_UNSHARE = 2;
 export const CLOSE_RANGE_CLOEXEC = 4;
 
+export const DN_ACCESS = 1;
+export const DN_MODIFY = 2;
+export const DN_CREATE = 4;
+export const DN_DELETE = 8;
+export const DN_RENAME = 16;
+export const DN_ATTRIB = 32;
+export const DN_MULTISHOT = 0x80000000;
+
 export const FALLOC_FL_KEEP_SIZE = 1;
 export const FALLOC_FL_PUNCH_HOLE = 2;
 export const FALLOC_FL_NO_HIDE_STALE = 4;

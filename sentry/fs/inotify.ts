@@ -31,8 +31,15 @@ const EVENT_SIZE = 16;
 /** /proc/sys/fs/inotify/max_queued_events. */
 const MAX_QUEUED = 16384;
 
-interface Watch {
-  readonly file: InotifyFile;
+/** Who a watch tells: an inotify descriptor, or the owner of a directory (dnotify.ts). */
+export interface WatchSink {
+  queue(wd: number, mask: number, cookie: number, name: string): void;
+  /** The watch is over: the inode is gone, or IN_ONESHOT has fired. */
+  endWatch(watch: Watch): void;
+}
+
+export interface Watch {
+  readonly sink: WatchSink;
   readonly wd: number;
   readonly inode: Inode;
   /** Keeps the dentry, and so the inode, from being dropped and made anew. */
@@ -54,7 +61,7 @@ function sizeOf(event: Event): number {
   return EVENT_SIZE + (event.name === '' ? 0 : Math.ceil((event.name.length + 1) / EVENT_SIZE) * EVENT_SIZE);
 }
 
-export class InotifyFile extends FileDescription {
+export class InotifyFile extends FileDescription implements WatchSink {
   private readonly watches: Map<number, Watch> = new Map();
   private events: Event[] = [];
   private lastWd = 0;
@@ -70,19 +77,17 @@ export class InotifyFile extends FileDescription {
 
   /** inotify_add_watch(2) for a place that has been looked up: the watch descriptor, or -EEXIST for IN_MASK_CREATE. */
   addWatch(path: VfsPath, mask: number): number {
-    setFsnotifyHandler(handler);
     const inode = path.dentry.inode!;
     const kept = mask & (IN_ALL_EVENTS | IN_ONESHOT | IN_EXCL_UNLINK);
-    const list = (inode.watches ??= []) as Watch[];
-    for (const watch of list) {
-      if (watch.file !== this) continue;
+    for (const watch of watchesOf(inode)) {
+      if (watch.sink !== this) continue;
       if ((mask & IN_MASK_CREATE) !== 0) return -EEXIST;
       watch.mask = (mask & IN_MASK_ADD) !== 0 ? watch.mask | kept : kept;
       return watch.wd;
     }
-    const watch: Watch = { file: this, wd: ++this.lastWd, inode, path, mask: kept };
+    const watch: Watch = { sink: this, wd: ++this.lastWd, inode, path, mask: kept };
     this.watches.set(watch.wd, watch);
-    list.push(watch);
+    mark(watch);
     return watch.wd;
   }
 
@@ -184,7 +189,13 @@ export class InotifyFile extends FileDescription {
   }
 }
 
-function unmark(watch: Watch): void {
+/** From now on events of the watch's inode come to it. */
+export function mark(watch: Watch): void {
+  setFsnotifyHandler(handler);
+  watch.inode.watches = [...watchesOf(watch.inode), watch];
+}
+
+export function unmark(watch: Watch): void {
   const list = watch.inode.watches as Watch[] | null;
   if (list === null) return;
   const rest = list.filter((other) => other !== watch);
@@ -211,19 +222,19 @@ const handler: FsnotifyHandler = {
       if ((watch.mask & mask & IN_ALL_EVENTS) === 0) continue;
       // "don't generate events for children after they have been unlinked" - inotify(7).
       if ((watch.mask & IN_EXCL_UNLINK) !== 0 && name !== '' && dentry !== null && !dentry.hashed) continue;
-      watch.file.queue(watch.wd, mask, cookie, name);
-      if ((watch.mask & IN_ONESHOT) !== 0) watch.file.endWatch(watch);
+      watch.sink.queue(watch.wd, mask, cookie, name);
+      if ((watch.mask & IN_ONESHOT) !== 0) watch.sink.endWatch(watch);
     }
   },
 
   inodeGone(watched: Inode): void {
-    for (const watch of watchesOf(watched)) watch.file.endWatch(watch);
+    for (const watch of watchesOf(watched)) watch.sink.endWatch(watch);
   },
 
   unmounted(mount: Mount): void {
     for (const watch of [...allWatches(mount)]) {
-      watch.file.queue(watch.wd, IN_UNMOUNT, 0, '');
-      watch.file.endWatch(watch);
+      watch.sink.queue(watch.wd, IN_UNMOUNT, 0, '');
+      watch.sink.endWatch(watch);
     }
   },
 };

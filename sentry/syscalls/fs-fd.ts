@@ -1,7 +1,7 @@
 // Calls on descriptors themselves: dup(2), fcntl(2), flock(2), ioctl(2), and the files that only
 // descriptors name: pipe(2), memfd_create(2).
 
-import { EACCES, EAGAIN, EBADF, EFAULT, EINVAL, ENOSYS, ENOTDIR, ENOTTY, EOPNOTSUPP, EPERM, ERESTARTSYS, ESRCH } from '../abi/errno.ts';
+import { EACCES, EAGAIN, EBADF, EFAULT, EINVAL, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM, ERESTARTSYS, ESRCH } from '../abi/errno.ts';
 import {
   F_ADD_SEALS,
   F_CREATED_QUERY,
@@ -75,6 +75,7 @@ import { NSIG } from '../abi/signal.ts';
 import { SIOCGPGRP, SIOCSPGRP } from '../abi/socket.ts';
 import { S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../abi/stat.ts';
 import { SYS_dup, SYS_dup2, SYS_dup3, SYS_fcntl, SYS_flock, SYS_ioctl, SYS_memfd_create, SYS_pipe, SYS_pipe2 } from '../abi/sysno-x64.ts';
+import { notifyDirectory } from '../fs/dnotify.ts';
 import { newPipe, PipeFile } from '../fs/pipe.ts';
 import { newTmpfs } from '../fs/tmpfs.ts';
 import { ownerOf, setAsync, setOwner } from '../kernel/file-owner.ts';
@@ -227,7 +228,7 @@ function fcntlOfFile(t: Task, a: SyscallArgs, file: FileDescription, cmd: number
     case F_SETLEASE:
       return setLease(t, file, a.int(2));
     case F_NOTIFY:
-      return (file.inode().mode & S_IFMT) === S_IFDIR ? -EINVAL : -ENOTDIR;
+      return setNotify(t, file, a.int(0), a.int(2));
     case F_SETPIPE_SZ:
       return file instanceof PipeFile ? file.pipe.resize(a.uint(2), t.creds.capable(CAP_SYS_RESOURCE)) : -EBADF;
     case F_GETPIPE_SZ:
@@ -258,6 +259,16 @@ function setFlags(t: Task, fd: number, file: FileDescription, wanted: number): n
   file.flags = (file.flags & ~SETFL_MASK) | (wanted & SETFL_MASK);
   file.flagsChanged(t);
   return 0;
+}
+
+/** F_NOTIFY: who asks becomes the owner unless there is one. */
+function setNotify(t: Task, file: FileDescription, fd: number, mask: number): number {
+  const n = notifyDirectory(file, fd, mask);
+  if (n === 0 && mask !== 0) {
+    const owner = ownerOf(file);
+    if (owner.pid === null) owner.set(F_OWNER_PID, t.group.pid, t.creds);
+  }
+  return n;
 }
 
 function getOwnerEx(t: Task, file: FileDescription, addr: number): number {
@@ -446,7 +457,7 @@ export const fsFdCalls: readonly SyscallLine[] = [
   call(SYS_dup3, 'dup3', 'oldfd:fd newfd:fd flags:flags', dup3),
   call(SYS_pipe, 'pipe', 'fds:addr', pipe),
   call(SYS_pipe2, 'pipe2', 'fds:addr flags:flags', pipe2, 'full', 'no O_NOTIFICATION_PIPE'),
-  call(SYS_fcntl, 'fcntl', 'fd:fd cmd:int arg:long', fcntl, 'partial', 'no leases, no directory notification'),
+  call(SYS_fcntl, 'fcntl', 'fd:fd cmd:int arg:long', fcntl, 'partial', 'no leases'),
   call(SYS_flock, 'flock', 'fd:fd op:int', flock),
   call(SYS_ioctl, 'ioctl', 'fd:fd cmd:uint arg:addr', ioctl),
   call(SYS_memfd_create, 'memfd_create', 'name:str flags:flags', memfdCreate, 'partial', 'no MFD_HUGETLB'),

@@ -1,6 +1,6 @@
 // Storage and its cache: fsync(2), fdatasync(2), sync_file_range(2), fadvise64(2), readahead(2), fallocate(2).
 
-import { EBADF, EFBIG, EINVAL, EISDIR, ENODEV, EOPNOTSUPP, ESPIPE } from '../abi/errno.ts';
+import { EBADF, EFAULT, EFBIG, EINVAL, EISDIR, ENODEV, EOPNOTSUPP, ESPIPE } from '../abi/errno.ts';
 import {
   FALLOC_FL_COLLAPSE_RANGE,
   FALLOC_FL_INSERT_RANGE,
@@ -12,12 +12,23 @@ import {
   POSIX_FADV_NORMAL,
   SYNC_FILE_RANGE_WRITE_AND_WAIT,
 } from '../abi/fcntl.ts';
+import { PAGE_SIZE } from '../abi/limits.ts';
 import { SIGXFSZ } from '../abi/signal.ts';
 import { S_IFBLK, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../abi/stat.ts';
-import { SYS_fadvise64, SYS_fallocate, SYS_fdatasync, SYS_fsync, SYS_readahead, SYS_sync_file_range } from '../abi/sysno-x64.ts';
+import {
+  SYS_cachestat,
+  SYS_fadvise64,
+  SYS_fallocate,
+  SYS_fdatasync,
+  SYS_fsync,
+  SYS_readahead,
+  SYS_sync_file_range,
+} from '../abi/sysno-x64.ts';
+import { put64 } from '../base/int64.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { raiseSignal } from '../kernel/task-signals.ts';
+import { scratch } from '../mm/guest-memory.ts';
 import { openFile } from './io-common.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
@@ -62,6 +73,26 @@ export function readahead(t: Task, a: SyscallArgs): number {
   if (file === undefined || !file.readable) return -EBADF;
   const type = file.inode().mode & S_IFMT;
   return type !== S_IFREG && type !== S_IFBLK ? -EINVAL : 0;
+}
+
+/** struct cachestat: five u64. */
+const CACHESTAT_SIZE = 40;
+
+/** cachestat(2): every page of a file counts as cached and clean, as mincore(2) has it too. */
+export function cachestat(t: Task, a: SyscallArgs): number {
+  const file = openFile(t, a.int(0));
+  if (file === undefined) return -EBADF;
+  const start = t.mm.loadU64(a.addr(1));
+  const length = t.mm.loadU64(a.addr(1) + 8);
+  if (start < 0 || length < 0) return -EFAULT;
+  if (a.int(3) !== 0) return -EINVAL;
+  const inode = file.inode();
+  inode.getattr(t);
+  const end = length === 0 ? inode.size : Math.min(inode.size, start + length);
+  const pages = inode.isRegular() && end > start ? Math.ceil(end / PAGE_SIZE) - Math.floor(start / PAGE_SIZE) : 0;
+  scratch.u8.fill(0, 0, CACHESTAT_SIZE);
+  put64(scratch.view, 0, pages);
+  return t.mm.copyOut(a.addr(2), scratch.u8, 0, CACHESTAT_SIZE);
 }
 
 const FALLOC_MODES =
@@ -112,6 +143,7 @@ function isFallocateMode(mode: number): boolean {
 }
 
 export const fsSyncCalls: readonly SyscallLine[] = [
+  call(SYS_cachestat, 'cachestat', 'fd:fd range:addr stat:addr flags:flags', cachestat, 'partial', 'every page counts as cached and clean'),
   call(SYS_fsync, 'fsync', 'fd:fd', fsync),
   call(SYS_fdatasync, 'fdatasync', 'fd:fd', fdatasync),
   call(SYS_sync_file_range, 'sync_file_range', 'fd:fd offset:long nbytes:long flags:flags', syncFileRange, 'full', 'always the whole file'),

@@ -165,8 +165,33 @@ int main(void) {
   fcntl(in, F_SETFL, 0);
   close(in);
 
-  SECTION("signalfd");
+  SECTION("by signal");
   sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGRTMIN + 4);
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  int dir = MUST(open(".", O_RDONLY | O_DIRECTORY)), plain = MUST(open("plain", O_RDWR));
+  struct timespec zero = {0, 0};
+  siginfo_t got;
+  CALL(fcntl(plain, F_NOTIFY, DN_CREATE));
+  CALL(fcntl(dir, F_SETSIG, SIGRTMIN + 4));
+  CALL(fcntl(dir, F_NOTIFY, DN_CREATE));
+  HOLDS(fcntl(dir, F_GETOWN) == getpid());
+  close(MUST(open("n1", O_CREAT | O_RDWR, 0600)));
+  close(MUST(open("n2", O_CREAT | O_RDWR, 0600)));
+  CALL(sigtimedwait(&set, &got, &zero) == SIGRTMIN + 4);
+  HOLDS(got.si_fd == dir && got.si_code == POLL_MSG);
+  CALL(sigtimedwait(&set, &got, &zero));
+  CALL(fcntl(dir, F_NOTIFY, DN_MULTISHOT | DN_DELETE | DN_MODIFY));
+  unlink("n1"), unlink("n2");
+  MUST(write(plain, "x", 1));
+  for (int i = 0; i < 4; i++) CALL(sigtimedwait(&set, &got, &zero) == SIGRTMIN + 4);
+  CALL(fcntl(dir, F_NOTIFY, 0));
+  MUST(write(plain, "x", 1));
+  CALL(sigtimedwait(&set, &got, &zero));
+  close(dir);
+
+  SECTION("signalfd");
   sigemptyset(&set);
   sigaddset(&set, SIGUSR1);
   sigaddset(&set, SIGRTMIN + 1);
