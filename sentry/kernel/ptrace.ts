@@ -27,7 +27,8 @@ import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
 import { SigInfo } from './signal-queue.ts';
 import { sigIn } from './signal-set.ts';
 import { type Resume, TASK_DEAD, TASK_STOPPED, type Task } from './task.ts';
-import { kernelInfo, senderInfo, sendKernelSignal, sendSignal, sendToGroup, wakeForSignal, wakeStopped } from './task-signals.ts';
+import { kernelInfo, senderInfo, sendKernelSignal, sendSignal, sendToGroup, wakeForSignal } from './task-signals.ts';
+import { wakeStopped } from './task-stop.ts';
 import type { ThreadGroup } from './thread-group.ts';
 
 // How a tracee was let go.

@@ -50,7 +50,8 @@ import { joinProcessGroup, ProcessGroup, Session } from './process-group.ts';
 import { cloneEvent, eventStop, takeTracerSignal, traceChild, wantsVforkDone } from './ptrace.ts';
 import { SignalHandlers } from './signal-actions.ts';
 import { TASK_GUEST, TASK_STOPPED, Task, WAKE_EVENT } from './task.ts';
-import { recalcInterrupting, wakeStopped } from './task-signals.ts';
+import { recalcInterrupting } from './task-signals.ts';
+import { wakeStopped } from './task-stop.ts';
 import { ThreadGroup } from './thread-group.ts';
 
 const TASK_SIZE_MAX = 2 ** 47 - 4096;

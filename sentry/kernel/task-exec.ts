@@ -40,7 +40,7 @@ import { MemoryManager } from '../mm/memory-manager.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
 import { LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
-import { credentialsForExec, type ExecCredentials } from './exec-credentials.ts';
+import { checkFileCaps, credentialsForExec, type ExecCredentials } from './exec-credentials.ts';
 import { exitFutexes } from './futex-exit.ts';
 import type { Kernel } from './kernel.ts';
 import { execStop } from './ptrace.ts';
@@ -144,6 +144,11 @@ function prepare(t: Task, file: FileDescription, filename: string, argv: string[
     if (head[0] !== 0x23 || head[1] !== 0x21) {
       const program = openProgram(t, file, head, length);
       if (typeof program === 'number') return program;
+      const denied = checkFileCaps(t, file);
+      if (denied < 0) {
+        program.interpreter?.file.decRef(t);
+        return drop(file, denied);
+      }
       const creds = credentialsForExec(t, program.program.file);
       return {
         ...program,

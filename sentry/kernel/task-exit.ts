@@ -7,7 +7,19 @@
 
 import { CLK_TCK } from '../abi/limits.ts';
 import { POLLIN } from '../abi/poll.ts';
-import { CLD_DUMPED, CLD_EXITED, CLD_KILLED, NSIG, SA_NOCLDWAIT, SI_USER, SIG_IGN, SIGCHLD, SIGCONT, SIGHUP, SIGKILL } from '../abi/signal.ts';
+import {
+  CLD_DUMPED,
+  CLD_EXITED,
+  CLD_KILLED,
+  NSIG,
+  SA_NOCLDWAIT,
+  SI_USER,
+  SIG_IGN,
+  SIGCHLD,
+  SIGCONT,
+  SIGHUP,
+  SIGKILL,
+} from '../abi/signal.ts';
 import { BLOCKED, EXITED } from '../base/errors.ts';
 import { exitFutexes } from './futex-exit.ts';
 import type { PidNamespace } from './pid-namespace.ts';
@@ -16,7 +28,8 @@ import { detach, exitTracer, leaveTraceZombie, stopsBeforeExit, tracerGroup } fr
 import { SigInfo } from './signal-queue.ts';
 import { TASK_BLOCKED, TASK_DEAD, TASK_READY, TASK_STOPPED, type Task, WAKE_EVENT } from './task.ts';
 import { vforkDone } from './task-clone.ts';
-import { participateInStop, retargetShared, senderInfo, sendKernelSignal, sendToGroup, startGroupExit } from './task-signals.ts';
+import { retargetShared, senderInfo, sendKernelSignal, sendToGroup, startGroupExit } from './task-signals.ts';
+import { participateInStop } from './task-stop.ts';
 import { type ThreadGroup, Usage } from './thread-group.ts';
 
 const NS_PER_TICK = 1e9 / CLK_TCK;

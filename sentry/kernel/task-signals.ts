@@ -12,9 +12,6 @@ import { EAGAIN, EINTR, EPERM, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTNO
 import { POLLIN } from '../abi/poll.ts';
 import { CAP_KILL, RLIMIT_SIGPENDING } from '../abi/sched.ts';
 import {
-  CLD_CONTINUED,
-  CLD_STOPPED,
-  SA_NOCLDSTOP,
   SA_NODEFER,
   SA_RESETHAND,
   SA_RESTART,
@@ -23,7 +20,6 @@ import {
   SI_USER,
   SIG_DFL,
   SIG_IGN,
-  SIGCHLD,
   SIGCONT,
   SIGKILL,
   SIGSEGV,
@@ -33,22 +29,13 @@ import { SYS_restart_syscall } from '../abi/sysno-x64.ts';
 import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
 import type { PidNamespace } from './pid-namespace.ts';
 import type { ProcessGroup } from './process-group.ts';
-import { endListening, reportGroupStop, resumeEvent, signalStop, stopsWhenAsked } from './ptrace.ts';
+import { signalStop, stopsWhenAsked } from './ptrace.ts';
 import { pushSignalFrame } from './signal-frame.ts';
 import { SigInfo } from './signal-queue.ts';
 import { dumpsByDefault, ignoredByDefault, STOP_LO, sigHi, sigIn, sigLo, stopsByDefault, UNMASKABLE_LO } from './signal-set.ts';
-import {
-  TASK_BLOCKED,
-  TASK_DEAD,
-  TASK_GUEST,
-  TASK_HOST_CALLS,
-  TASK_READY,
-  TASK_STOPPED,
-  type Task,
-  WAKE_EVENT,
-  WAKE_SIGNAL,
-} from './task.ts';
-import { exitGroup, exitThread, notifyParentOfChildState } from './task-exit.ts';
+import { TASK_BLOCKED, TASK_DEAD, TASK_GUEST, TASK_HOST_CALLS, TASK_STOPPED, type Task, WAKE_SIGNAL } from './task.ts';
+import { exitGroup, exitThread } from './task-exit.ts';
+import { continueGroup, startGroupStop, stopTask, wakeStopped } from './task-stop.ts';
 import type { ThreadGroup } from './thread-group.ts';
 
 /** Real-time signals queue; the others are pending once. The kernel's SIGRTMIN. */
@@ -434,95 +421,4 @@ function restartCall(t: Task, result: number): number {
   else c.setReg(RAX, t.sysno);
   c.setReg(RIP, c.reg(RIP) - 2);
   return REGISTERS_SET;
-}
-
-// ---- stopping and continuing
-
-/** do_signal_stop(): every thread of the group is to stop. */
-function startGroupStop(t: Task, signo: number): void {
-  const group = t.group;
-  group.stopSignal = signo;
-  group.stopCount = 0;
-  for (const other of group.tasks) {
-    if (other.state === TASK_STOPPED) continue;
-    other.signals.stopPending = true;
-    group.stopCount++;
-    if (other !== t) wakeForSignal(other, false);
-  }
-}
-
-/** The task takes part in the stop and parks. */
-function stopTask(t: Task, result: number): number {
-  t.signals.stoppedResult = result;
-  t.state = TASK_STOPPED;
-  t.resume = resumeStopped;
-  if (t.tracee !== null) {
-    // The tracer may change registers, so the result has to be among them.
-    if (result !== REGISTERS_SET) t.context.setReg(RAX, result);
-    t.resume = resumeEvent;
-    reportGroupStop(t);
-  }
-  participateInStop(t);
-  recalcInterrupting(t);
-  return BLOCKED;
-}
-
-/** One thread fewer to stop, because it has stopped or ended; the last one tells the parent. */
-export function participateInStop(t: Task): void {
-  const group = t.group;
-  if (!t.signals.stopPending) return;
-  t.signals.stopPending = false;
-  if (group.stopCount === 0 || --group.stopCount > 0) return;
-  group.isStopped = true;
-  group.stopUnreported = true;
-  group.continuedUnreported = false;
-  notifyParentOfStop(group, CLD_STOPPED, group.stopSignal);
-}
-
-function resumeStopped(t: Task, _why: number): number {
-  // Signals that came while nobody wanted them are looked at now.
-  recalcInterrupting(t);
-  // The run loop comes to prepareReturn() again by a restart code, or by what has arrived meanwhile.
-  if (!t.signals.interrupting) t.signals.fpRestoreAddr = 0;
-  return t.signals.stoppedResult;
-}
-
-/** Lets a stopped task run its continuation. */
-export function wakeStopped(t: Task): void {
-  t.wakeReason = WAKE_EVENT;
-  t.state = TASK_READY;
-  t.kernel.ready.push(t);
-}
-
-/** SIGCONT has been sent: ends a stop, complete or under way. */
-function continueGroup(group: ThreadGroup): void {
-  for (const t of group.tasks) {
-    t.signals.stopPending = false;
-    const tracee = t.tracee;
-    if (tracee?.isSeized === true) {
-      // It tells its tracer that the group goes on, as soon as it may: ptrace_trap_notify().
-      tracee.stopAsked = true;
-      t.signals.interrupting = true;
-      if (tracee.listens) endListening(t);
-    } else if (t.state === TASK_STOPPED && (tracee === null || tracee.stopCode === 0)) {
-      wakeStopped(t);
-    }
-  }
-  const wasStopped = group.isStopped;
-  const wasStopping = group.stopCount > 0;
-  group.isStopped = false;
-  group.stopUnreported = false;
-  group.stopCount = 0;
-  if (!wasStopped && !wasStopping) return;
-  group.continuedUnreported = true;
-  notifyParentOfStop(group, wasStopped ? CLD_CONTINUED : CLD_STOPPED, wasStopped ? SIGCONT : group.stopSignal);
-}
-
-/** do_notify_parent_cldstop(). */
-function notifyParentOfStop(group: ThreadGroup, code: number, status: number): void {
-  const parent = group.parent;
-  if (parent === null) return;
-  const action = parent.handlers.get(SIGCHLD);
-  if (action.handler !== SIG_IGN && (action.flags & SA_NOCLDSTOP) === 0) notifyParentOfChildState(group, SIGCHLD, code, status);
-  parent.childWaiters.notify(POLLIN);
 }
