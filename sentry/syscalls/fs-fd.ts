@@ -1,7 +1,7 @@
 // Calls on descriptors themselves: dup(2), fcntl(2), flock(2), ioctl(2), and the files that only
 // descriptors name: pipe(2), memfd_create(2).
 
-import { EACCES, EAGAIN, EBADF, EFAULT, EINVAL, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM, ERESTARTSYS, ESRCH } from '../abi/errno.ts';
+import { EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EINVAL, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM, ERESTARTSYS, ESRCH } from '../abi/errno.ts';
 import {
   F_ADD_SEALS,
   F_CREATED_QUERY,
@@ -27,6 +27,8 @@ import {
   F_OWNER_PID,
   F_OWNER_TID,
   F_SEAL_EXEC,
+  F_SEAL_SEAL,
+  F_SEAL_WRITE,
   F_SET_FILE_RW_HINT,
   F_SET_RW_HINT,
   F_SETFD,
@@ -69,7 +71,7 @@ import {
   FIOSETOWN,
 } from '../abi/ioctl.ts';
 import { NAME_MAX } from '../abi/limits.ts';
-import { MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_HUGETLB, MFD_NOEXEC_SEAL } from '../abi/mman.ts';
+import { MAP_SHARED, MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_HUGETLB, MFD_NOEXEC_SEAL, PROT_WRITE } from '../abi/mman.ts';
 import { CAP_LEASE, CAP_SYS_RESOURCE } from '../abi/sched.ts';
 import { NSIG } from '../abi/signal.ts';
 import { SIOCGPGRP, SIOCSPGRP } from '../abi/socket.ts';
@@ -236,7 +238,7 @@ function fcntlOfFile(t: Task, a: SyscallArgs, file: FileDescription, cmd: number
     case F_GET_SEALS:
       return file.getSeals();
     case F_ADD_SEALS:
-      return file.addSeals(a.int(2));
+      return addSeals(t, file, a.int(2));
     case F_GET_RW_HINT:
     case F_GET_FILE_RW_HINT:
       return t.mm.storeU64(argAddr, 0);
@@ -259,6 +261,24 @@ function setFlags(t: Task, fd: number, file: FileDescription, wanted: number): n
   file.flags = (file.flags & ~SETFL_MASK) | (wanted & SETFL_MASK);
   file.flagsChanged(t);
   return 0;
+}
+
+/** F_ADD_SEALS: writing cannot be sealed while somebody has the file mapped for it, mm/memfd.c:memfd_add_seals(). */
+function addSeals(t: Task, file: FileDescription, seals: number): number {
+  const old = file.getSeals();
+  const sealsWrites = (seals & F_SEAL_WRITE) !== 0 && old >= 0 && (old & (F_SEAL_WRITE | F_SEAL_SEAL)) === 0;
+  return sealsWrites && file.writable && isMappedForWriting(t, file) ? -EBUSY : file.addSeals(seals);
+}
+
+function isMappedForWriting(t: Task, file: FileDescription): boolean {
+  const inode = file.inode();
+  for (const task of t.kernel.tasks.values()) {
+    for (const vma of task.mm.vmas.list) {
+      if ((vma.flags & MAP_SHARED) === 0 || (vma.maxProt & PROT_WRITE) === 0 || vma.backing === null) continue;
+      if (vma.backing.ino === inode.ino && vma.backing.dev === inode.fs.dev) return true;
+    }
+  }
+  return false;
 }
 
 /** F_NOTIFY: who asks becomes the owner unless there is one. */

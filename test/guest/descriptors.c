@@ -346,6 +346,7 @@ int main(void) {
   CALL(pwrite(m, "x", 1, 8192));
   CALL(pwrite(m, "x", 1, 8191));
   void *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, m, 0);
+  CALL(fcntl(m, F_ADD_SEALS, F_SEAL_WRITE));
   CALL(munmap(map, 4096));
   CALL(fcntl(m, F_ADD_SEALS, F_SEAL_WRITE));
   CALL(pwrite(m, "x", 1, 0));
