@@ -124,6 +124,12 @@ export interface Platform {
   /** Stops a context that is in guest code: EVENT_KICKED follows unless another event was under way. */
   kick(context: Context): void;
 
+  /** The extended state of a context that is not in guest code, as NT_X86_XSTATE lays it out: bytes stored, or -errno. */
+  readXstate(context: Context, dst: Uint8Array): number;
+
+  /** Loads such a state, which readXstate() has told and the caller may have changed. 0 or -errno; -EINVAL for what no CPU takes. */
+  writeXstate(context: Context, src: Uint8Array, n: number): number;
+
   /** Watches a host descriptor, edge-triggered, for poll bits; next() answers NEXT_HOST with `token` (a positive int32). 0 or -errno. */
   watch(hostFd: number, events: number, token: number): number;
   unwatch(hostFd: number): void;

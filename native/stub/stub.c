@@ -268,6 +268,8 @@ static void copy_outs(u8 *c) {
 
 static void patch_site(u8 *c);
 static void set_bases(u8 *c);
+static void show_fp(u8 *c, struct ucontext *uc);
+static void take_fp(u8 *c, struct ucontext *uc);
 
 /* Does what the Sentry says until the guest is to go on: ACTION_RAX or ACTION_FULL. uc is the interrupted state in a handler. */
 static u32 serve(u8 *c, struct ucontext *uc) {
@@ -303,6 +305,18 @@ static u32 serve(u8 *c, struct ucontext *uc) {
         break;
       case ACTION_EXIT:
         SYS3(__NR_exit, 0, 0, 0);
+        break;
+      case ACTION_SHOW_FP: {
+        u32 size = U32(c, CTX_DATA);
+        copy_outs(c);
+        U32(c, CTX_DATA) = size;
+        show_fp(c, uc);
+        post(c, EVENT_BATCH);
+        break;
+      }
+      case ACTION_TAKE_FP:
+        take_fp(c, uc);
+        post(c, EVENT_BATCH);
         break;
       default:
         SYS3(__NR_exit_group, 1, 0, 0);
@@ -618,6 +632,47 @@ static void restore_fp(struct ucontext *uc, u64 addr) {
     }
   }
   U32(fp, FX_MXCSR) &= 0xffff;
+}
+
+static u64 features(void) {
+  u32 lo, hi;
+  __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+  /* Tile data has no room in a frame until the process asks for it. */
+  return (((u64)hi << 32) | lo) & ~(3UL << 17);
+}
+
+/* On the patched path the guest's extended state is the CPU's: nothing in here touches it. */
+static void show_fp(u8 *c, struct ucontext *uc) {
+  u8 *to = c + CTX_DATA;
+  u32 size = U32(c, CTX_DATA);
+  if (size < 512 || size > CTX_DATA_SIZE - 64) return;
+  memset(to, 0, size + 4);
+  if (uc != 0) {
+    save_fp(uc, (u64)to);
+  } else if (size == 512) {
+    __asm__ volatile("fxsave64 (%0)" ::"r"(to) : "memory");
+  } else {
+    u64 mask = features();
+    __asm__ volatile("xsave64 (%0)" ::"r"(to), "a"((u32)mask), "d"((u32)(mask >> 32)) : "memory");
+    U64(to, SW_FEATURES) = mask;
+  }
+}
+
+static void take_fp(u8 *c, struct ucontext *uc) {
+  u8 *from = c + CTX_DATA;
+  if (uc != 0) {
+    restore_fp(uc, (u64)from);
+    return;
+  }
+  U32(from, FX_MXCSR) &= 0xffff;
+  if (U32(from, SW_MAGIC1) != FP_MAGIC1) {
+    __asm__ volatile("fxrstor64 (%0)" ::"r"(from) : "memory");
+    return;
+  }
+  u64 mask = features();
+  U64(from, XSTATE_HEADER) &= mask;
+  memset(from + XSTATE_HEADER + 8, 0, 56);
+  __asm__ volatile("xrstor64 (%0)" ::"r"(from), "a"((u32)mask), "d"((u32)(mask >> 32)) : "memory");
 }
 
 static void save_registers(u8 *c, struct ucontext *uc) {

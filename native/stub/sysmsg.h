@@ -78,6 +78,9 @@
 #define ACTION_FORK 4
 #define ACTION_THREAD 5
 #define ACTION_EXIT 6
+/* The data area receives the extended state as a signal frame holds it (its first word: bytes without the final magic), or has it. */
+#define ACTION_SHOW_FP 7
+#define ACTION_TAKE_FP 8
 
 #define DIRTY_FS 1
 #define DIRTY_GS 2

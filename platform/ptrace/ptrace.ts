@@ -13,6 +13,7 @@ import {
   ptraceForced,
   ptraceKick,
   ptraceNext,
+  ptraceRegset,
   ptraceRelease,
   ptraceRun,
   ptraceSendFd,
@@ -23,6 +24,7 @@ import {
   vmWrite,
   watchFd,
 } from 'ptrace-napi';
+import { NT_X86_XSTATE } from '../../sentry/abi/elf.ts';
 import { ENOMEM, errnoName } from '../../sentry/abi/errno.ts';
 import { Context } from '../context.ts';
 import { CONTEXT_SIZE, CTX_REGS, CTX_REGS_SIZE, MAX_CONTEXTS, RAX } from '../context-page.ts';
@@ -59,7 +61,12 @@ class PtraceSpace implements AddressSpace {
   }
 
   private forced(addr: number, bytes: Uint8Array, at: number, n: number, write: number): number {
-    return this.contexts.length === 0 ? 0 : ptraceForced(this.contexts[0]!.index, addr, bytes, at, n, write);
+    // What is not protected needs no word-by-word way, and only a stopped thread can go that one.
+    const done = write === 1 ? this.writeSome(addr, bytes, at, n) : this.readSome(addr, bytes, at, n);
+    if (done === n) return n;
+    for (const context of this.contexts)
+      if (!context.inGuest) return done + ptraceForced(context.index, addr + done, bytes, at + done, n - done, write);
+    return done;
   }
 
   /** For host calls that move bytes between a descriptor and the guest. */
@@ -194,6 +201,14 @@ export class PtracePlatform implements Platform {
 
   kick(context: Context): void {
     ptraceKick(context.index);
+  }
+
+  readXstate(context: Context, dst: Uint8Array): number {
+    return ptraceRegset(context.index, NT_X86_XSTATE, dst, dst.length, 0);
+  }
+
+  writeXstate(context: Context, src: Uint8Array, n: number): number {
+    return Math.min(ptraceRegset(context.index, NT_X86_XSTATE, src, n, 1), 0);
   }
 
   watch(hostFd: number, events: number, token: number): number {

@@ -35,6 +35,9 @@ export const ACTION_BATCH = 3;
 export const ACTION_FORK = 4;
 export const ACTION_THREAD = 5;
 export const ACTION_EXIT = 6;
+/** The data area receives the extended state as a signal frame holds it (its first word: bytes without the final magic), or has it. */
+export const ACTION_SHOW_FP = 7;
+export const ACTION_TAKE_FP = 8;
 
 /** clone(2) flags as stub.c has them: a process that is the Sentry's child; a thread whose end clears CTX_ALIVE. */
 export const FORK_FLAGS = 0x8011;

@@ -40,7 +40,7 @@ import {
   vmRead,
   watchFd,
 } from 'ptrace-napi';
-import { EAGAIN, ENOMEM, ESRCH, errnoName } from '../../sentry/abi/errno.ts';
+import { EAGAIN, EINVAL, ENOMEM, ESRCH, errnoName } from '../../sentry/abi/errno.ts';
 import { SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP } from '../../sentry/abi/signal.ts';
 import { fillRandom } from '../../sentry/base/entropy.ts';
 import { debug } from '../../sentry/base/log.ts';
@@ -61,6 +61,7 @@ import {
   CTX_FAULT_SIGNO,
   CTX_INDEX,
   CTX_KICKED,
+  CTX_NIN,
   CTX_NONCE,
   CTX_REGS,
   CTX_REGS_SIZE,
@@ -98,6 +99,8 @@ import {
   ACTION_FORK,
   ACTION_FULL,
   ACTION_RAX,
+  ACTION_SHOW_FP,
+  ACTION_TAKE_FP,
   ACTION_THREAD,
   CONF_FILTER,
   CONF_FILTER_LENGTH,
@@ -141,6 +144,17 @@ const EMPTY = -3;
 const NOTHING = -4;
 /** Deaths of processes whose clone is not reported yet; more are a stub's own inventions. */
 const MAX_UNKNOWN_DEATHS = 256;
+
+/** struct _fpstate_64 of a signal frame: arch/x86/include/uapi/asm/sigcontext.h. */
+const MXCSR = 24;
+const XSTATE_SW = 464;
+const XSTATE_SW_SIZE = 48;
+const FRAME_FEATURES = 472;
+const XSTATE_HEADER = 512;
+const XSTATE_HEADER_SIZE = 64;
+const FP_MAGIC1 = 0x46505853;
+const FP_MAGIC2 = 0x46505845;
+const FP_MAGIC2_SIZE = 4;
 
 export interface SystrapOptions {
   /** Guest code is patched so that a call site traps only a few times. */
@@ -817,6 +831,62 @@ export class SystrapPlatform implements Platform {
   }
 
   // ---- host descriptors
+
+  // ---- extended state
+
+  readXstate(context: Context, dst: Uint8Array): number {
+    const c = context as SystrapContext;
+    const size = this.fpStateSize - FP_MAGIC2_SIZE;
+    if (size > dst.length) return -EINVAL;
+    if (!this.showXstate(c)) return -ESRCH;
+    const at = c.base + CTX_DATA;
+    dst.set(this.region.u8.subarray(at, at + size));
+    // A frame has the features among its own words, the register set has them first: fx_sw_bytes, xstate_regs.
+    dst.fill(0, XSTATE_SW, XSTATE_SW + XSTATE_SW_SIZE);
+    for (let i = 0; i < 8; i++) dst[XSTATE_SW + i] = this.region.u8[at + FRAME_FEATURES + i]!;
+    return size;
+  }
+
+  writeXstate(context: Context, src: Uint8Array, n: number): number {
+    const c = context as SystrapContext;
+    const size = this.fpStateSize - FP_MAGIC2_SIZE;
+    if (n !== size) return -EINVAL;
+    // The last 16 bits of mxcsr, and all of the header but its first word, are reserved.
+    if (src[MXCSR + 2] !== 0 || src[MXCSR + 3] !== 0) return -EINVAL;
+    if (size > XSTATE_HEADER) for (let i = 8; i < XSTATE_HEADER_SIZE; i++) if (src[XSTATE_HEADER + i] !== 0) return -EINVAL;
+    // What the stub still has to copy out of the data area goes first.
+    if (!this.showXstate(c)) return -ESRCH;
+    const { u8, i32 } = this.region;
+    const at = c.base + CTX_DATA;
+    for (let i = 0; i < size; i++) if (i < XSTATE_SW || i >= XSTATE_SW + XSTATE_SW_SIZE) u8[at + i] = src[i]!;
+    if (size > XSTATE_HEADER) {
+      i32[(at + XSTATE_SW) >> 2] = FP_MAGIC1;
+      i32[(at + XSTATE_SW + 4) >> 2] = this.fpStateSize;
+      i32[(at + XSTATE_SW + 16) >> 2] = size;
+      i32[(at + size) >> 2] = FP_MAGIC2;
+    }
+    return this.serveHeld(c, ACTION_TAKE_FP) ? 0 : -ESRCH;
+  }
+
+  private showXstate(c: SystrapContext): boolean {
+    if (!c.held || this.memoryTid(c.space) === 0 || c.cloning !== null) return false;
+    this.region.i32[(c.base + CTX_DATA) >> 2] = this.fpStateSize - FP_MAGIC2_SIZE;
+    return this.serveHeld(c, ACTION_SHOW_FP);
+  }
+
+  /** Has the stub of a held context do something short, and waits for it: the context is held again, its event as it was. */
+  private serveHeld(c: SystrapContext, action: number): boolean {
+    // What was prefetched lay where the state goes.
+    this.region.i32[c.word + (CTX_NIN >> 2)] = 0;
+    this.go(c, action);
+    for (let waitedNs = 0; Atomics.load(this.region.i32, c.word + (CTX_STATE >> 2)) !== 1; waitedNs += BIRTH_PAUSE_NS) {
+      if (c.space.dead || waitedNs > BIRTH_TIMEOUT_NS) return false;
+      systrapPause(BIRTH_PAUSE_NS);
+    }
+    c.held = true;
+    this.setInGuest(c, false);
+    return true;
+  }
 
   watch(hostFd: number, events: number, token: number): number {
     return watchFd(hostFd, events, token);

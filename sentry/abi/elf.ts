@@ -56,3 +56,8 @@ export const AT_HWCAP2 = 26;
 export const AT_EXECFN = 31;
 export const AT_SYSINFO_EHDR = 33;
 export const AT_MINSIGSTKSZ = 51;
+
+// Register sets of ptrace(2): include/uapi/linux/elf.h.
+export const NT_PRSTATUS = 1;
+export const NT_PRFPREG = 2;
+export const NT_X86_XSTATE = 0x202;

@@ -157,6 +157,11 @@ export class SignalQueue {
     if (info.counted !== null) info.counted.pendingSignals++;
   }
 
+  /** The entry at that place from the oldest on, which stays. */
+  at(n: number): SigInfo | undefined {
+    return this.entries[n];
+  }
+
   /** The signal that next() would take among those not in the blocked set, or 0. Faults go first: dequeue_synchronous_signal(). */
   peek(blockedLo: number, blockedHi: number): number {
     const lo = this.lo & ~blockedLo;

@@ -67,6 +67,7 @@ import { scratch } from '../mm/guest-memory.ts';
 import { limitCalls, putUsage, RUSAGE_SIZE } from './limits.ts';
 import { namespaceCalls } from './namespaces.ts';
 import { prctlCalls } from './prctl.ts';
+import { processVmCalls } from './process-vm.ts';
 import { ptraceCalls } from './ptrace.ts';
 import { seccompCalls } from './seccomp.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
@@ -460,4 +461,5 @@ export const processCalls: readonly SyscallLine[] = [
   ...namespaceCalls,
   ...seccompCalls,
   ...ptraceCalls,
+  ...processVmCalls,
 ];

@@ -5,6 +5,7 @@ import { Context } from '../../platform/context.ts';
 import { CONTEXT_SIZE } from '../../platform/context-page.ts';
 import type { AddressSpace, Platform } from '../../platform/platform.ts';
 import { Region } from '../../platform/region.ts';
+import { ENODEV } from '../../sentry/abi/errno.ts';
 
 const MAX_CONTEXTS = 24;
 /** Guest memory: one readable and writable range. */
@@ -133,6 +134,15 @@ export class FakePlatform implements Platform {
 
   hostEvents(): number {
     return 0;
+  }
+
+  /** There is no processor behind it. */
+  readXstate(): number {
+    return -ENODEV;
+  }
+
+  writeXstate(): number {
+    return -ENODEV;
   }
 
   cpuTimeNs(_context: Context): number {

@@ -1,0 +1,85 @@
+// process_vm_readv and process_vm_writev, which ask for the rights of ptrace(2): mm/process_vm_access.c.
+
+import { EFAULT, EINVAL, EPERM, ESRCH } from '../abi/errno.ts';
+import { IOV_MAX } from '../abi/limits.ts';
+import { SYS_process_vm_readv, SYS_process_vm_writev } from '../abi/sysno-x64.ts';
+import { getU64 } from '../base/int64.ts';
+import { ptraceMayAccess } from '../fs/proc-access.ts';
+import type { SyscallArgs } from '../kernel/syscall-args.ts';
+import type { Task } from '../kernel/task.ts';
+import { scratch } from '../mm/guest-memory.ts';
+import { call, type SyscallLine } from './syscall-line.ts';
+
+interface Piece {
+  addr: number;
+  length: number;
+}
+
+function copyInPieces(t: Task, addr: number, count: number): Piece[] | number {
+  if (count > IOV_MAX) return -EINVAL;
+  if (t.mm.copyIn(addr, scratch.u8, 0, count * 16) < 0) return -EFAULT;
+  const pieces: Piece[] = [];
+  for (let i = 0; i < count; i++) pieces.push({ addr: getU64(scratch.view, i * 16), length: getU64(scratch.view, i * 16 + 8) });
+  return pieces;
+}
+
+/** process_vm_readv(2). */
+export function process_vm_readv(t: Task, a: SyscallArgs): number {
+  return processVm(t, a, false);
+}
+
+/** process_vm_writev(2). */
+export function process_vm_writev(t: Task, a: SyscallArgs): number {
+  return processVm(t, a, true);
+}
+
+/** process_vm_rw(): bytes moved until the first page that cannot be reached. */
+function processVm(t: Task, a: SyscallArgs, writes: boolean): number {
+  if (a.addr(5) !== 0) return -EINVAL;
+  const local = copyInPieces(t, a.addr(1), a.addr(2));
+  if (typeof local === 'number') return local;
+  const remote = copyInPieces(t, a.addr(3), a.addr(4));
+  if (typeof remote === 'number') return remote;
+  const target = t.pidns.task(a.int(0));
+  if (target === undefined) return -ESRCH;
+  if (ptraceMayAccess(t, target, false) < 0) return -EPERM;
+  const from = writes ? t.mm : target.mm;
+  const to = writes ? target.mm : t.mm;
+  const sources = writes ? local : remote;
+  const targets = writes ? remote : local;
+  let done = 0;
+  let s = 0;
+  let d = 0;
+  let sAt = 0;
+  let dAt = 0;
+  while (s < sources.length && d < targets.length) {
+    const n = Math.min(sources[s]!.length - sAt, targets[d]!.length - dAt, scratch.u8.length);
+    if (n > 0) {
+      const got = from.readSome(sources[s]!.addr + sAt, scratch.u8, 0, n);
+      const put = got > 0 ? to.writeSome(targets[d]!.addr + dAt, scratch.u8, 0, got) : 0;
+      done += put;
+      if (put < n) return done === 0 ? -EFAULT : done;
+      sAt += n;
+      dAt += n;
+    }
+    if (sAt >= sources[s]!.length) {
+      s++;
+      sAt = 0;
+    }
+    if (dAt >= targets[d]!.length) {
+      d++;
+      dAt = 0;
+    }
+  }
+  return done;
+}
+
+export const processVmCalls: readonly SyscallLine[] = [
+  call(SYS_process_vm_readv, 'process_vm_readv', 'pid:pid lvec:addr liovcnt:ulong rvec:addr riovcnt:ulong flags:ulong', process_vm_readv),
+  call(
+    SYS_process_vm_writev,
+    'process_vm_writev',
+    'pid:pid lvec:addr liovcnt:ulong rvec:addr riovcnt:ulong flags:ulong',
+    process_vm_writev,
+  ),
+];

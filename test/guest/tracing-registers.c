@@ -1,0 +1,171 @@
+// ptrace: floating-point registers, extended state, pending signals, emulated calls, bases
+#include "check.h"
+#include <asm/prctl.h>
+#include <elf.h>
+#include <stddef.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+
+#ifndef PTRACE_SYSEMU
+#define PTRACE_SYSEMU 31
+#endif
+#ifndef PTRACE_PEEKSIGINFO
+#define PTRACE_PEEKSIGINFO 0x4209
+#endif
+struct peek {
+  unsigned long off;
+  unsigned flags;
+  int nr;
+};
+
+static int wait_for(pid_t pid, const char *what) {
+  int status = 0;
+  MUST(waitpid(pid, &status, __WALL));
+  if (WIFSTOPPED(status)) printf("%s: stopped by signal %d\n", what, WSTOPSIG(status) & 0x7f);
+  else print_status(what, status);
+  return status;
+}
+
+// kill(2) with a value in xmm7 over the call: what xmm7 is afterwards. One call site, as compilers make them.
+__attribute__((noinline)) static double keep(double in, pid_t pid, int signo) {
+  double out = 0;
+  __asm__ volatile("movsd %1, %%xmm7\n\t.p2align 4\n\tmov $62, %%eax\n\tsyscall\n\tmovsd %%xmm7, %0"
+                   : "=m"(out)
+                   : "m"(in), "D"((long)pid), "S"((long)signo)
+                   : "rax", "rcx", "r11", "memory", "xmm7");
+  return out;
+}
+
+static int floats(void *arg) {
+  ptrace(PTRACE_TRACEME, 0, 0, 0);
+  for (int i = 0; i < *(int *)arg; i++) keep(i, getpid(), 0);
+  printf("tracee: xmm7 is %g\n", keep(1.5, getpid(), SIGSTOP));
+  fflush(stdout);
+  return 0;
+}
+
+static void float_registers(int times) {
+  pid_t pid = spawn_child(floats, &times);
+  wait_for(pid, "floats");
+  struct user_fpregs_struct fp;
+  CALL(ptrace(PTRACE_GETFPREGS, pid, 0, &fp));
+  double value;
+  memcpy(&value, (char *)fp.xmm_space + 7 * 16, 8);
+  printf("xmm7 %g, control word %#x, mxcsr %#x\n", value, fp.cwd, fp.mxcsr);
+  static char state[16384];
+  struct iovec iov = {state, sizeof state};
+  CALL(ptrace(PTRACE_GETREGSET, pid, NT_X86_XSTATE, &iov));
+  memcpy(&value, state + 160 + 7 * 16, 8);
+  printf("xstate: %d, xmm7 %g, features %d\n", iov.iov_len >= 576, value, (state[464] & 3) == 3);
+  CALL(ptrace(PTRACE_SETREGSET, pid, NT_X86_XSTATE, &iov));
+  iov.iov_len = 512;
+  CALL(ptrace(PTRACE_SETREGSET, pid, NT_X86_XSTATE, &iov));
+  iov.iov_len = sizeof state;
+  CALL(ptrace(PTRACE_GETREGSET, pid, NT_PRFPREG, &iov));
+  printf("fpregs: %zu bytes\n", iov.iov_len);
+  iov.iov_len = 100;
+  CALL(ptrace(PTRACE_GETREGSET, pid, NT_PRFPREG, &iov));
+  CALL(ptrace(PTRACE_GETREGSET, pid, 4711, &iov));
+  value = 2.75;
+  memcpy((char *)fp.xmm_space + 7 * 16, &value, 8);
+  CALL(ptrace(PTRACE_SETFPREGS, pid, 0, &fp));
+  fp.mxcsr = 0xffffffff;
+  CALL(ptrace(PTRACE_SETFPREGS, pid, 0, &fp));
+  CALL(ptrace(PTRACE_CONT, pid, 0, 0));
+  wait_for(pid, "floats");
+}
+
+static int sleeps(void *arg) {
+  (void)arg;
+  ptrace(PTRACE_TRACEME, 0, 0, 0);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGUSR1);
+  sigaddset(&set, SIGRTMIN);
+  sigaddset(&set, SIGUSR2);
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  raise(SIGUSR1);
+  sigqueue(getpid(), SIGRTMIN, (union sigval){.sival_int = 1});
+  sigqueue(getpid(), SIGRTMIN, (union sigval){.sival_int = 2});
+  kill(getpid(), SIGUSR2);
+  raise(SIGSTOP);
+  return 0;
+}
+
+static void pending_signals(void) {
+  pid_t pid = spawn_child(sleeps, NULL);
+  wait_for(pid, "pending");
+  siginfo_t infos[8];
+  struct peek args = {0, 0, 8};
+  long n = CALL(syscall(SYS_ptrace, PTRACE_PEEKSIGINFO, pid, &args, infos));
+  for (long i = 0; i < n; i++) printf("own: signal %d, code %d\n", infos[i].si_signo, infos[i].si_code);
+  args.flags = 1;
+  n = CALL(syscall(SYS_ptrace, PTRACE_PEEKSIGINFO, pid, &args, infos));
+  for (long i = 0; i < n; i++) printf("shared: signal %s%d, value %d\n", infos[i].si_signo >= SIGRTMIN ? "RTMIN+" : "", infos[i].si_signo >= SIGRTMIN ? infos[i].si_signo - SIGRTMIN : infos[i].si_signo, infos[i].si_code == SI_QUEUE ? infos[i].si_value.sival_int : 0);
+  args.off = 1;
+  args.nr = 1;
+  n = CALL(syscall(SYS_ptrace, PTRACE_PEEKSIGINFO, pid, &args, infos));
+  printf("second: value %d\n", infos[0].si_value.sival_int);
+  args.off = 50;
+  CALL(syscall(SYS_ptrace, PTRACE_PEEKSIGINFO, pid, &args, infos));
+  args.flags = 2;
+  CALL(syscall(SYS_ptrace, PTRACE_PEEKSIGINFO, pid, &args, infos));
+  unsigned long base = 0;
+  CALL(syscall(SYS_ptrace, 30, pid, &base, ARCH_GET_FS));
+  struct user_regs_struct regs;
+  CALL(ptrace(PTRACE_GETREGS, pid, 0, &regs));
+  printf("bases agree: %d\n", base == regs.fs_base && base != 0);
+  // A fatal signal to a tracee waits for the tracer; SIGKILL does not.
+  kill(pid, SIGTERM);
+  CALL(ptrace(PTRACE_CONT, pid, 0, 0));
+  wait_for(pid, "terminated");
+  CALL(ptrace(PTRACE_CONT, pid, 0, SIGTERM));
+  wait_for(pid, "terminated");
+}
+
+static int emulated(void *arg) {
+  (void)arg;
+  ptrace(PTRACE_TRACEME, 0, 0, 0);
+  kill(getpid(), SIGSTOP);
+  long result = syscall(SYS_getppid);
+  return (int)(result & 0xff);
+}
+
+static void emulation(void) {
+  pid_t pid = spawn_child(emulated, NULL);
+  wait_for(pid, "emulated");
+  CALL(ptrace(PTRACE_SYSEMU, pid, 0, 0));
+  wait_for(pid, "emulated");
+  struct user_regs_struct regs;
+  CALL(ptrace(PTRACE_GETREGS, pid, 0, &regs));
+  printf("call %lld, rax %lld\n", (long long)regs.orig_rax, (long long)regs.rax);
+  CALL(ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, rax), 77));
+  CALL(ptrace(PTRACE_CONT, pid, 0, 0));
+  wait_for(pid, "emulated");
+
+  // SIGKILL takes a tracee out of an entry stop without a call and without an exit stop.
+  pid = spawn_child(emulated, NULL);
+  wait_for(pid, "killed");
+  CALL(ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACEEXIT));
+  CALL(ptrace(PTRACE_SYSCALL, pid, 0, 0));
+  wait_for(pid, "killed");
+  kill(pid, SIGKILL);
+  int status = wait_for(pid, "killed");
+  unsigned long message = 0;
+  if (WIFSTOPPED(status)) {
+    printf("event %d\n", status >> 16);
+    CALL(ptrace(PTRACE_GETEVENTMSG, pid, 0, &message));
+    printf("message %lu\n", message);
+    CALL(ptrace(PTRACE_CONT, pid, 0, 0));
+    wait_for(pid, "killed");
+  }
+}
+
+int main(void) {
+  float_registers(0);
+  float_registers(20);
+  pending_signals();
+  emulation();
+  return 0;
+}
