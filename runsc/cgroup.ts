@@ -13,7 +13,7 @@ const CONTROLLERS = ['memory', 'cpu', 'cpuacct', 'pids', 'cpuset', 'blkio', 'fre
 const V2_CONTROLLERS = ['memory', 'cpu', 'pids', 'cpuset', 'io'];
 
 /** How long a cgroup may take to become empty once its processes are dead. */
-const REMOVE_TRIES = 100;
+const REMOVE_TRIES = 1000;
 const REMOVE_PAUSE_MS = 10;
 
 interface Hierarchies {

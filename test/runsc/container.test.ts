@@ -130,7 +130,9 @@ bundled('the root file system is written through, or read-only, or kept below an
   b.write();
   t.is((await b.runsc(['--overlay2', 'root:memory', 'run', 'a'])).stdout, 'done\n');
   t.false(existsSync(join(b.path, 'rootfs', 'made')));
-  t.is((await b.runsc(['run', 'a'])).stdout, 'done\n');
+  const through = await b.runsc(['run', 'a']);
+  t.is(through.stderr, '');
+  t.is(through.stdout, 'done\n');
   t.is(readFileSync(join(b.path, 'rootfs', 'made'), 'utf8'), 'x\n');
   rmSync(join(b.path, 'rootfs', 'made'));
   b.config.root.readonly = true;
