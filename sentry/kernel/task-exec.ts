@@ -31,6 +31,7 @@ import { CLK_TCK, PAGE_SIZE, TASK_COMM_LEN } from '../abi/limits.ts';
 import { RLIMIT_STACK } from '../abi/sched.ts';
 import { SIGKILL } from '../abi/signal.ts';
 import { fillRandom } from '../base/entropy.ts';
+// biome-ignore lint/correctness/noUnusedImports: startProgram() compares with BLOCKED; biome 2.6.8 does not see it
 import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
 import { latin1 } from '../base/latin1.ts';
 import { type ElfImage, readAt, readElf } from '../loader/elf.ts';
