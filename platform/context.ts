@@ -136,6 +136,16 @@ export class Context {
     this.region.store64(this.base + CTX_FP_RESTORE_ADDR, addr);
   }
 
+  // ---- what the stub may do by itself; nothing where every call comes to us
+
+  /** The call's result until withdrawAnswers(): ≥ 0. */
+  publishAnswer(_nr: number, _result: number): void {}
+
+  withdrawAnswers(): void {}
+
+  /** The handler of the call is done, or waits: what it has stored through the space is in guest memory, or will be before guest code runs. */
+  endCall(): void {}
+
   // ---- host calls
 
   /** Starts a new batch. */

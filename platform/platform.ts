@@ -62,8 +62,18 @@ export const NEXT_TIMEOUT = -1;
 /** A host descriptor is ready: hostToken() and hostEvents() tell which; ask until hostToken() is -1. */
 export const NEXT_HOST = -2;
 
+/** What a platform asks of who keeps the mappings of an address space. */
+export interface Mappings {
+  /** PROT_* of the private mapping of code at addr that nobody may write: its call sites may be patched. Else -1. */
+  patchableProt(addr: number): number;
+  /** Whether a store by the guest itself to [addr, addr+n) would succeed. */
+  isWritable(addr: number, n: number): boolean;
+}
+
 /** One stub process: the memory of one guest address space. */
 export interface AddressSpace {
+  /** Set by the owner of the mappings. */
+  mappings: Mappings | null;
   /** Host pid in the sandbox's pid namespace; 0 before birth. */
   readonly hostPid: number;
   /** A live thread of it, for host calls that name whose memory they move. */
@@ -71,6 +81,13 @@ export interface AddressSpace {
   /** Bytes moved, fewer than n at the first page that is not readable. */
   readSome(addr: number, dst: Uint8Array, at: number, n: number): number;
   writeSome(addr: number, src: Uint8Array, at: number, n: number): number;
+  /** writeSome() that is done when it returns: for words that other threads look at. */
+  writeNow(addr: number, src: Uint8Array, at: number, n: number): number;
+  /** readSome() that may also end behind a NUL. */
+  readString(addr: number, dst: Uint8Array, at: number, n: number): number;
+  /** A host file's bytes straight into guest memory, and back; offset -1 is the descriptor's own position. Bytes or -errno. */
+  fromHost(addr: number, n: number, hostFd: number, offset: number): number;
+  toHost(addr: number, n: number, hostFd: number, offset: number): number;
   /** Past the page protections, as ptrace(2)'s POKE may: bytes moved. */
   readForced(addr: number, dst: Uint8Array, at: number, n: number): number;
   writeForced(addr: number, src: Uint8Array, at: number, n: number): number;

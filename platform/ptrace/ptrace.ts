@@ -18,24 +18,27 @@ import {
   ptraceRun,
   ptraceSendFd,
   ptraceStart,
+  readToGuest,
   startNotifier,
   unwatchFd,
   vmRead,
   vmWrite,
   watchFd,
+  writeFromGuest,
 } from 'ptrace-napi';
 import { NT_X86_XSTATE } from '../../sentry/abi/elf.ts';
 import { ENOMEM, errnoName } from '../../sentry/abi/errno.ts';
 import { Context } from '../context.ts';
 import { CONTEXT_SIZE, CTX_REGS, CTX_REGS_SIZE, MAX_CONTEXTS, RAX } from '../context-page.ts';
 import { hostAuxv } from '../host-auxv.ts';
-import type { AddressSpace, Platform } from '../platform.ts';
+import type { AddressSpace, Mappings, Platform } from '../platform.ts';
 import { Region } from '../region.ts';
 
 /** The stub starts at 0x7ff000000000; the filter's arithmetic (architecture.md 2) keeps the 4 GiB below it free. */
 export const TOP_ADDRESS = 0x7fef00000000;
 
 class PtraceSpace implements AddressSpace {
+  mappings: Mappings | null = null;
   /** Live contexts; memory is reached through any of them, since a dead leader has none. */
   readonly contexts: Context[] = [];
   hostPid = 0;
@@ -50,6 +53,22 @@ class PtraceSpace implements AddressSpace {
 
   writeSome(addr: number, src: Uint8Array, at: number, n: number): number {
     return vmWrite(this.tid(), addr, src, at, n);
+  }
+
+  writeNow(addr: number, src: Uint8Array, at: number, n: number): number {
+    return vmWrite(this.tid(), addr, src, at, n);
+  }
+
+  readString(addr: number, dst: Uint8Array, at: number, n: number): number {
+    return vmRead(this.tid(), addr, dst, at, n);
+  }
+
+  fromHost(addr: number, n: number, hostFd: number, offset: number): number {
+    return readToGuest(this.tid(), addr, n, hostFd, offset);
+  }
+
+  toHost(addr: number, n: number, hostFd: number, offset: number): number {
+    return writeFromGuest(this.tid(), addr, n, hostFd, offset);
   }
 
   readForced(addr: number, dst: Uint8Array, at: number, n: number): number {

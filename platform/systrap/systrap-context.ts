@@ -1,15 +1,35 @@
 // One guest thread on the systrap platform: what the Sentry knows of it without asking the page,
 // which the guest can write.
 
+import { SYS_sched_yield } from '../../sentry/abi/sysno-x64.ts';
 import { Context } from '../context.ts';
-import { CTX_DATA, CTX_DATA_SIZE, CTX_NOUT, CTX_OUTS, MAX_OUTS, OUT_SIZE } from '../context-page.ts';
+import {
+  CTX_ANSWERS,
+  CTX_DATA,
+  CTX_DATA_SIZE,
+  CTX_DATA_USED,
+  CTX_INS,
+  CTX_NIN,
+  CTX_NOUT,
+  CTX_OUTS,
+  IN_SIZE,
+  MAX_ANSWERS,
+  MAX_INS,
+  MAX_OUTS,
+  OUT_SIZE,
+} from '../context-page.ts';
 import type { Region } from '../region.ts';
 import type { SystrapSpace } from './systrap-space.ts';
 
-/** No batch is under way; one that reports its end; one that returns to the guest by itself. */
+/** An answer of 0 that the stub gives after it has given up its processor. */
+const YIELD = -1;
+
+/** What the stub does to its address space. No batch is under way; one that reports its end; one that returns to the guest by itself. */
 export const BATCH_NONE = 0;
 export const BATCH_REPORTS = 1;
 export const BATCH_TAIL = 2;
+/** No host calls: the stub patches a call site on its way back to the guest. */
+export const BATCH_PATCH = 3;
 
 export class SystrapContext extends Context {
   override readonly space: SystrapSpace;
@@ -40,6 +60,14 @@ export class SystrapContext extends Context {
   /** Copies that the stub makes before the guest goes on, and how much of the data area is taken. */
   outs = 0;
   dataUsed = 0;
+  /** The page may have answers: also those of a thread that had it before. */
+  published = true;
+  readonly outAddr: number[] = [];
+  readonly outAt: number[] = [];
+  readonly outLength: number[] = [];
+  /** How many entries of CTX_INS count; see fetchedString(). */
+  private windows = 0;
+  fetchedLength = 0;
 
   constructor(region: Region, index: number, space: SystrapSpace, slot: number) {
     super(region, index, space);
@@ -55,11 +83,91 @@ export class SystrapContext extends Context {
     return this.takenSigno;
   }
 
+  /** Its call is being served: the fetched arguments are as they were when it was made. */
+  beginCall(): void {
+    const { i32 } = this.region;
+    const fetched = i32[this.word + (CTX_NIN >> 2)]!;
+    this.windows = fetched > 0 && fetched <= MAX_INS ? fetched : 0;
+    const used = i32[this.word + (CTX_DATA_USED >> 2)]!;
+    this.dataUsed = used >= 0 && used < CTX_DATA_SIZE ? (used + 15) & ~15 : CTX_DATA_SIZE;
+    this.outs = 0;
+    this.space.current = this;
+  }
+
+  /** It is the stub's turn: what is to be copied is the stub's business now. */
+  letGo(): void {
+    this.outs = 0;
+    if (this.space.current === this) this.space.current = null;
+  }
+
+  override endCall(): void {
+    if (this.space.current !== this) return;
+    if (this.outs > 0) this.space.flushOuts();
+    this.space.current = null;
+  }
+
+  override publishAnswer(nr: number, result: number): void {
+    if (nr >= MAX_ANSWERS) return;
+    this.published = true;
+    this.region.i32[(this.base + CTX_ANSWERS + nr * 4) >> 2] = nr === SYS_sched_yield ? YIELD : result + 1;
+  }
+
+  override withdrawAnswers(): void {
+    if (!this.published) return;
+    this.published = false;
+    const at = (this.base + CTX_ANSWERS) >> 2;
+    this.region.i32.fill(0, at, at + MAX_ANSWERS);
+  }
+
+  /** The copy that was added last is of so many bytes only. */
+  shortenOut(n: number): void {
+    const last = this.outs - 1;
+    this.outLength[last] = n;
+    this.region.i32[((this.base + CTX_OUTS + last * OUT_SIZE) >> 2) + 2] = n;
+  }
+
+  dropOuts(): void {
+    this.outs = 0;
+    this.region.i32[this.word + (CTX_NOUT >> 2)] = 0;
+  }
+
+  /** Where [addr, addr+n) lies in the region if it has been fetched, else -1. Entries are read once: the guest can change them. */
+  fetched(addr: number, n: number): number {
+    const { region } = this;
+    for (let i = 0; i < this.windows; i++) {
+      const entry = this.base + CTX_INS + i * IN_SIZE;
+      const start = region.load64(entry);
+      if (addr < start) continue;
+      const length = region.i32[(entry >> 2) + 2]! >>> 0;
+      const at = region.i32[(entry >> 2) + 3]! >>> 0;
+      if (addr + n <= start + length && at + length <= CTX_DATA_SIZE) return this.base + CTX_DATA + at + (addr - start);
+    }
+    return -1;
+  }
+
+  /** Like fetched(), for as many bytes as there are, if the last of them is a NUL: how many are in fetchedLength. */
+  fetchedString(addr: number): number {
+    const { region } = this;
+    for (let i = 0; i < this.windows; i++) {
+      const entry = this.base + CTX_INS + i * IN_SIZE;
+      if (region.load64(entry) !== addr) continue;
+      const length = region.i32[(entry >> 2) + 2]! >>> 0;
+      const at = region.i32[(entry >> 2) + 3]! >>> 0;
+      if (length === 0 || at + length > CTX_DATA_SIZE) continue;
+      this.fetchedLength = length;
+      return this.base + CTX_DATA + at;
+    }
+    return -1;
+  }
+
   /** Bytes of the data area at the returned offset (into the region) to be copied to guest memory; -1 when there is no room. */
   addOut(addr: number, n: number): number {
     if (this.outs >= MAX_OUTS || n > CTX_DATA_SIZE - this.dataUsed) return -1;
     const entry = this.base + CTX_OUTS + this.outs * OUT_SIZE;
     const at = this.dataUsed;
+    this.outAddr[this.outs] = addr;
+    this.outAt[this.outs] = at;
+    this.outLength[this.outs] = n;
     this.region.store64(entry, addr);
     this.region.i32[(entry >> 2) + 2] = n;
     this.region.i32[(entry >> 2) + 3] = at;

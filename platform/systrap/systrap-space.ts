@@ -1,10 +1,22 @@
 // One guest address space on the systrap platform: a stub process, born by another stub's clone(2)
 // or not yet, and the order in which its threads change its mappings.
 
-import { systrapForced, vmRead, vmWrite } from 'ptrace-napi';
-import type { AddressSpace } from '../platform.ts';
+import { pread, pwrite, readToGuest, systrapForced, vmRead, vmWrite, writeFromGuest } from 'ptrace-napi';
+import { EFAULT } from '../../sentry/abi/errno.ts';
+import { CTX_DATA } from '../context-page.ts';
+import type { AddressSpace, Mappings } from '../platform.ts';
 import type { SystrapPlatform } from './systrap.ts';
 import type { SystrapContext } from './systrap-context.ts';
+
+/** Larger results go to the guest at once: the way over the context page would copy them twice. */
+const MAX_OUT_BYTES = 16384;
+/** From here on a view is cheaper than a loop. */
+const LOOP_BYTES = 64;
+
+function copy(dst: Uint8Array, to: number, src: Uint8Array, from: number, n: number): void {
+  if (n > LOOP_BYTES) dst.set(src.subarray(from, from + n), to);
+  else for (let i = 0; i < n; i++) dst[to + i] = src[from + i]!;
+}
 
 export class SystrapSpace implements AddressSpace {
   private readonly platform: SystrapPlatform;
@@ -31,6 +43,10 @@ export class SystrapSpace implements AddressSpace {
   /** CPU time of the process that was handed out to its threads, ns. */
   cpuGivenNs = 0;
 
+  mappings: Mappings | null = null;
+  /** The thread whose call is being served: what its stub has fetched is good, and what is stored may wait for its return. */
+  current: SystrapContext | null = null;
+
   constructor(platform: SystrapPlatform, memfd: number, socket: number) {
     this.platform = platform;
     this.memfd = memfd;
@@ -39,15 +55,86 @@ export class SystrapSpace implements AddressSpace {
 
   /** The host thread whose memory is meant; 0 when there is none. */
   get memoryTid(): number {
+    if (this.current !== null && this.current.outs > 0) this.flushOuts();
     return this.platform.memoryTid(this);
   }
 
+  /** Stores what the stub would copy on its return: somebody is about to look. */
+  flushOuts(): void {
+    const c = this.current!;
+    const { region } = c;
+    const tid = this.platform.memoryTid(this);
+    for (let i = 0; i < c.outs; i++) {
+      const at = c.base + CTX_DATA + c.outAt[i]!;
+      if (tid !== 0) vmWrite(tid, c.outAddr[i]!, region.u8, at, c.outLength[i]!);
+    }
+    c.dropOuts();
+  }
+
   readSome(addr: number, dst: Uint8Array, at: number, n: number): number {
+    const c = this.current;
+    if (c !== null && c.outs === 0) {
+      const from = c.fetched(addr, n);
+      if (from >= 0) {
+        copy(dst, at, c.region.u8, from, n);
+        return n;
+      }
+    }
+    const tid = this.memoryTid;
+    return tid === 0 ? 0 : vmRead(tid, addr, dst, at, n);
+  }
+
+  readString(addr: number, dst: Uint8Array, at: number, n: number): number {
+    const c = this.current;
+    if (c !== null && c.outs === 0) {
+      const from = c.fetchedString(addr);
+      if (from >= 0 && c.fetchedLength <= n) {
+        copy(dst, at, c.region.u8, from, c.fetchedLength);
+        // The guest may have changed it since: without a NUL it is no string.
+        if (dst[at + c.fetchedLength - 1] === 0) return c.fetchedLength;
+      }
+    }
     const tid = this.memoryTid;
     return tid === 0 ? 0 : vmRead(tid, addr, dst, at, n);
   }
 
   writeSome(addr: number, src: Uint8Array, at: number, n: number): number {
+    const c = this.current;
+    if (c !== null && n <= MAX_OUT_BYTES && n > 0 && this.mappings!.isWritable(addr, n)) {
+      const to = c.addOut(addr, n);
+      if (to >= 0) {
+        copy(c.region.u8, to, src, at, n);
+        return n;
+      }
+    }
+    return this.writeNow(addr, src, at, n);
+  }
+
+  fromHost(addr: number, n: number, hostFd: number, offset: number): number {
+    const c = this.current;
+    if (c !== null && n <= MAX_OUT_BYTES && n > 0 && this.mappings!.isWritable(addr, n)) {
+      const to = c.addOut(addr, n);
+      if (to >= 0) {
+        const got = pread(hostFd, c.region.u8, to, n, offset);
+        c.shortenOut(Math.max(got, 0));
+        return got;
+      }
+    }
+    const tid = this.memoryTid;
+    return tid === 0 ? -EFAULT : readToGuest(tid, addr, n, hostFd, offset);
+  }
+
+  toHost(addr: number, n: number, hostFd: number, offset: number): number {
+    const c = this.current;
+    if (c !== null && c.outs === 0 && n > 0) {
+      const from = c.fetched(addr, n);
+      if (from >= 0) return pwrite(hostFd, c.region.u8, from, n, offset);
+    }
+    const tid = this.memoryTid;
+    return tid === 0 ? -EFAULT : writeFromGuest(tid, addr, n, hostFd, offset);
+  }
+
+  writeNow(addr: number, src: Uint8Array, at: number, n: number): number {
     if (this.hostPid === 0 && !this.dead && this.putUnborn(addr, src, at, n)) return n;
     const tid = this.memoryTid;
     return tid === 0 ? 0 : vmWrite(tid, addr, src, at, n);
@@ -69,7 +156,7 @@ export class SystrapSpace implements AddressSpace {
     if (c === undefined || !c.held) return false;
     const to = c.addOut(addr, n);
     if (to < 0) return false;
-    for (let i = 0; i < n; i++) c.region.u8[to + i] = src[at + i]!;
+    copy(c.region.u8, to, src, at, n);
     return true;
   }
 }

@@ -63,6 +63,8 @@ import {
   CTX_KICKED,
   CTX_NIN,
   CTX_NONCE,
+  CTX_PATCH_PROT,
+  CTX_PATCH_SITE,
   CTX_REGS,
   CTX_REGS_SIZE,
   CTX_SELF,
@@ -105,6 +107,7 @@ import {
   CONF_FILTER,
   CONF_FILTER_LENGTH,
   CONF_PATCH,
+  CONF_PREFETCH,
   CONF_SIZE,
   EVENT_CLONED,
   MAX_SLOTS,
@@ -119,8 +122,9 @@ import {
   STUB_STACK_SIZE,
   WINDOW,
 } from './layout.ts';
+import { type CallArguments, prefetchTable } from './prefetch.ts';
 import { stubFilter } from './stub-filter.ts';
-import { BATCH_NONE, BATCH_REPORTS, BATCH_TAIL, SystrapContext } from './systrap-context.ts';
+import { BATCH_NONE, BATCH_PATCH, BATCH_REPORTS, BATCH_TAIL, SystrapContext } from './systrap-context.ts';
 import { SystrapSpace } from './systrap-space.ts';
 
 /** The filter's arithmetic keeps mappings one high word below the stub: high(addr) + high(length) + 1 < 0x7ff0. */
@@ -159,6 +163,8 @@ const FP_MAGIC2_SIZE = 4;
 export interface SystrapOptions {
   /** Guest code is patched so that a call site traps only a few times. */
   readonly patchSyscalls: boolean;
+  /** The system calls by number: what the stub fetches for them. */
+  readonly calls: readonly (CallArguments | undefined)[];
 }
 
 export class SystrapPlatform implements Platform {
@@ -202,6 +208,7 @@ export class SystrapPlatform implements Platform {
     new Uint8Array(shared, RING_SIZE + CONF_FILTER).set(filter);
     this.conf[CONF_FILTER_LENGTH >> 2] = filter.length / 8;
     this.conf[CONF_PATCH >> 2] = options.patchSyscalls ? 1 : 0;
+    new Uint8Array(shared, RING_SIZE + CONF_PREFETCH).set(prefetchTable(options.calls));
     systrapAttach(shared);
     must('starting the notifier thread', startNotifier());
 
@@ -333,6 +340,7 @@ export class SystrapPlatform implements Platform {
   private initPage(c: SystrapContext, parent: SystrapContext | null): void {
     const { region, base, word } = c;
     region.u8.fill(0, base, base + CTX_CALLS);
+    c.withdrawAnswers();
     region.i32[word + (CTX_STATE >> 2)] = 1;
     region.i32[word + (CTX_INDEX >> 2)] = c.index;
     region.store64(base + CTX_SELF, WINDOW + c.slot * CONTEXT_SIZE);
@@ -434,6 +442,7 @@ export class SystrapPlatform implements Platform {
     const space = c.space;
     const at = space.contexts.indexOf(c);
     if (at < 0) return;
+    c.endCall();
     if (space.contexts.length === 1) {
       this.releaseSpace(space);
       return;
@@ -613,8 +622,7 @@ export class SystrapPlatform implements Platform {
     const { i32 } = this.region;
     i32[c.word + (CTX_ACTION >> 2)] = action;
     c.held = false;
-    c.outs = 0;
-    c.dataUsed = 0;
+    c.letGo();
     this.setInGuest(c, action !== ACTION_EXIT);
     Atomics.store(i32, c.word + (CTX_STATE >> 2), 0);
     if (Atomics.load(i32, c.word + (CTX_SLEEPING >> 2)) !== 0) systrapWake(this.region.buffer, c.base + CTX_STATE);
@@ -641,7 +649,6 @@ export class SystrapPlatform implements Platform {
     const event = i32[c.word + (CTX_EVENT >> 2)]!;
     c.held = true;
     c.taken = event;
-    c.dataUsed = 0;
     this.setInGuest(c, false);
     const { space, batch } = c;
     if (c.cloning !== null) {
@@ -661,11 +668,12 @@ export class SystrapPlatform implements Platform {
     }
     switch (event) {
       case EVENT_BATCH:
-        if (batch !== BATCH_NONE) return true;
+        if (batch === BATCH_REPORTS || batch === BATCH_TAIL) return true;
         break;
       case EVENT_SYSCALL:
-        if (batch !== BATCH_REPORTS) return true;
-        break;
+        if (batch === BATCH_REPORTS) break;
+        c.beginCall();
+        return true;
       case EVENT_KICKED:
         if (batch !== BATCH_REPORTS) return true;
         break;
@@ -739,11 +747,31 @@ export class SystrapPlatform implements Platform {
   answer(context: Context, result: number): void {
     const c = context as SystrapContext;
     c.setReg(RAX, result);
+    const { i32 } = this.region;
+    const site = i32[c.word + (CTX_PATCH_SITE >> 2)]!;
+    if (site !== 0) this.orderPatch(c);
     this.proceedWith(c, ACTION_RAX);
   }
 
   run(context: Context): void {
     this.proceedWith(context as SystrapContext, ACTION_FULL);
+  }
+
+  /** The stub would patch the site of this call: it may if the code is the guest's own and nobody else changes the address space now. */
+  private orderPatch(c: SystrapContext): void {
+    const { i32 } = this.region;
+    const rip = this.region.load64(c.base + CTX_PATCH_SITE);
+    i32[c.word + (CTX_PATCH_SITE >> 2)] = 0;
+    const { space } = c;
+    const prot = space.mappings === null || c.cloning !== null || !this.isFree(c) ? -1 : space.mappings.patchableProt(rip - 2);
+    if (prot < 0) return;
+    i32[c.word + (CTX_PATCH_PROT >> 2)] = prot;
+    this.region.store64(c.base + CTX_PATCH_SITE, rip);
+    c.batch = BATCH_PATCH;
+    c.batchSeq = (c.batchSeq + 1) | 0;
+    i32[c.word + (CTX_BATCH_SEQ >> 2)] = c.batchSeq;
+    i32[c.word + (CTX_DONE_WAITER >> 2)] = 0;
+    space.busy = c;
   }
 
   private proceedWith(c: SystrapContext, action: number): void {
@@ -796,7 +824,7 @@ export class SystrapPlatform implements Platform {
     const { busy, waiting } = c.space;
     if (busy === null) return waiting.length === 0 || waiting[0] === c;
     if (busy === c) return true;
-    if (busy.cloning !== null || busy.batch !== BATCH_TAIL) return false;
+    if (busy.cloning !== null || (busy.batch !== BATCH_TAIL && busy.batch !== BATCH_PATCH)) return false;
     const { i32 } = this.region;
     if (Atomics.load(i32, busy.word + (CTX_DONE_SEQ >> 2)) !== busy.batchSeq) {
       Atomics.store(i32, busy.word + (CTX_DONE_WAITER >> 2), 1);

@@ -58,12 +58,13 @@ function openLog(config: BootConfig): void {
 
 /** What was asked for, or for "auto" the faster one that the host allows. */
 function choosePlatform(config: BootConfig): Platform {
-  if (config.platform !== 'auto') return createPlatform(config.platform, config);
+  const options = { patchSyscalls: config.patchSyscalls, calls: table };
+  if (config.platform !== 'auto') return createPlatform(config.platform, options);
   try {
-    return createPlatform('systrap', config);
+    return createPlatform('systrap', options);
   } catch (error) {
     info(`using ptrace: ${(error as Error).message}`);
-    return createPlatform('ptrace', config);
+    return createPlatform('ptrace', options);
   }
 }
 

@@ -215,6 +215,7 @@ function reparentChildren(group: ThreadGroup): void {
   for (const child of [...group.children]) {
     group.children.delete(child);
     child.parent = reaper;
+    for (const t of child.tasks) t.context.withdrawAnswers();
     child.parentTask = reaper === null ? null : (reaper.tasks[0] ?? reaper.leader);
     reaper?.children.add(child);
     tellOfParentDeath(child);

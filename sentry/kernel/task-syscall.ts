@@ -7,6 +7,7 @@ import { PTRACE_EVENT_SECCOMP } from '../abi/ptrace.ts';
 import { REGISTERS_SET } from '../base/errors.ts';
 import { warnOnce } from '../base/log.ts';
 import { AT_ENTRY, callStop, eventStop, TRACE_EMULATE, TRACE_RUN, takeTracerSignal } from './ptrace.ts';
+import { publishAnswer } from './fixed-answers.ts';
 import { checkSeccomp, SECCOMP_CONTINUES, SECCOMP_TRACED, seccompData } from './seccomp.ts';
 import { TASK_HANDLER, type Task } from './task.ts';
 import { finish } from './task-run.ts';
@@ -18,7 +19,11 @@ export function enterSyscall(t: Task): void {
   const entry = t.kernel.syscalls[t.sysno];
   const trace = t.kernel.trace;
   if (trace !== null) trace.enter(t, entry);
-  finish(t, t.watched ? enterWatched(t) : dispatch(t));
+  const result = t.watched ? enterWatched(t) : dispatch(t);
+  publishAnswer(t, result);
+  finish(t, result);
+  // Only now do other tasks run: what this one has stored is to be found in its memory.
+  t.context.endCall();
 }
 
 function readCall(t: Task): void {

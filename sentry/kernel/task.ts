@@ -98,7 +98,7 @@ export class Task implements ListNode<Task> {
   mm: MemoryManager;
   fds: FdTable;
   fs: FsContext;
-  creds: Credentials;
+  private currentCreds!: Credentials;
   /** At most 15 chars, latin1. */
   comm: string;
   state: number = TASK_HANDLER;
@@ -133,7 +133,7 @@ export class Task implements ListNode<Task> {
   n2 = 0;
 
   /** A system call of the task is looked at before it is dispatched: seccomp, or a tracer. */
-  watched = false;
+  private isWatched = false;
   /** SECCOMP_MODE_*. */
   seccompMode = 0;
   /** Newest first. */
@@ -207,6 +207,24 @@ export class Task implements ListNode<Task> {
     this.comm = comm;
     this.startNs = kernel.clock.monotonicNs();
     this.sched = new SchedState(kernel.machine.cpuCount);
+  }
+
+  get creds(): Credentials {
+    return this.currentCreds;
+  }
+
+  set creds(creds: Credentials) {
+    this.currentCreds = creds;
+    this.context.withdrawAnswers();
+  }
+
+  get watched(): boolean {
+    return this.isWatched;
+  }
+
+  set watched(watched: boolean) {
+    this.isWatched = watched;
+    this.context.withdrawAnswers();
   }
 
   /** The state as /proc/[pid]/stat has it: fs/proc/array.c:task_state_array. */

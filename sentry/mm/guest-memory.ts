@@ -38,6 +38,16 @@ export abstract class GuestMemory {
   /** Copies to the guest; returns the bytes moved, fewer than n where writable memory ends. */
   abstract writeSome(addr: number, src: Uint8Array, at: number, n: number): number;
 
+  /** writeSome() that other threads see at once, even while the call that it belongs to goes on. */
+  writeNow(addr: number, src: Uint8Array, at: number, n: number): number {
+    return this.writeSome(addr, src, at, n);
+  }
+
+  /** readSome() that may also end behind a NUL. */
+  protected readString(addr: number, dst: Uint8Array, at: number, n: number): number {
+    return this.readSome(addr, dst, at, n);
+  }
+
   /** All n bytes, or -EFAULT. */
   copyIn(addr: number, dst: Uint8Array, at: number, n: number): number {
     return n === 0 || this.readSome(addr, dst, at, n) === n ? 0 : -EFAULT;
@@ -56,7 +66,7 @@ export abstract class GuestMemory {
   /** The word as a signed value cannot be told from -EFAULT: check `loadU32` first, then `| 0`. */
   storeU32(addr: number, value: number): number {
     own.view.setUint32(0, value, true);
-    return this.writeSome(addr, own.u8, 0, 4) === 4 ? 0 : -EFAULT;
+    return this.writeNow(addr, own.u8, 0, 4) === 4 ? 0 : -EFAULT;
   }
 
   /**
@@ -103,7 +113,7 @@ export abstract class GuestMemory {
     while (have < max) {
       // Never beyond the page: the string may end right before an unmapped one.
       const chunk = Math.min(max - have, PAGE - ((addr + have) % PAGE));
-      const got = this.readSome(addr + have, own.u8, have, chunk);
+      const got = this.readString(addr + have, own.u8, have, chunk);
       const end = own.u8.indexOf(0, have);
       if (end >= 0 && end < have + got) return latin1(own.u8, 0, end);
       if (got < chunk) return -EFAULT;

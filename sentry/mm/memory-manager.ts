@@ -5,7 +5,7 @@
 //
 // Addresses are chosen here, and every host call says MAP_FIXED: VMAs and host cannot disagree.
 
-import type { AddressSpace, Context } from '../../platform/platform.ts';
+import type { AddressSpace, Context, Mappings } from '../../platform/platform.ts';
 import { HOSTCALL_RECEIVED_FD } from '../../platform/platform.ts';
 import { EACCES, EFAULT, EINVAL, ENOMEM } from '../abi/errno.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
@@ -49,7 +49,7 @@ export type SendFd = (context: Context, hostFd: number) => number;
 
 let nextMmId = 1;
 
-export class MemoryManager extends GuestMemory {
+export class MemoryManager extends GuestMemory implements Mappings {
   readonly space: AddressSpace;
   /** Tasks (and exec in progress) that use it. */
   refs = 1;
@@ -75,6 +75,7 @@ export class MemoryManager extends GuestMemory {
     this.space = space;
     this.top = top;
     this.mmapBase = top;
+    space.mappings = this;
   }
 
   incRef(): void {
@@ -96,6 +97,40 @@ export class MemoryManager extends GuestMemory {
 
   writeSome(addr: number, src: Uint8Array, at: number, n: number): number {
     return addr + n > this.top ? 0 : this.space.writeSome(addr, src, at, n);
+  }
+
+  override writeNow(addr: number, src: Uint8Array, at: number, n: number): number {
+    return addr + n > this.top ? 0 : this.space.writeNow(addr, src, at, n);
+  }
+
+  protected override readString(addr: number, dst: Uint8Array, at: number, n: number): number {
+    return addr + n > this.top ? 0 : this.space.readString(addr, dst, at, n);
+  }
+
+  /** A host file's bytes straight into memory, and back: bytes or -errno. */
+  fromHost(addr: number, n: number, hostFd: number, offset: number): number {
+    return addr + n > this.top ? -EFAULT : this.space.fromHost(addr, n, hostFd, offset);
+  }
+
+  toHost(addr: number, n: number, hostFd: number, offset: number): number {
+    return addr + n > this.top ? -EFAULT : this.space.toHost(addr, n, hostFd, offset);
+  }
+
+  patchableProt(addr: number): number {
+    const v = this.vmas.find(addr);
+    return v === undefined || v.shared || (v.prot & (PROT_WRITE | PROT_EXEC)) !== PROT_EXEC ? -1 : v.prot;
+  }
+
+  isWritable(addr: number, n: number): boolean {
+    const { list } = this.vmas;
+    const end = addr + n;
+    for (let at = this.vmas.indexAt(addr); at < list.length; at++) {
+      const v = list[at]!;
+      if (v.start > addr || (v.prot & PROT_WRITE) === 0) return false;
+      if (v.end >= end) return true;
+      addr = v.end;
+    }
+    return false;
   }
 
   /** Past page protections, for debuggers: bytes moved. */

@@ -4,7 +4,6 @@
 import { EFAULT, EINVAL } from '../abi/errno.ts';
 import { IOV_MAX, MAX_RW_COUNT } from '../abi/limits.ts';
 import { getU64 } from '../base/int64.ts';
-import { readToGuest, writeFromGuest } from '../host/memory.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
 import type { MemoryManager } from './memory-manager.ts';
 
@@ -122,7 +121,7 @@ export class UserIo implements IoBuffer {
     while (moved < n && this.next()) {
       const want = Math.min(n - moved, this.lens[this.segment]! - this.done);
       const from = offset < 0 ? -1 : offset + moved;
-      const got = readToGuest(this.mm.hostTid, this.addrs[this.segment]! + this.done, want, hostFd, from);
+      const got = this.mm.fromHost(this.addrs[this.segment]! + this.done, want, hostFd, from);
       if (got < 0) return moved === 0 ? got : moved;
       this.advance(got);
       moved += got;
@@ -136,7 +135,7 @@ export class UserIo implements IoBuffer {
     while (moved < n && this.next()) {
       const want = Math.min(n - moved, this.lens[this.segment]! - this.done);
       const to = offset < 0 ? -1 : offset + moved;
-      const put = writeFromGuest(this.mm.hostTid, this.addrs[this.segment]! + this.done, want, hostFd, to);
+      const put = this.mm.toHost(this.addrs[this.segment]! + this.done, want, hostFd, to);
       if (put < 0) return moved === 0 ? put : moved;
       this.advance(put);
       moved += put;

@@ -3,7 +3,7 @@
 
 import { Context } from '../../platform/context.ts';
 import { CONTEXT_SIZE } from '../../platform/context-page.ts';
-import type { AddressSpace, Platform } from '../../platform/platform.ts';
+import type { AddressSpace, Mappings, Platform } from '../../platform/platform.ts';
 import { Region } from '../../platform/region.ts';
 import { ENODEV } from '../../sentry/abi/errno.ts';
 
@@ -15,6 +15,7 @@ export const MEMORY_SIZE = 0x80000;
 class FakeSpace implements AddressSpace {
   readonly hostPid = 1;
   readonly memoryTid = 1;
+  mappings: Mappings | null = null;
   readonly bytes: Uint8Array;
   contexts = 0;
 
@@ -37,6 +38,22 @@ class FakeSpace implements AddressSpace {
     const put = this.room(addr, n);
     if (put > 0) this.bytes.set(src.subarray(at, at + put), addr - MEMORY_START);
     return put;
+  }
+
+  writeNow(addr: number, src: Uint8Array, at: number, n: number): number {
+    return this.writeSome(addr, src, at, n);
+  }
+
+  readString(addr: number, dst: Uint8Array, at: number, n: number): number {
+    return this.readSome(addr, dst, at, n);
+  }
+
+  fromHost(_addr: number, _n: number, _hostFd: number, _offset: number): number {
+    throw new Error('a fake platform has no host');
+  }
+
+  toHost(_addr: number, _n: number, _hostFd: number, _offset: number): number {
+    throw new Error('a fake platform has no host');
   }
 
   readForced(addr: number, dst: Uint8Array, at: number, n: number): number {

@@ -1,0 +1,34 @@
+// Calls whose answer stays the same until the Sentry itself changes something: the platform may give
+// it without asking again. It is told with the first answer and takes all back with
+// Context.withdrawAnswers(): when credentials change (Task.creds), when a tracer or a filter is to
+// see the calls (Task.watched), and when a process gets another parent (task-exit.ts).
+
+import {
+  SYS_getegid,
+  SYS_geteuid,
+  SYS_getgid,
+  SYS_getpid,
+  SYS_getppid,
+  SYS_gettid,
+  SYS_getuid,
+  SYS_sched_yield,
+} from '../abi/sysno-x64.ts';
+import type { Task } from './task.ts';
+
+const NUMBERS = 256;
+const FIXED = 1;
+/** Fixed as long as the user namespace's mapping is, which only that of the first one is. */
+const IDS = 2;
+
+const kinds = new Uint8Array(NUMBERS);
+// sched_yield always answers 0; the stub yields before it does.
+for (const nr of [SYS_getpid, SYS_gettid, SYS_getppid, SYS_sched_yield]) kinds[nr] = FIXED;
+for (const nr of [SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid]) kinds[nr] = IDS;
+
+/** Has the platform give this answer from now on, if it is one of those. */
+export function publishAnswer(t: Task, result: number): void {
+  const kind = kinds[t.sysno & (NUMBERS - 1)]!;
+  if (kind === 0 || t.sysno >= NUMBERS || result < 0 || t.watched || t.kernel.trace !== null) return;
+  if (kind === IDS && t.creds.userns !== t.kernel.rootUserNamespace) return;
+  t.context.publishAnswer(t.sysno, result);
+}
