@@ -82,6 +82,8 @@ const SEMBUF_SIZE = 6;
 
 /** A process number as t's namespace knows it, from one of the root's. */
 function pidFor(t: Task, rootPid: number): number {
+  // In the root namespace the number stands for itself, even of a process that is gone by now: ipc keeps its struct pid.
+  if (t.pidns === t.kernel.rootPidNamespace) return rootPid;
   return t.kernel.rootPidNamespace.find(rootPid)?.numberIn(t.pidns) ?? 0;
 }
 
