@@ -1,7 +1,7 @@
 // Runs one program on the host's kernel and in a sandbox, and compares what it printed and how it ended. The host's run is the
 // judge of the test itself: it has to end with the status that the test expects.
 //
-// RUNSC_TEST_PLATFORMS lists the platforms to try, by commas (default ptrace). RUNSC_TEST_NATIVE=1 runs the host's side twice in
+// RUNSC_TEST_PLATFORMS lists the platforms to try, by commas (default systrap,ptrace). RUNSC_TEST_NATIVE=1 runs the host's side twice in
 // place of a sandbox: what differs then is the test's own fault.
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { missing, ownNamespaces } from './system.ts';
 
 export const root = join(import.meta.dirname, '..', '..');
 export const launcher = join(root, 'bin', 'runsc');
-export const platforms = (process.env.RUNSC_TEST_PLATFORMS ?? 'ptrace').split(',').filter((name) => name !== '');
+export const platforms = (process.env.RUNSC_TEST_PLATFORMS ?? 'systrap,ptrace').split(',').filter((name) => name !== '');
 const nativeOnly = process.env.RUNSC_TEST_NATIVE === '1';
 
 /** Longest time of one test, in milliseconds. */
