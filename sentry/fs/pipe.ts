@@ -10,7 +10,7 @@
 // A write of up to PIPE_BUF bytes lands in one slot, or is merged into the last one if all of it
 // fits there: that is what makes it atomic. Nothing is allocated for a read or a write.
 
-import { EAGAIN, EBUSY, EFAULT, EINVAL, ENOTTY, ENXIO, EPERM, EPIPE } from '../abi/errno.ts';
+import { EAGAIN, EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, EPERM, EPIPE } from '../abi/errno.ts';
 import { O_ACCMODE, O_DIRECT, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } from '../abi/fcntl.ts';
 import { FIONREAD } from '../abi/ioctl.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
@@ -28,6 +28,8 @@ const DEFAULT_SLOTS = 16;
 /** /proc/sys/fs/pipe-max-size: what F_SETPIPE_SZ gives without CAP_SYS_RESOURCE. */
 export const PIPE_MAX_SIZE = 1048576;
 const LARGEST_SIZE = 0x80000000;
+/** Even with that capability: all of the ring is made at once here. */
+const LARGEST_RING = 64 * 1024 * 1024;
 
 // Buffers of pipes that are gone. They need no clearing: only written bytes are ever read.
 const POOL_LIMIT = 32;
@@ -216,6 +218,7 @@ export class Pipe {
     while (rounded < size) rounded *= 2;
     const slots = rounded / PAGE_SIZE;
     if (slots > this.slots && rounded > PIPE_MAX_SIZE && !privileged) return -EPERM;
+    if (rounded > LARGEST_RING) return -ENOMEM;
     const used = this.head - this.tail;
     if (slots < used) return -EBUSY;
     if (slots === this.slots) return rounded;

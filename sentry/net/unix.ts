@@ -12,6 +12,7 @@ import {
   EINVAL,
   EISCONN,
   EMSGSIZE,
+  ENOBUFS,
   ENOPROTOOPT,
   ENOSPC,
   ENOTCONN,
@@ -49,6 +50,7 @@ import { S_IFSOCK } from '../abi/stat.ts';
 import { latin1, putLatin1 } from '../base/latin1.ts';
 import type { NetNamespace } from '../kernel/namespaces.ts';
 import type { Task } from '../kernel/task.ts';
+import type { FileDescription } from '../vfs/file-description.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
 import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
@@ -76,6 +78,8 @@ const CONNECTED = 2;
 /** net.unix.max_dgram_qlen and net.core.somaxconn. */
 const MAX_DGRAM_QUEUE = 10;
 const SOMAXCONN = 4096;
+/** SO_SNDBUFFORCE allows more than there is memory for in one piece. */
+const MAX_DATAGRAM = 16 * 1024 * 1024;
 
 /** sizeof(sa_family_t), and of struct sockaddr_un. */
 const PATH_AT = 2;
@@ -416,6 +420,7 @@ export class UnixSocket extends KernelSocket {
     if (this.passCred && this.address === null) this.autobind(t);
     const total = io.remaining;
     if (total > this.sndbuf - 32) return -EMSGSIZE;
+    if (total > MAX_DATAGRAM) return -ENOBUFS;
     const refused = this.cannotAllocate();
     if (refused < 0) return refused;
     const other = toName ? this.find(t, m.name, m.nameLength) : this.peer;
@@ -567,7 +572,7 @@ export class UnixSocket extends KernelSocket {
 
   private dropQueue(t: Task | null): void {
     for (let packet = this.queue.head; packet !== null; packet = this.queue.head) {
-      for (const file of packet.rights) file.decRef(t);
+      buryAll(packet.rights, t);
       packet.rights = [];
       if (packet.connection !== null) {
         this.queue.remove(packet);
@@ -701,6 +706,19 @@ export class UnixSocket extends KernelSocket {
 
 function hex(n: number, digits: number): string {
   return n.toString(16).toUpperCase().padStart(digits, '0');
+}
+
+// A closed socket closes what was on its way to it, which may be sockets with more on the way: one
+// after the other, since a chain of them is as long as its maker likes, and the stack is not.
+const dying: FileDescription[] = [];
+let burying = false;
+
+function buryAll(files: readonly FileDescription[], t: Task | null): void {
+  for (const file of files) dying.push(file);
+  if (burying) return;
+  burying = true;
+  for (let file = dying.pop(); file !== undefined; file = dying.pop()) file.decRef(t);
+  burying = false;
 }
 
 /** An address or, for an unbound socket, the family alone. */
