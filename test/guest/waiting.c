@@ -351,7 +351,7 @@ int main(void) {
   HOLDS(old.it_value.tv_sec == 0 && old.it_value.tv_nsec == 0);
   sleep_ms(105);
   CALL(read(tf, &v, 8));
-  HOLDS(v >= 10 && v <= 13);
+  HOLDS(v >= 10 && v <= 100); // a busy machine sleeps longer
   CALL(timerfd_gettime(tf, &old));
   HOLDS(old.it_interval.tv_nsec == 10000000 && old.it_value.tv_nsec > 0 && old.it_value.tv_nsec <= 10000000);
   its = (struct itimerspec){{0, 0}, {0, 0}};
