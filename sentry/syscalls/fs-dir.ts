@@ -27,11 +27,12 @@ import {
   SYS_unlink,
   SYS_unlinkat,
 } from '../abi/sysno-x64.ts';
-import { put64 } from '../base/int64.ts';
+import { getU64, put64 } from '../base/int64.ts';
 import { putLatin1 } from '../base/latin1.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { SCRATCH_SIZE, scratch } from '../mm/guest-memory.ts';
+import type { FileDescription } from '../vfs/file-description.ts';
 import type { DirSink, VfsPath } from '../vfs/filesystem.ts';
 import { notifyAccess } from '../vfs/fsnotify.ts';
 import { cwdName } from '../vfs/path-name.ts';
@@ -43,6 +44,9 @@ import { call, type SyscallLine } from './syscall-line.ts';
 // ---- reading
 
 /** Encodes entries into scratch: struct linux_dirent or linux_dirent64, include/linux/dirent.h. */
+/** Bytes before d_type or the name: d_ino, d_off, d_reclen. */
+const DIRENT_HEAD = 18;
+
 class DirentWriter implements DirSink {
   used = 0;
   private limit = 0;
@@ -84,16 +88,26 @@ const writer = new DirentWriter();
 function readEntries(t: Task, fd: number, addr: number, count: number, wide: boolean): number {
   const file = t.fds.get(fd);
   if (file === undefined || (file.flags & O_PATH) !== 0) return -EBADF;
+  if (count > 0x7fffffff) return -EINVAL;
   writer.reset(count, wide);
   const pos = file.pos;
   const error = file.readdir(t, writer);
   if (error === 0) notifyAccess(file);
   if (writer.used === 0) return error < 0 ? error : writer.full ? -EINVAL : 0;
-  if (t.mm.copyOut(addr, scratch.u8, 0, writer.used) < 0) {
-    file.pos = pos;
-    return -EFAULT;
+  const stored = t.mm.writeSome(addr, scratch.u8, 0, writer.used);
+  return stored === writer.used ? stored : wholeEntries(file, pos, stored);
+}
+
+/** Memory ended before the entries did: those that are whole count, and the next call goes on behind them. */
+function wholeEntries(file: FileDescription, start: number, stored: number): number {
+  const { view } = scratch;
+  let end = 0;
+  file.pos = start;
+  while (end + DIRENT_HEAD <= stored && end + view.getUint16(end + 16, true) <= stored) {
+    file.pos = getU64(view, end + 8);
+    end += view.getUint16(end + 16, true);
   }
-  return writer.used;
+  return end === 0 ? -EFAULT : end;
 }
 
 /** getdents(2). */
