@@ -9,7 +9,7 @@ export const CONTEXT_SIZE = 0x20000;
 /** Context 0 is never handed out; its space serves the region's own needs. */
 export const MAX_CONTEXTS = 8192;
 
-// Header words (byte offsets inside the context).
+// Header words (byte offsets inside the context). The first 64 bytes, one cache line, are what every call needs of them.
 export const CTX_STATE = 0;
 export const CTX_SLEEPING = 4;
 export const CTX_INDEX = 8;
@@ -19,14 +19,19 @@ export const CTX_NCALLS = 20;
 /** Batch: the index of the failed call, or the number of calls. */
 export const CTX_CALLS_DONE = 24;
 export const CTX_NOUT = 28;
+/** systrap: how many entries CTX_INS has, and the bytes of the data area that are taken. */
+export const CTX_NIN = 32;
+export const CTX_DATA_USED = 36;
+/** systrap: what rax is to be when the guest goes on with its other registers as they are. */
+export const CTX_RESULT = 40;
 // A fault: host signal number, si_code, trap number, error code, address.
-export const CTX_FAULT_SIGNO = 32;
-export const CTX_FAULT_CODE = 36;
-export const CTX_FAULT_TRAPNO = 40;
-export const CTX_FAULT_ERR = 44;
-export const CTX_FAULT_ADDR = 48;
+export const CTX_FAULT_SIGNO = 192;
+export const CTX_FAULT_CODE = 196;
+export const CTX_FAULT_TRAPNO = 200;
+export const CTX_FAULT_ERR = 204;
+export const CTX_FAULT_ADDR = 208;
 /** Where to xsave on the way out / xrstor on the way in; 0 for no. */
-export const CTX_FP_SAVE_ADDR = 56;
+export const CTX_FP_SAVE_ADDR = 216;
 export const CTX_FP_RESTORE_ADDR = 64;
 /** EVENT_DIED: the host's wait status. */
 export const CTX_WAIT_STATUS = 72;
@@ -51,12 +56,9 @@ export const CTX_NONCE = 112;
 /** systrap: the page's own address in the stub, the top of the thread's stub stack. */
 export const CTX_SELF = 120;
 export const CTX_STUB_STACK = 128;
-/** systrap: a call site that could be patched, and the protection of its page once it is to be (bit 3 set), else 0. */
+/** systrap: a call site that could be patched, and the protection of its page (and PATCH_ALONE) once it is to be, else 0. */
 export const CTX_PATCH_SITE = 144;
 export const CTX_PATCH_PROT = 152;
-/** systrap: how many entries CTX_INS has, and the bytes of the data area that are taken. */
-export const CTX_NIN = 156;
-export const CTX_DATA_USED = 160;
 
 export const DIRTY_FS = 1;
 export const DIRTY_GS = 2;

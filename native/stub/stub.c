@@ -282,6 +282,7 @@ static u32 serve(u8 *c, struct ucontext *uc) {
   for (;;) {
     wait_answer(c);
     u32 action = U32(c, CTX_ACTION);
+    if (action == ACTION_RAX) REG(c, RAX) = U64(c, CTX_RESULT);
     copy_outs(c);
     switch (action) {
       case ACTION_RAX:
@@ -380,7 +381,8 @@ static void prefetch(u8 *c, u64 nr) {
  *   form 1, 3:  ff 24 25 lo hi 06 00      a thread that stood before `syscall` (offset 5) finds 06, an invalid opcode
  *   form 2:     ff 24 e5 lo hi 06 00      one that stood behind it (offset 2) finds e5, `in`, which is privileged
  *
- * and handle_fault() puts both right. The store is one of 8 bytes inside a cache line. */
+ * and put_right() puts both right. The store is one of 8 bytes inside a cache line; a site across two lines is patched only
+ * while the process has a single thread. */
 
 #define TABLE ((volatile u64 *)JUMP_TABLE)
 #define TABLE_NEXT 2
@@ -391,33 +393,34 @@ static void prefetch(u8 *c, u64 nr) {
 /* A site is worth its thunk and the copy of its page when it is called again and again. */
 #define HITS_NEEDED 3
 
-static int site_form(u64 rip, const u8 *b, u64 rax) {
+/* The form of the site whose `syscall` ends at rip, b being what stands from rip-8 on; 0 for none. */
+static int site_form(u64 rip, const u8 *b, u64 rax, int is_alone) {
   if (b[6] != 0x0f || b[7] != 0x05) return 0;
-  if (((rip - 7) & 63) <= 56) {
-    if (b[1] == 0xb8 && *(const u32 *)(b + 2) == rax) return 1;
-    if (b[1] == 0x4c && b[2] == 0x8b && b[3] == 0x4c && b[4] == 0x24) return 3;
-  }
-  if (((rip - 2) & 63) <= 56 && b[8] == 0x48 && b[9] == 0x3d && (b[10] == 0x00 || b[10] == 0x01) && b[11] == 0xf0 && b[12] == 0xff && b[13] == 0xff)
-    return 2;
-  return 0;
+  int first = ((rip - 7) & 63) <= 56, second = ((rip - 2) & 63) <= 56;
+  int is2 = b[8] == 0x48 && b[9] == 0x3d && (b[10] == 0x00 || b[10] == 0x01) && b[11] == 0xf0 && b[12] == 0xff && b[13] == 0xff;
+  int form = b[1] == 0xb8 && *(const u32 *)(b + 2) == rax ? 1 : b[1] == 0x4c && b[2] == 0x8b && b[3] == 0x4c && b[4] == 0x24 ? 3 : 0;
+  if (form != 0 && first) return form;
+  if (is2 && second) return 2;
+  if (!is_alone) return 0;
+  return form != 0 ? form : is2 ? 2 : 0;
 }
 
-/* Tells the Sentry of a trap whose site could be patched: it knows the mapping. */
-static void note_site(u8 *c, u64 rip, u64 rax) {
-  U64(c, CTX_PATCH_SITE) = 0;
-  if (U32(CONF, CONF_PATCH) == 0) return;
+/* Whether the site of this trap could be patched: the Sentry knows the mapping, and decides. */
+static int note_site(u8 *c, u64 rip, u64 rax) {
+  if (U32(CONF, CONF_PATCH) == 0) return 0;
   u8 *hits = HITS + ((rip ^ (rip >> 12)) & 4095);
   if (*hits < HITS_NEEDED) {
     ++*hits;
-    return;
+    return 0;
   }
   u8 b[16];
-  if (TABLE[TABLE_COUNT] >= MAX_SITES || copy_some(b, (void *)(rip - 8), 16) != 0 || site_form(rip, b, rax) == 0) {
+  if (TABLE[TABLE_COUNT] >= MAX_SITES || copy_some(b, (void *)(rip - 8), 16) != 0 || site_form(rip, b, rax, 1) == 0) {
     *hits = 0;
-    return;
+    return 0;
   }
   *hits = 0;
   U64(c, CTX_PATCH_SITE) = rip;
+  return 1;
 }
 
 static u8 *put64(u8 *p, u64 value) {
@@ -426,7 +429,7 @@ static u8 *put64(u8 *p, u64 value) {
 }
 
 static void patch_site(u8 *c) {
-  u32 prot = U32(c, CTX_PATCH_PROT) & 7;
+  u32 prot = U32(c, CTX_PATCH_PROT) & 7, is_alone = U32(c, CTX_PATCH_PROT) & PATCH_ALONE;
   u64 rip = U64(c, CTX_PATCH_SITE);
   U32(c, CTX_PATCH_PROT) = 0;
   u8 b[16];
@@ -434,7 +437,7 @@ static void patch_site(u8 *c) {
   u8 *t = (u8 *)TABLE[TABLE_NEXT];
   if (count >= MAX_SITES || (u64)t < THUNKS || (u64)t > THUNKS_END - 4096 - 64) return;
   if (copy_some(b, (void *)(rip - 8), 16) != 0) return;
-  int form = site_form(rip, b, REG(c, ORIG_RAX));
+  int form = site_form(rip, b, REG(c, ORIG_RAX), is_alone != 0);
   if (form == 0) return;
   u64 entry = JUMP_TABLE + (TABLE_FIRST + count) * 8;
   u8 *p = t;
@@ -458,16 +461,16 @@ static void patch_site(u8 *c) {
   TABLE[TABLE_FIRST + count] = (u64)t - (form == 2 ? 64 : 32);
   TABLE[TABLE_NEXT] = (u64)t;
   TABLE[TABLE_COUNT] = count + 1;
-  u64 site = form == 2 ? rip - 2 : rip - 7, page = site & ~4095UL;
+  u64 site = form == 2 ? rip - 2 : rip - 7, page = site & ~4095UL, length = ((site + 7) & ~4095UL) - page + 4096;
   u8 code[8];
   if (copy_some(code, (void *)site, 8) != 0) return;
   code[0] = 0xff, code[1] = 0x24, code[2] = form == 2 ? 0xe5 : 0x25;
   code[3] = (u8)entry, code[4] = (u8)(entry >> 8), code[5] = 6, code[6] = 0;
-  if (SYS3(__NR_mprotect, page, 4096, 7) != 0) return;
+  if (SYS3(__NR_mprotect, page, length, 7) != 0) return;
   u64 word;
   memcpy(&word, code, 8);
   __atomic_store_n((u64 *)site, word, __ATOMIC_SEQ_CST);
-  SYS3(__NR_mprotect, page, 4096, prot);
+  SYS3(__NR_mprotect, page, length, prot);
 }
 
 /* ---- the patched path */
@@ -548,7 +551,6 @@ static int answer_here(u8 *c, u64 nr) {
 __attribute__((used)) u32 patched_call(u8 *c) {
   if (answer_here(c, REG(c, ORIG_RAX))) return ACTION_RAX;
   prefetch(c, REG(c, ORIG_RAX));
-  U64(c, CTX_PATCH_SITE) = 0;
   post(c, EVENT_SYSCALL);
   return serve(c, 0);
 }
@@ -765,13 +767,13 @@ static void system_call(u8 *c, struct ucontext *uc, u64 nr) {
   save_registers(c, uc);
   REG(c, ORIG_RAX) = nr;
   REG(c, RAX) = (u64)-ENOSYS;
-  note_site(c, uc->m.ip, nr);
-  if (U64(c, CTX_PATCH_SITE) == 0 && answer_here(c, nr)) {
+  int is_site = note_site(c, uc->m.ip, nr);
+  if (!is_site && answer_here(c, nr)) {
     uc->m.ax = REG(c, RAX);
     return;
   }
   prefetch(c, nr);
-  post(c, EVENT_SYSCALL);
+  post(c, is_site ? EVENT_SYSCALL_AT_SITE : EVENT_SYSCALL);
   finish(c, uc, 0);
 }
 

@@ -12,6 +12,7 @@
 #define CONTEXT_SIZE 0x20000
 #define MAX_CONTEXTS 8192
 
+/* The first 64 bytes, one cache line, are what every call needs of the header. */
 #define CTX_STATE 0
 #define CTX_SLEEPING 4
 #define CTX_INDEX 8
@@ -20,12 +21,15 @@
 #define CTX_NCALLS 20
 #define CTX_CALLS_DONE 24
 #define CTX_NOUT 28
-#define CTX_FAULT_SIGNO 32
-#define CTX_FAULT_CODE 36
-#define CTX_FAULT_TRAPNO 40
-#define CTX_FAULT_ERR 44
-#define CTX_FAULT_ADDR 48
-#define CTX_FP_SAVE_ADDR 56
+#define CTX_NIN 32
+#define CTX_DATA_USED 36
+#define CTX_RESULT 40
+#define CTX_FAULT_SIGNO 192
+#define CTX_FAULT_CODE 196
+#define CTX_FAULT_TRAPNO 200
+#define CTX_FAULT_ERR 204
+#define CTX_FAULT_ADDR 208
+#define CTX_FP_SAVE_ADDR 216
 #define CTX_FP_RESTORE_ADDR 64
 #define CTX_WAIT_STATUS 72
 #define CTX_TAIL 76
@@ -43,9 +47,6 @@
 #define CTX_RETURN 136
 #define CTX_PATCH_SITE 144
 #define CTX_PATCH_PROT 152
-#define CTX_NIN 156
-#define CTX_DATA_USED 160
-#define CTX_OUT_FAULT 164
 #define CTX_REGS 0x100
 #define CTX_INS 0x300
 #define IN_SIZE 16
@@ -69,7 +70,9 @@
 #define EVENT_BATCH 3
 #define EVENT_KICKED 4
 #define EVENT_DIED 5
-/* Between stub and platform only: a clone is made, CTX_CLONE_RESULT has the host's number or -errno. */
+/* Between stub and platform only: a system call whose site could be patched (CTX_PATCH_SITE). */
+#define EVENT_SYSCALL_AT_SITE 7
+/* Likewise: a clone is made, CTX_CLONE_RESULT has the host's number or -errno. */
 #define EVENT_CLONED 6
 
 #define ACTION_RAX 1
@@ -81,6 +84,9 @@
 /* The data area receives the extended state as a signal frame holds it (its first word: bytes without the final magic), or has it. */
 #define ACTION_SHOW_FP 7
 #define ACTION_TAKE_FP 8
+
+/* CTX_PATCH_PROT, beside PROT_*: no other thread can be at the site. */
+#define PATCH_ALONE 8
 
 #define DIRTY_FS 1
 #define DIRTY_GS 2

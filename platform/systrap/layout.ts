@@ -28,6 +28,8 @@ export const STACK_SIZE = 0x10000;
 export const STUB_STACK_SIZE = 0x4000;
 
 export const EVENT_CLONED = 6;
+/** A system call whose site could be patched: CTX_PATCH_SITE. */
+export const EVENT_SYSCALL_AT_SITE = 7;
 
 export const ACTION_RAX = 1;
 export const ACTION_FULL = 2;
@@ -38,6 +40,9 @@ export const ACTION_EXIT = 6;
 /** The data area receives the extended state as a signal frame holds it (its first word: bytes without the final magic), or has it. */
 export const ACTION_SHOW_FP = 7;
 export const ACTION_TAKE_FP = 8;
+
+/** CTX_PATCH_PROT, beside PROT_*: no other thread can be at the site. */
+export const PATCH_ALONE = 8;
 
 /** clone(2) flags as stub.c has them: a process that is the Sentry's child; a thread whose end clears CTX_ALIVE. */
 export const FORK_FLAGS = 0x8011;

@@ -40,6 +40,8 @@ export class SystrapContext extends Context {
   /** The event that was taken last, checked. */
   taken = 0;
   takenSigno = 0;
+  /** The call came from a site that the stub could patch. */
+  isAtSite = false;
   batch: number = BATCH_NONE;
   batchSeq = 0;
   /** The context that this one's stub is making, or is to make once its address space is free for it. */
@@ -60,8 +62,8 @@ export class SystrapContext extends Context {
   /** Copies that the stub makes before the guest goes on, and how much of the data area is taken. */
   outs = 0;
   dataUsed = 0;
-  /** The page may have answers: also those of a thread that had it before. */
-  published = true;
+  /** The page may have answers: its own, or those of a thread that had it before. */
+  published = false;
   readonly outAddr: number[] = [];
   readonly outAt: number[] = [];
   readonly outLength: number[] = [];

@@ -67,6 +67,7 @@ import {
   CTX_PATCH_SITE,
   CTX_REGS,
   CTX_REGS_SIZE,
+  CTX_RESULT,
   CTX_SELF,
   CTX_SLEEPING,
   CTX_STATE,
@@ -78,7 +79,6 @@ import {
   EFLAGS,
   GS_BASE,
   MAX_CONTEXTS,
-  RAX,
   SS,
 } from '../context-page.ts';
 import { hostAuxv } from '../host-auxv.ts';
@@ -110,7 +110,9 @@ import {
   CONF_PREFETCH,
   CONF_SIZE,
   EVENT_CLONED,
+  EVENT_SYSCALL_AT_SITE,
   MAX_SLOTS,
+  PATCH_ALONE,
   RING_BELL,
   RING_HEAD,
   RING_MASK,
@@ -190,6 +192,7 @@ export class SystrapPlatform implements Platform {
   private readonly unknownDeaths: Map<number, number> = new Map();
   /** Guest threads that are, as far as we know, in guest code. */
   private running = 0;
+  private stubSpin = -1;
   private readonly cpus: number = availableParallelism();
   private readonly hostEvent = new Int32Array(1);
   private readonly out = new Int32Array(3);
@@ -287,7 +290,9 @@ export class SystrapPlatform implements Platform {
     const ended = space.ending[0];
     if (ended !== undefined && this.region.i32[ended.word + (CTX_ALIVE >> 2)] === 0) {
       space.ending.shift();
-      return new SystrapContext(this.region, ended.index, space, ended.slot);
+      const context = new SystrapContext(this.region, ended.index, space, ended.slot);
+      context.published = true;
+      return context;
     }
     if (space.nextSlot >= MAX_SLOTS) return -EAGAIN;
     const index = this.newIndex();
@@ -633,7 +638,11 @@ export class SystrapPlatform implements Platform {
     c.inGuest = inGuest;
     this.running += inGuest ? 1 : -1;
     // Who spins takes a processor from guests when there are as many of them.
-    this.ring[RING_SPIN] = this.running < this.cpus ? STUB_SPIN : 0;
+    const spin = this.running < this.cpus ? STUB_SPIN : 0;
+    // Written only when it changes: every stub reads this cache line at every call.
+    if (spin === this.stubSpin) return;
+    this.stubSpin = spin;
+    this.ring[RING_SPIN] = spin;
   }
 
   /** Takes the event of a context whose turn it was; true when the kernel is to hear of it. */
@@ -649,6 +658,7 @@ export class SystrapPlatform implements Platform {
     const event = i32[c.word + (CTX_EVENT >> 2)]!;
     c.held = true;
     c.taken = event;
+    c.isAtSite = false;
     this.setInGuest(c, false);
     const { space, batch } = c;
     if (c.cloning !== null) {
@@ -671,7 +681,10 @@ export class SystrapPlatform implements Platform {
         if (batch === BATCH_REPORTS || batch === BATCH_TAIL) return true;
         break;
       case EVENT_SYSCALL:
+      case EVENT_SYSCALL_AT_SITE:
         if (batch === BATCH_REPORTS) break;
+        c.taken = EVENT_SYSCALL;
+        c.isAtSite = event === EVENT_SYSCALL_AT_SITE;
         c.beginCall();
         return true;
       case EVENT_KICKED:
@@ -746,10 +759,8 @@ export class SystrapPlatform implements Platform {
 
   answer(context: Context, result: number): void {
     const c = context as SystrapContext;
-    c.setReg(RAX, result);
-    const { i32 } = this.region;
-    const site = i32[c.word + (CTX_PATCH_SITE >> 2)]!;
-    if (site !== 0) this.orderPatch(c);
+    this.region.store64(c.base + CTX_RESULT, result);
+    if (c.isAtSite) this.orderPatch(c);
     this.proceedWith(c, ACTION_RAX);
   }
 
@@ -759,13 +770,16 @@ export class SystrapPlatform implements Platform {
 
   /** The stub would patch the site of this call: it may if the code is the guest's own and nobody else changes the address space now. */
   private orderPatch(c: SystrapContext): void {
+    c.isAtSite = false;
     const { i32 } = this.region;
     const rip = this.region.load64(c.base + CTX_PATCH_SITE);
-    i32[c.word + (CTX_PATCH_SITE >> 2)] = 0;
     const { space } = c;
-    const prot = space.mappings === null || c.cloning !== null || !this.isFree(c) ? -1 : space.mappings.patchableProt(rip - 2);
-    if (prot < 0) return;
-    i32[c.word + (CTX_PATCH_PROT >> 2)] = prot;
+    const { mappings } = space;
+    if (mappings === null || c.cloning !== null || !this.isFree(c)) return;
+    // The jump takes up to 7 bytes before or 6 bytes behind this address, maybe on two pages.
+    const prot = mappings.patchableProt(rip - 7);
+    if (prot < 0 || mappings.patchableProt(rip + 5) !== prot) return;
+    i32[c.word + (CTX_PATCH_PROT >> 2)] = prot | (space.contexts.length === 1 && space.ending.length === 0 ? PATCH_ALONE : 0);
     this.region.store64(c.base + CTX_PATCH_SITE, rip);
     c.batch = BATCH_PATCH;
     c.batchSeq = (c.batchSeq + 1) | 0;
