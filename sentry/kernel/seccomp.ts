@@ -1,10 +1,9 @@
-// System call filters of the guest's own: kernel/seccomp.c, and the classic BPF that they are
-// written in (net/core/filter.c). They decide over the guest's calls to us and protect nothing of
-// ours. Filters are immutable and stack: a task holds a list, newest first, that clone copies.
+// What becomes of a call that a filter of the guest's own sees: kernel/seccomp.c. Filters stack: a
+// task holds a list, newest first, that clone copies.
 
 import { RAX, RIP } from '../../platform/platform.ts';
-import { EINVAL, ENOSYS } from '../abi/errno.ts';
 import {
+  SECCOMP_MODE_DISABLED,
   SECCOMP_MODE_FILTER,
   SECCOMP_MODE_STRICT,
   SECCOMP_RET_ACTION_FULL,
@@ -21,6 +20,8 @@ import {
 import { SIGKILL, SIGSYS } from '../abi/signal.ts';
 import { SYS_exit, SYS_read, SYS_rt_sigreturn, SYS_write } from '../abi/sysno-x64.ts';
 import { REGISTERS_SET } from '../base/errors.ts';
+import { DATA_SIZE, type SeccompFilter } from './seccomp-filter.ts';
+import type { SeccompListener } from './seccomp-notify.ts';
 import { SigInfo } from './signal-queue.ts';
 import type { Task } from './task.ts';
 import { exitGroup, exitThread } from './task-exit.ts';
@@ -30,210 +31,18 @@ const AUDIT_ARCH_X86_64 = 0xc000003e;
 const SYS_SECCOMP = 1;
 const MAX_ERRNO = 4095;
 const WAIT_STATUS_CORE = 0x80;
-/** sizeof(struct seccomp_data): nr, arch, instruction pointer, six arguments. */
-const DATA_SIZE = 64;
-/** One instruction: code u16, jt u8, jf u8, k u32. */
-export const INSTRUCTION_SIZE = 8;
-export const BPF_MAXINSNS = 4096;
-/** Of all filters of a task, each with a small overhead: kernel/seccomp.c:MAX_INSNS_PER_PATH. */
-export const MAX_INSNS_PER_PATH = 32768;
-export const INSNS_OVERHEAD = 4;
-const MEMWORDS = 16;
-
-// Instruction codes: class | size | mode, or class | operation | source.
-const LD_ABS = 0x20;
-const LD_LEN = 0x80;
-const LD_IMM = 0x00;
-const LD_MEM = 0x60;
-const LDX_IMM = 0x01;
-const LDX_MEM = 0x61;
-const LDX_LEN = 0x81;
-const ST = 0x02;
-const STX = 0x03;
-const RET_K = 0x06;
-const RET_A = 0x16;
-const TAX = 0x07;
-const TXA = 0x87;
-const JA = 0x05;
-const SOURCE_X = 0x08;
-const CLASS = 0x07;
-const ALU = 0x04;
-const JMP = 0x05;
-
-/** What a filter sees, as words; args as low and high. */
-const data = new Uint32Array(DATA_SIZE / 4);
-const memory = new Uint32Array(MEMWORDS);
-
-export class SeccompFilter {
-  private readonly codes: Uint16Array;
-  private readonly jumps: Uint8Array;
-  private readonly constants: Uint32Array;
-  /** SECCOMP_FILTER_FLAG_LOG is remembered nowhere else. */
-  readonly length: number;
-
-  private constructor(codes: Uint16Array, jumps: Uint8Array, constants: Uint32Array) {
-    this.codes = codes;
-    this.jumps = jumps;
-    this.constants = constants;
-    this.length = codes.length;
-  }
-
-  /** Checks a program of INSTRUCTION_SIZE bytes each: bpf_check_classic() and seccomp_check_filter(). -EINVAL. */
-  static create(v: DataView, count: number): SeccompFilter | number {
-    const codes = new Uint16Array(count);
-    const jumps = new Uint8Array(count * 2);
-    const constants = new Uint32Array(count);
-    for (let i = 0; i < count; i++) {
-      codes[i] = v.getUint16(i * INSTRUCTION_SIZE, true);
-      jumps[i * 2] = v.getUint8(i * INSTRUCTION_SIZE + 2);
-      jumps[i * 2 + 1] = v.getUint8(i * INSTRUCTION_SIZE + 3);
-      constants[i] = v.getUint32(i * INSTRUCTION_SIZE + 4, true);
-    }
-    for (let i = 0; i < count; i++) if (!isValid(codes[i]!, jumps[i * 2]!, jumps[i * 2 + 1]!, constants[i]!, count - i - 1)) return -EINVAL;
-    if (codes[count - 1] !== RET_K && codes[count - 1] !== RET_A) return -EINVAL;
-    return new SeccompFilter(codes, jumps, constants);
-  }
-
-  /** The verdict over `data`. Jumps go forward only, so it ends. */
-  run(): number {
-    const { codes, jumps, constants } = this;
-    let a = 0;
-    let x = 0;
-    memory.fill(0);
-    for (let pc = 0; pc < codes.length; pc++) {
-      const code = codes[pc]!;
-      const k = constants[pc]!;
-      switch (code) {
-        case LD_ABS:
-          a = data[k >> 2]!;
-          continue;
-        case LD_LEN:
-          a = DATA_SIZE;
-          continue;
-        case LDX_LEN:
-          x = DATA_SIZE;
-          continue;
-        case LD_IMM:
-          a = k;
-          continue;
-        case LDX_IMM:
-          x = k;
-          continue;
-        case LD_MEM:
-          a = memory[k]!;
-          continue;
-        case LDX_MEM:
-          x = memory[k]!;
-          continue;
-        case ST:
-          memory[k] = a;
-          continue;
-        case STX:
-          memory[k] = x;
-          continue;
-        case TAX:
-          x = a;
-          continue;
-        case TXA:
-          a = x;
-          continue;
-        case RET_K:
-          return k;
-        case RET_A:
-          return a;
-        case JA:
-          pc += k;
-          continue;
-      }
-      const operand = (code & SOURCE_X) !== 0 ? x : k;
-      if ((code & CLASS) === JMP) {
-        pc += jumps[pc * 2 + (jumpHolds(code & 0xf0, a, operand) ? 0 : 1)]!;
-        continue;
-      }
-      // Division by a zero in X ends the program with 0, which kills.
-      if ((code & 0xf0) === 0x30 && operand === 0) return 0;
-      a = compute(code & 0xf0, a, operand);
-    }
-    return 0;
-  }
-}
-
-function isValid(code: number, jt: number, jf: number, k: number, after: number): boolean {
-  switch (code) {
-    case LD_ABS:
-      return k < DATA_SIZE && (k & 3) === 0;
-    case LD_LEN:
-    case LDX_LEN:
-    case LD_IMM:
-    case LDX_IMM:
-    case TAX:
-    case TXA:
-    case RET_K:
-    case RET_A:
-      return true;
-    case LD_MEM:
-    case LDX_MEM:
-    case ST:
-    case STX:
-      return k < MEMWORDS;
-    case JA:
-      return k < after;
-  }
-  const operation = code & 0xf0;
-  if (code > 0xff) return false;
-  if ((code & CLASS) === JMP) return operation >= 0x10 && operation <= 0x40 && jt < after && jf < after;
-  if ((code & CLASS) !== ALU) return false;
-  const isImmediate = (code & SOURCE_X) === 0;
-  if (operation === 0x30) return !(isImmediate && k === 0);
-  if (operation === 0x60 || operation === 0x70) return !(isImmediate && k >= 32);
-  if (operation === 0x80) return isImmediate;
-  return operation <= 0x50 || operation === 0xa0;
-}
-
-function jumpHolds(operation: number, a: number, b: number): boolean {
-  switch (operation) {
-    case 0x10:
-      return a === b;
-    case 0x20:
-      return a > b;
-    case 0x30:
-      return a >= b;
-  }
-  return (a & b) !== 0;
-}
-
-function compute(operation: number, a: number, b: number): number {
-  switch (operation) {
-    case 0x00:
-      return (a + b) >>> 0;
-    case 0x10:
-      return (a - b) >>> 0;
-    case 0x20:
-      return Math.imul(a, b) >>> 0;
-    case 0x30:
-      return Math.floor(a / b);
-    case 0x40:
-      return (a | b) >>> 0;
-    case 0x50:
-      return (a & b) >>> 0;
-    case 0x60:
-      return b >= 32 ? 0 : (a << b) >>> 0;
-    case 0x70:
-      return b >= 32 ? 0 : a >>> b;
-    case 0x80:
-      return -a >>> 0;
-  }
-  return (a ^ b) >>> 0;
-}
-
 /** The call goes on. */
 export const SECCOMP_CONTINUES = 1;
 /** SECCOMP_RET_TRACE: a tracer decides; `seccompData` is its event message. */
 export const SECCOMP_TRACED = 2;
-/** The data part of the last verdict. */
+/** SECCOMP_RET_USER_NOTIF: `seccompListener` decides, if there is one. */
+export const SECCOMP_NOTIFIES = 3;
+/** The data part of the last verdict, whose listener, and the call it was about. */
 export let seccompData = 0;
+export let seccompListener: SeccompListener | null = null;
+export const seccompCall: Uint32Array = new Uint32Array(DATA_SIZE / 4);
 
-/** Before a call is dispatched: SECCOMP_CONTINUES, SECCOMP_TRACED, or the call's result (an error, REGISTERS_SET, EXITED). */
+/** Before a call is dispatched: SECCOMP_CONTINUES, _TRACED, _NOTIFIES, or the call's result (an error, REGISTERS_SET, EXITED). */
 export function checkSeccomp(t: Task): number {
   if (t.seccompMode === SECCOMP_MODE_STRICT) {
     const nr = t.sysno;
@@ -241,17 +50,22 @@ export function checkSeccomp(t: Task): number {
     return exitThread(t, SIGKILL);
   }
   if (t.seccompMode !== SECCOMP_MODE_FILTER) return SECCOMP_CONTINUES;
+  const data = seccompCall;
   data[0] = t.sysno;
   data[1] = AUDIT_ARCH_X86_64;
   data[2] = t.context.regLo(RIP);
   data[3] = t.context.regHi(RIP);
   for (let i = 0; i < 12; i++) data[4 + i] = t.args.words[i]!;
   let verdict = SECCOMP_RET_ALLOW;
+  let match: SeccompFilter | null = null;
   // The lowest action wins as a signed number, among equals the newest filter's.
   for (const filter of t.seccompFilters) {
-    const v = filter.run();
-    if ((v & SECCOMP_RET_ACTION_FULL) < (verdict & SECCOMP_RET_ACTION_FULL)) verdict = v;
+    const v = filter.run(data);
+    if ((v & SECCOMP_RET_ACTION_FULL) >= (verdict & SECCOMP_RET_ACTION_FULL)) continue;
+    verdict = v;
+    match = filter;
   }
+  seccompListener = match === null ? null : match.listener;
   return act(t, verdict);
 }
 
@@ -266,9 +80,8 @@ function act(t: Task, verdict: number): number {
       return -Math.min(seccompData, MAX_ERRNO);
     case SECCOMP_RET_TRACE:
       return SECCOMP_TRACED;
-    // Nobody listens.
     case SECCOMP_RET_USER_NOTIF:
-      return -ENOSYS;
+      return SECCOMP_NOTIFIES;
     case SECCOMP_RET_TRAP: {
       // The handler may emulate the call: it finds the number where the call left it.
       t.context.setReg(RAX, t.sysno);
@@ -285,4 +98,36 @@ function act(t: Task, verdict: number): number {
     default:
       return exitGroup(t, SIGSYS | WAIT_STATUS_CORE);
   }
+}
+
+/** A new task is under the filters of the one that has made it. */
+export function inheritFilters(t: Task, child: Task): void {
+  child.seccompMode = t.seccompMode;
+  child.seccompFilters = t.seccompFilters;
+  child.watched = t.seccompMode !== SECCOMP_MODE_DISABLED;
+  countFilters(child.seccompFilters, 1);
+}
+
+/** The task ends: listeners hear when no task is left that could call them. seccomp_filter_release(). */
+export function releaseFilters(t: Task): void {
+  countFilters(t.seccompFilters, -1);
+}
+
+function countFilters(filters: readonly SeccompFilter[], change: number): void {
+  for (const filter of filters) {
+    const { listener } = filter;
+    if (listener === null) continue;
+    if (change > 0) listener.users++;
+    else listener.leave();
+  }
+}
+
+/** Puts a task under `filters`, newest first. */
+export function installFilters(t: Task, filters: readonly SeccompFilter[]): void {
+  const old = t.seccompFilters;
+  t.seccompFilters = filters;
+  countFilters(filters, 1);
+  countFilters(old, -1);
+  t.seccompMode = SECCOMP_MODE_FILTER;
+  t.watched = true;
 }

@@ -30,7 +30,6 @@ import {
   CLONE_VFORK,
   CLONE_VM,
   RLIMIT_NPROC,
-  SECCOMP_MODE_DISABLED,
 } from '../abi/sched.ts';
 import { SIGCHLD, SS_DISABLE } from '../abi/signal.ts';
 import { assert } from '../base/assert.ts';
@@ -48,6 +47,7 @@ import type { NsProxy } from './namespaces.ts';
 import { PidNamespace } from './pid-namespace.ts';
 import { joinProcessGroup, ProcessGroup, Session } from './process-group.ts';
 import { cloneEvent, eventStop, takeTracerSignal, traceChild, wantsVforkDone } from './ptrace.ts';
+import { inheritFilters } from './seccomp.ts';
 import { SignalHandlers } from './signal-actions.ts';
 import { TASK_GUEST, TASK_STOPPED, Task, WAKE_EVENT } from './task.ts';
 import { recalcInterrupting } from './task-signals.ts';
@@ -267,9 +267,7 @@ function inherit(t: Task, child: Task, a: CloneArgs, sharesMemory: boolean): voi
     to.altStackFlags = SS_DISABLE;
   }
   child.clearTidAddr = (a.flags & CLONE_CHILD_CLEARTID) !== 0 ? a.childTidAddr : 0;
-  child.seccompMode = t.seccompMode;
-  child.seccompFilters = t.seccompFilters;
-  child.watched = t.seccompMode !== SECCOMP_MODE_DISABLED;
+  inheritFilters(t, child);
   child.timerSlackNs = t.timerSlackNs;
   child.defaultTimerSlackNs = t.timerSlackNs;
   child.sched.inherit(t.sched);

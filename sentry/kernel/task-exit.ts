@@ -25,6 +25,7 @@ import { exitFutexes } from './futex-exit.ts';
 import type { PidNamespace } from './pid-namespace.ts';
 import { leaveProcessGroup } from './process-group.ts';
 import { detach, exitTracer, leaveTraceZombie, stopsBeforeExit, tracerGroup } from './ptrace.ts';
+import { releaseFilters } from './seccomp.ts';
 import { SigInfo } from './signal-queue.ts';
 import { TASK_BLOCKED, TASK_DEAD, TASK_READY, TASK_STOPPED, type Task, WAKE_EVENT } from './task.ts';
 import { vforkDone } from './task-clone.ts';
@@ -73,6 +74,7 @@ export function exitThread(t: Task, status: number): number {
   t.futexWaiter?.leave();
   t.pollTable?.disarm();
   exitFutexes(t);
+  releaseFilters(t);
   vforkDone(t);
 
   t.priorCpuNs = cpuTimeNs(t);

@@ -1,15 +1,16 @@
 // Entry of a system call: the call's number and arguments are copied out of shared memory once,
 // then the table's handler runs. Its end, restarts included, is in task-run.ts.
 
-import { ORIG_RAX, R8, R9, R10, RDI, RDX, RSI } from '../../platform/platform.ts';
+import { ORIG_RAX, R8, R9, R10, RAX, RDI, RDX, RSI } from '../../platform/platform.ts';
 import { ENOSYS } from '../abi/errno.ts';
 import { PTRACE_EVENT_SECCOMP } from '../abi/ptrace.ts';
-import { REGISTERS_SET } from '../base/errors.ts';
+import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
 import { warnOnce } from '../base/log.ts';
 import { publishAnswer } from './fixed-answers.ts';
 import { AT_ENTRY, callStop, eventStop, TRACE_EMULATE, TRACE_RUN, takeTracerSignal } from './ptrace.ts';
-import { checkSeccomp, SECCOMP_CONTINUES, SECCOMP_TRACED, seccompData } from './seccomp.ts';
-import { TASK_HANDLER, type Task } from './task.ts';
+import { checkSeccomp, SECCOMP_CONTINUES, SECCOMP_NOTIFIES, SECCOMP_TRACED, seccompCall, seccompData, seccompListener } from './seccomp.ts';
+import { notifyListener, notifyResult } from './seccomp-notify.ts';
+import { TASK_HANDLER, type Task, WAKE_SIGNAL } from './task.ts';
 import { finish } from './task-run.ts';
 
 /** The guest has made a system call: EVENT_SYSCALL. */
@@ -80,6 +81,7 @@ function resumeEmulated(t: Task, _why: number): number {
 function dispatchFiltered(t: Task): number {
   const verdict = checkSeccomp(t);
   if (verdict === SECCOMP_CONTINUES) return dispatch(t);
+  if (verdict === SECCOMP_NOTIFIES) return notify(t);
   if (verdict !== SECCOMP_TRACED) return verdict;
   if (t.tracee?.has(PTRACE_EVENT_SECCOMP) !== true) return -ENOSYS;
   return eventStop(t, PTRACE_EVENT_SECCOMP, seccompData, -ENOSYS, resumeSeccomp);
@@ -92,5 +94,22 @@ function resumeSeccomp(t: Task, _why: number): number {
   readCall(t);
   if (t.sysno < 0) return REGISTERS_SET;
   const verdict = checkSeccomp(t);
+  if (verdict === SECCOMP_NOTIFIES) return notify(t);
   return verdict === SECCOMP_CONTINUES || verdict === SECCOMP_TRACED ? dispatch(t) : verdict;
+}
+
+/** seccomp_do_user_notification(). */
+function notify(t: Task): number {
+  if (seccompListener === null || seccompListener.isClosed) return -ENOSYS;
+  return notifyListener(t, seccompListener, seccompCall, resumeNotified);
+}
+
+function resumeNotified(t: Task, why: number): number {
+  const answer = notifyResult(t, why === WAKE_SIGNAL, resumeNotified);
+  if (answer === null) return BLOCKED;
+  if (typeof answer === 'number') return answer;
+  if (answer.continues) return dispatch(t);
+  if (answer.error !== 0) t.context.setReg(RAX, answer.error);
+  else t.context.setRegWords(RAX, answer.valueLo, answer.valueHi);
+  return REGISTERS_SET;
 }

@@ -29,7 +29,7 @@ import type { Pid, PidNamespace } from './pid-namespace.ts';
 import type { PollTable } from './poll-table.ts';
 import type { Tracee } from './ptrace.ts';
 import { SchedState } from './sched-state.ts';
-import type { SeccompFilter } from './seccomp.ts';
+import type { SeccompFilter } from './seccomp-filter.ts';
 import { SignalState } from './signal-state.ts';
 import { SyscallArgs } from './syscall-args.ts';
 import { raiseSignal } from './task-signals.ts';

@@ -1,12 +1,14 @@
 // seccomp(2): the guest restricts itself. kernel/seccomp.c.
 
-import { EACCES, EFAULT, EINVAL, ENOMEM, EOPNOTSUPP, ESRCH } from '../abi/errno.ts';
+import { EACCES, EBUSY, EFAULT, EINVAL, ENOMEM, EOPNOTSUPP, ESRCH } from '../abi/errno.ts';
 import {
   CAP_SYS_ADMIN,
   SECCOMP_FILTER_FLAG_LOG,
+  SECCOMP_FILTER_FLAG_NEW_LISTENER,
   SECCOMP_FILTER_FLAG_SPEC_ALLOW,
   SECCOMP_FILTER_FLAG_TSYNC,
   SECCOMP_FILTER_FLAG_TSYNC_ESRCH,
+  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
   SECCOMP_GET_ACTION_AVAIL,
   SECCOMP_GET_NOTIF_SIZES,
   SECCOMP_MODE_DISABLED,
@@ -19,18 +21,32 @@ import {
   SECCOMP_RET_LOG,
   SECCOMP_RET_TRACE,
   SECCOMP_RET_TRAP,
+  SECCOMP_RET_USER_NOTIF,
   SECCOMP_SET_MODE_FILTER,
   SECCOMP_SET_MODE_STRICT,
 } from '../abi/sched.ts';
 import { SYS_seccomp } from '../abi/sysno-x64.ts';
+import { fillRandom } from '../base/entropy.ts';
 import { getU64 } from '../base/int64.ts';
-import { BPF_MAXINSNS, INSNS_OVERHEAD, INSTRUCTION_SIZE, MAX_INSNS_PER_PATH, SeccompFilter } from '../kernel/seccomp.ts';
+import { anonInode } from '../fs/anon.ts';
+import { installFilters } from '../kernel/seccomp.ts';
+import { BPF_MAXINSNS, DATA_SIZE, INSNS_OVERHEAD, INSTRUCTION_SIZE, MAX_INSNS_PER_PATH, SeccompFilter } from '../kernel/seccomp-filter.ts';
+import { NOTIF_RESP_SIZE, NOTIF_SIZE, SeccompListenerFile } from '../kernel/seccomp-listener.ts';
+import { SeccompListener } from '../kernel/seccomp-notify.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
-const FILTER_FLAGS = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW | SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
+const FILTER_FLAGS =
+  SECCOMP_FILTER_FLAG_TSYNC |
+  SECCOMP_FILTER_FLAG_LOG |
+  SECCOMP_FILTER_FLAG_SPEC_ALLOW |
+  SECCOMP_FILTER_FLAG_NEW_LISTENER |
+  SECCOMP_FILTER_FLAG_TSYNC_ESRCH |
+  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+/** struct seccomp_notif_sizes: three u16. */
+const NOTIF_SIZES_SIZE = 6;
 
 /** seccomp(2). */
 export function seccomp(t: Task, a: SyscallArgs): number {
@@ -43,9 +59,8 @@ export function seccomp(t: Task, a: SyscallArgs): number {
       return setFilter(t, flags, addr);
     case SECCOMP_GET_ACTION_AVAIL:
       return flags !== 0 ? -EINVAL : isActionAvailable(t, addr);
-    // Sizes of what a listener exchanges; there are no listeners.
     case SECCOMP_GET_NOTIF_SIZES:
-      return -EINVAL;
+      return flags !== 0 ? -EINVAL : getNotifSizes(t, addr);
   }
   return -EINVAL;
 }
@@ -63,6 +78,13 @@ function setStrict(t: Task): number {
   return 0;
 }
 
+function getNotifSizes(t: Task, addr: number): number {
+  scratch.view.setUint16(0, NOTIF_SIZE, true);
+  scratch.view.setUint16(2, NOTIF_RESP_SIZE, true);
+  scratch.view.setUint16(4, DATA_SIZE, true);
+  return t.mm.copyOut(addr, scratch.u8, 0, NOTIF_SIZES_SIZE) < 0 ? -EFAULT : 0;
+}
+
 function isActionAvailable(t: Task, addr: number): number {
   const action = t.mm.loadU32(addr);
   switch (action) {
@@ -70,6 +92,7 @@ function isActionAvailable(t: Task, addr: number): number {
     case SECCOMP_RET_KILL_THREAD:
     case SECCOMP_RET_TRAP:
     case SECCOMP_RET_ERRNO:
+    case SECCOMP_RET_USER_NOTIF:
     case SECCOMP_RET_TRACE:
     case SECCOMP_RET_LOG:
     case SECCOMP_RET_ALLOW:
@@ -80,6 +103,10 @@ function isActionAvailable(t: Task, addr: number): number {
 
 function setFilter(t: Task, flags: number, addr: number): number {
   if ((flags & ~FILTER_FLAGS) !== 0) return -EINVAL;
+  const listens = (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) !== 0;
+  // Both want to answer a number: a thread's, a descriptor's.
+  if (listens && (flags & SECCOMP_FILTER_FLAG_TSYNC) !== 0 && (flags & SECCOMP_FILTER_FLAG_TSYNC_ESRCH) === 0) return -EINVAL;
+  if (!listens && (flags & SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) !== 0) return -EINVAL;
   // struct sock_fprog: length, then the address.
   if (t.mm.copyIn(addr, scratch.u8, 0, 16) < 0) return -EFAULT;
   const count = scratch.view.getUint16(0, true);
@@ -97,25 +124,38 @@ function setFilter(t: Task, flags: number, addr: number): number {
     const straggler = findStraggler(t);
     if (straggler !== null) return (flags & SECCOMP_FILTER_FLAG_TSYNC_ESRCH) !== 0 ? -ESRCH : straggler.pid.numberIn(t.pidns);
   }
+  let fd = 0;
+  if (listens) {
+    if (t.seccompFilters.some(hasListener)) return -EBUSY;
+    fd = t.fds.reserve(t.fdLimit);
+    if (fd < 0) return fd;
+    const listener = new SeccompListener((flags & SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) !== 0, firstId());
+    filter.listener = listener;
+    t.fds.install(fd, new SeccompListenerFile(listener, anonInode), true);
+  }
   const filters = [filter, ...t.seccompFilters];
-  install(t, filters);
-  if ((flags & SECCOMP_FILTER_FLAG_TSYNC) === 0) return 0;
+  installFilters(t, filters);
+  if ((flags & SECCOMP_FILTER_FLAG_TSYNC) === 0) return fd;
   for (const other of t.group.tasks) {
     if (other === t) continue;
-    install(other, filters);
+    installFilters(other, filters);
     if (t.creds.noNewPrivs && !other.creds.noNewPrivs) {
       const c = other.creds.clone();
       c.noNewPrivs = true;
       other.creds = c;
     }
   }
-  return 0;
+  return fd;
 }
 
-function install(t: Task, filters: readonly SeccompFilter[]): void {
-  t.seccompFilters = filters;
-  t.seccompMode = SECCOMP_MODE_FILTER;
-  t.watched = true;
+function hasListener(filter: SeccompFilter): boolean {
+  return filter.listener !== null && !filter.listener.isClosed;
+}
+
+/** Identifiers start anywhere, so that one of another listener is not taken for ours. */
+function firstId(): number {
+  fillRandom(scratch.u8, 0, 4);
+  return scratch.view.getUint32(0, true);
 }
 
 /** A thread whose filters are not ours, or an older part of ours: seccomp_can_sync_threads(). */
@@ -130,6 +170,4 @@ function findStraggler(t: Task): Task | null {
   return null;
 }
 
-export const seccompCalls: readonly SyscallLine[] = [
-  call(SYS_seccomp, 'seccomp', 'operation:int flags:flags args:addr', seccomp, 'partial', 'no user notification'),
-];
+export const seccompCalls: readonly SyscallLine[] = [call(SYS_seccomp, 'seccomp', 'operation:int flags:flags args:addr', seccomp)];
