@@ -7,7 +7,7 @@
 
 import { EPERM } from '../abi/errno.ts';
 import { MS_NOSUID } from '../abi/mount.ts';
-import { CAP_SETUID, SECBIT_KEEP_CAPS, SECBIT_NOROOT } from '../abi/sched.ts';
+import { CAP_SETUID, CAP_SYS_PTRACE, SECBIT_KEEP_CAPS, SECBIT_NOROOT } from '../abi/sched.ts';
 import { S_ISGID, S_ISUID, S_IXGRP } from '../abi/stat.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import { type CapSet, type Credentials, capsSubset, noCaps } from './credentials.ts';
@@ -23,6 +23,11 @@ const VFS_CAP_FLAGS_EFFECTIVE = 1;
 
 const SUID_DUMP_DISABLE = 0;
 const SUID_DUMP_USER = 1;
+
+/** A tracer without rights over what its tracee would become keeps it from becoming that: ptracer_capable(). */
+function isHeldDown(t: Task, userns: UserNamespace): boolean {
+  return t.tracee !== null && !t.tracee.creds.capableIn(userns, CAP_SYS_PTRACE);
+}
 
 interface FileCaps {
   permitted: CapSet;
@@ -102,7 +107,7 @@ export function credentialsForExec(t: Task, file: FileDescription): ExecCredenti
   }
 
   const isSetid = c.euid !== old.uid || c.egid !== old.gid;
-  if ((isSetid || !capsSubset(c.permitted, old.permitted)) && (old.noNewPrivs || sharesFs(t))) {
+  if ((isSetid || !capsSubset(c.permitted, old.permitted)) && (old.noNewPrivs || sharesFs(t) || isHeldDown(t, c.userns))) {
     if (old.noNewPrivs || !old.capableIn(c.userns, CAP_SETUID)) {
       c.euid = c.uid;
       c.egid = c.gid;

@@ -24,6 +24,7 @@ import {
 } from '../abi/ptrace.ts';
 import { CLD_STOPPED, CLD_TRAPPED, SA_NOCLDSTOP, SI_USER, SIG_IGN, SIGCHLD, SIGKILL, SIGSTOP, SIGTRAP } from '../abi/signal.ts';
 import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
+import type { Credentials } from './credentials.ts';
 import { SigInfo } from './signal-queue.ts';
 import { sigIn } from './signal-set.ts';
 import { type Resume, TASK_DEAD, TASK_STOPPED, type Task } from './task.ts';
@@ -47,6 +48,8 @@ const EFLAGS_TF = 0x100;
 /** A traced task's side of the matter; it hangs on Task.tracee. */
 export class Tracee {
   readonly tracer: Task;
+  /** Whose rights decide what the tracee may gain by exec: ptracer_cred. */
+  readonly creds: Credentials;
   readonly isSeized: boolean;
   /** PTRACE_O_*. */
   options: number;
@@ -67,8 +70,9 @@ export class Tracee {
   stopAsked = false;
   exitReported = false;
 
-  constructor(tracer: Task, isSeized: boolean, options: number) {
+  constructor(tracer: Task, creds: Credentials, isSeized: boolean, options: number) {
     this.tracer = tracer;
+    this.creds = creds;
     this.isSeized = isSeized;
     this.options = options;
   }
@@ -80,10 +84,10 @@ export class Tracee {
 
 // ---- attaching
 
-/** PTRACE_ATTACH, PTRACE_SEIZE and TRACEME after all permission checks. -EPERM for one that is traced already. */
-export function attach(tracer: Task, target: Task, isSeized: boolean, options: number): number {
+/** PTRACE_ATTACH, PTRACE_SEIZE and TRACEME after all permission checks. -EPERM for one that is traced already. `caller` has made the call. */
+export function attach(tracer: Task, target: Task, caller: Task, isSeized: boolean, options: number): number {
   if (target.state === TASK_DEAD || target.tracee !== null || target.group === tracer.group) return -EPERM;
-  link(tracer, target, new Tracee(tracer, isSeized, options));
+  link(tracer, target, new Tracee(tracer, caller.creds, isSeized, options));
   return 0;
 }
 
@@ -338,7 +342,7 @@ export function cloneEvent(t: Task, isVfork: boolean, exitSignal: number): numbe
 /** The child of a traced clone is traced too, and begins stopped. */
 export function traceChild(t: Task, child: Task): void {
   const tracee = t.tracee!;
-  const own = new Tracee(tracee.tracer, tracee.isSeized, tracee.options);
+  const own = new Tracee(tracee.tracer, tracee.creds, tracee.isSeized, tracee.options);
   link(tracee.tracer, child, own);
   if (own.isSeized) own.stopAsked = true;
   else child.signals.pending.add(new SigInfo(SIGSTOP, SI_USER));

@@ -103,14 +103,14 @@ export function ptrace(t: Task, a: SyscallArgs): number {
 function traceMe(t: Task): number {
   const { parentTask } = t.group;
   if (t.tracee !== null || parentTask === null) return -EPERM;
-  return attach(parentTask, t, false, 0);
+  return attach(parentTask, t, t, false, 0);
 }
 
 function attachTo(t: Task, target: Task, isSeized: boolean, addr: number, options: number): number {
   if (isSeized && (addr !== 0 || (options & ~PTRACE_O_MASK) !== 0)) return -EIO;
   if (target.group === t.group) return -EPERM;
   if (ptraceMayAccess(t, target, false) < 0) return -EPERM;
-  const result = attach(t, target, isSeized, isSeized ? options : 0);
+  const result = attach(t, target, t, isSeized, isSeized ? options : 0);
   if (result === 0) stopAttached(target);
   return result;
 }
