@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include "../stub/sysmsg.h"
@@ -95,13 +96,30 @@ napi_value Unwatch(napi_env env, napi_callback_info info) {
   return result(env, epoll_ctl(epollFd, EPOLL_CTL_DEL, a.i32(0), nullptr));
 }
 
-// nextHostEvent(out: Int32Array): the token, with the events in out[0]; -1 when there is none.
+// What the loop has taken from the epoll descriptor itself.
+struct {
+  int count = 0, next = 0;
+  epoll_event events[64];
+} taken;
+
+// nextHostEvent(out: Int32Array): the token, with the events in out[0]; -1 when there is none. Once the thread's queue
+// is empty the descriptor is asked too, so that what has happened by now is told now, not when the thread gets to run.
 napi_value NextHostEvent(napi_env env, napi_callback_info info) {
   Args<1> a(env, info);
   size_t size;
   int32_t* out = reinterpret_cast<int32_t*>(a.bytes(0, &size));
   uint32_t head = queue.head.load(std::memory_order_relaxed);
-  if (size < 4 || head == queue.tail.load(std::memory_order_acquire)) return integer(env, -1);
+  if (size < 4) return integer(env, -1);
+  if (head == queue.tail.load(std::memory_order_acquire)) {
+    if (taken.next == taken.count) {
+      taken.next = 0;
+      taken.count = epollFd < 0 ? 0 : std::max(0, epoll_wait(epollFd, taken.events, 64, 0));
+      if (taken.count == 0) return integer(env, -1);
+    }
+    const epoll_event& event = taken.events[taken.next++];
+    out[0] = static_cast<int32_t>(event.events);
+    return integer(env, static_cast<int32_t>(event.data.u32));
+  }
   auto slot = queue.slots[head % kQueue];
   queue.head.store(head + 1, std::memory_order_release);
   out[0] = static_cast<int32_t>(slot.events);

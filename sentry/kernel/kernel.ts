@@ -104,6 +104,14 @@ export class Kernel {
     this.machine = parts.machine ?? plainMachine();
     this.syscalls = parts.syscalls;
   }
+
+  /** Tells the watchers of host descriptors what has happened by now. */
+  takeHostEvents(): void {
+    const platform = this.platform;
+    for (let token = platform.hostToken(); token >= 0; token = platform.hostToken()) {
+      this.hostWatchers.get(token)?.hostReady(platform.hostEvents());
+    }
+  }
 }
 
 /** Told of every system call; `result` may be an internal one of base/errors.ts. */

@@ -25,9 +25,7 @@ export function runLoop(kernel: Kernel): void {
       if (t !== undefined && t.state !== TASK_DEAD) handleEvent(t, platform.contextAt(index).event);
       if (--untilTimers > 0) continue;
     } else if (index === NEXT_HOST) {
-      for (let token = platform.hostToken(); token >= 0; token = platform.hostToken()) {
-        kernel.hostWatchers.get(token)?.hostReady(platform.hostEvents());
-      }
+      kernel.takeHostEvents();
     }
     untilTimers = TIMER_INTERVAL;
     if (kernel.timers.next() !== Number.POSITIVE_INFINITY) kernel.timers.expire(kernel.clock.monotonicNs());

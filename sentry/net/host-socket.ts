@@ -75,6 +75,9 @@ import { Socket, type SocketName } from './socket.ts';
 import { getTimeout, setTimeout } from './socket-timeout.ts';
 
 const WATCHED = POLLIN | POLLOUT | POLLPRI | POLLRDHUP;
+/** What a receive uses up; the other calls may change anything. */
+const INPUT = POLLIN | POLLPRI | POLLRDNORM | POLLRDBAND;
+const ANYTHING = -1;
 const ASKED = WATCHED | POLLRDNORM | POLLWRNORM | POLLRDBAND | POLLWRBAND;
 
 /** What is moved in one host call: more than any datagram. */
@@ -96,6 +99,12 @@ export class HostSocket extends Socket implements HostWatcher {
   /** Of a network namespace made in the sandbox, from which nothing can be reached. */
   private readonly isolated: boolean;
   private token = 0;
+  /**
+   * What our waiters know of and nobody has used up. The notifier says late what poll() may have
+   * seen already, and an edge-triggered epoll must not hear of the same readiness twice. Bytes that
+   * came on top of unread ones are news, so input stays here only until the watch's first word.
+   */
+  private seen = 0;
 
   /** t: whose it is; null for one that the sandbox was started with. */
   constructor(kernel: Kernel, t: Task | null, family: number, type: number, protocol: number, flags: number, hostFd: number) {
@@ -116,6 +125,9 @@ export class HostSocket extends Socket implements HostWatcher {
   // ---- readiness
 
   hostReady(events: number): void {
+    const isOld = (events & ~this.seen) === 0;
+    this.seen = (this.seen | events) & ~INPUT;
+    if (isOld) return;
     let told = events;
     if ((events & POLLIN) !== 0) told |= POLLRDNORM;
     if ((events & POLLOUT) !== 0) told |= POLLWRNORM;
@@ -130,15 +142,22 @@ export class HostSocket extends Socket implements HostWatcher {
   }
 
   /** Passes a host's answer on; who is told to wait will be told when not to. */
-  private answer(n: number): number {
+  private answer(n: number, used: number): number {
+    this.seen &= ~used;
     if (n === -EAGAIN || n === -EINPROGRESS || n === -EALREADY) this.watch();
     return n;
   }
 
   override poll(_t: Task | null): number {
+    const isFirst = this.token === 0;
     this.watch();
     const events = pollFd(this.hostFd, ASKED, 0);
-    return events < 0 ? POLLERR : events;
+    if (events < 0) return POLLERR;
+    const fresh = events & ~INPUT & ~this.seen;
+    this.seen = isFirst ? events : (events & ~INPUT) | (this.seen & INPUT);
+    // Whoever waits for it hears now; the notifier's word will be old by then.
+    if (!isFirst && fresh !== 0) this.waiters.notify(fresh);
+    return events;
   }
 
   // ---- connections
@@ -150,7 +169,7 @@ export class HostSocket extends Socket implements HostWatcher {
 
   override connect(_t: Task, name: Uint8Array, length: number): number {
     if (this.isolated) return -ENETUNREACH;
-    return this.answer(socketConnect(this.hostFd, name, length));
+    return this.answer(socketConnect(this.hostFd, name, length), ANYTHING);
   }
 
   /** Asks the host again, which takes the result and, after a failure, leaves the socket ready for another try: inet_stream_connect(). */
@@ -165,7 +184,7 @@ export class HostSocket extends Socket implements HostWatcher {
   }
 
   override accept(t: Task, flags: number): Socket | number {
-    const hostFd = this.answer(socketAccept(this.hostFd));
+    const hostFd = this.answer(socketAccept(this.hostFd), INPUT);
     return hostFd < 0 ? hostFd : new HostSocket(t.kernel, t, this.family, this.type, this.protocol, flags, hostFd);
   }
 
@@ -192,7 +211,7 @@ export class HostSocket extends Socket implements HostWatcher {
     do {
       const n = Math.min(io.remaining, CHUNK);
       if (n > 0 && io.take(buffer, 0, n) !== n) return done > 0 ? done : -EFAULT;
-      const sent = this.answer(socketSend(this.hostFd, buffer, n, flags, m.name, m.nameLength, m.control, controlLength));
+      const sent = this.answer(socketSend(this.hostFd, buffer, n, flags, m.name, m.nameLength, m.control, controlLength), ANYTHING);
       if (sent < n) io.back(n - Math.max(sent, 0));
       if (sent < 0) return done > 0 ? done : sent;
       done += sent;
@@ -212,7 +231,7 @@ export class HostSocket extends Socket implements HostWatcher {
     let done = 0;
     do {
       const room = Math.min(io.remaining, CHUNK);
-      const n = this.answer(socketReceive(this.hostFd, buffer, room, flags, m.name, m.control, controlRoom, received));
+      const n = this.answer(socketReceive(this.hostFd, buffer, room, flags, m.name, m.control, controlRoom, received), INPUT);
       if (n < 0) return done > 0 ? done : n;
       m.nameLength = Math.min(received[0]!, m.name.length);
       m.controlLength = received[1]!;

@@ -118,6 +118,8 @@ function resumeWait(t: Task, why: number): number {
 }
 
 function takeEvents(t: Task, epoll: EpollFile): number {
+  // What a call before this one has caused on the host is ready now, as it is on Linux.
+  if (t.kernel.hostWatchers.size > 0) t.kernel.takeHostEvents();
   const n = epoll.harvest(t, scratch.view, Math.min(t.args.int(2), BATCH));
   if (n === 0 || t.mm.copyOut(t.args.addr(1), scratch.u8, 0, n * EPOLL_EVENT_SIZE) === 0) return n;
   epoll.undoHarvest(n);

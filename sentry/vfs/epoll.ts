@@ -146,6 +146,8 @@ export class EpollFile extends FileDescription {
     for (let left = this.ready.length; left > 0 && n < max; left--) {
       const item = this.ready.shift()!;
       const events = item.pollNow(t);
+      // Asking may make a file say what it has just found out; the answer has it.
+      this.ready.remove(item);
       if (events === 0) continue;
       view.setUint32(n * EPOLL_EVENT_SIZE, events, true);
       view.setInt32(n * EPOLL_EVENT_SIZE + 4, item.dataLo, true);
