@@ -80,6 +80,9 @@ function roleEnvironment(): string[] {
   return environment;
 }
 
+/** How long a Sentry that has closed its connection may take to be gone. */
+const SENTRY_END_MS = 2000;
+
 export class Sandbox {
   readonly sentry: SandboxProcess;
   readonly gofer: SandboxProcess;
@@ -159,14 +162,26 @@ export class Sandbox {
       closed = true;
     }
     if (filed) return undefined;
-    if (triples[5] !== 0) return this.obituary(this.gofer);
+    if (triples[5] !== 0) return this.goferEnded();
     // The end of the channel: the Sentry is dead, or about to be.
     if (triples[8] !== 0 || closed) return this.obituary(this.sentry);
     return undefined;
   }
 
+  /** A gofer that ends well has seen the Sentry close its connection: then that one is the news. */
+  private goferEnded(): string {
+    const [pid, status] = waitPid(this.gofer.pid, 0);
+    if (pid > 0 && status === 0 && pollFds(Int32Array.of(this.sentry.pidfd, POLLIN, 0), SENTRY_END_MS) > 0)
+      return this.obituary(this.sentry);
+    return this.lastNews(this.gofer, pid, status);
+  }
+
   private obituary(process: SandboxProcess): string {
     const [pid, status] = waitPid(process.pid, 0);
+    return this.lastNews(process, pid, status);
+  }
+
+  private lastNews(process: SandboxProcess, pid: number, status: number): string {
     const what = process.name === 'sentry' ? 'the Sentry' : 'the gofer';
     const last = lastWords(process);
     return `${what} ${pid < 0 ? 'is gone' : describeStatus(status)}${last === '' ? '' : ` (${last})`}`;
