@@ -1,5 +1,6 @@
 // A kernel on the fake platform, and a hand that plays its guests: one call of sys() is one system
 // call of one task, through the real entry, handlers, signals and wake-ups.
+import { CTX_FAULT_ADDR, CTX_FAULT_CODE, CTX_FAULT_SIGNO } from '../../platform/context-page.ts';
 import { EVENT_FAULT, EVENT_KICKED, EVENT_SYSCALL, ORIG_RAX, R8, R9, R10, RAX, RDI, RDX, RIP, RSI, RSP } from '../../platform/platform.ts';
 import { TmpfsFilesystem } from '../../sentry/fs/tmpfs.ts';
 import { Credentials } from '../../sentry/kernel/credentials.ts';
@@ -87,9 +88,9 @@ export class FakeGuest {
   /** Guest code raises a host signal. The details are put where the platform would. */
   fault(t: Task, signo: number, code: number, addr: number): void {
     const region = (t.context as unknown as { region: { i32: Int32Array; store64(at: number, v: number): void } }).region;
-    region.i32[(t.context.base + 32) >> 2] = signo;
-    region.i32[(t.context.base + 36) >> 2] = code;
-    region.store64(t.context.base + 48, addr);
+    region.i32[(t.context.base + CTX_FAULT_SIGNO) >> 2] = signo;
+    region.i32[(t.context.base + CTX_FAULT_CODE) >> 2] = code;
+    region.store64(t.context.base + CTX_FAULT_ADDR, addr);
     handleEvent(t, EVENT_FAULT);
     this.settle();
   }
