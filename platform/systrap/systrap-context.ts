@@ -56,6 +56,8 @@ export class SystrapContext extends Context {
   fds: number[] = [];
   /** hostTid is a thread of this address space: the page's nonce was found in its memory. */
   verified = false;
+  /** It has posted an event. */
+  isHeardOf = false;
   readonly nonce: Uint8Array = new Uint8Array(8);
   /** CPU time handed to this thread, ns. */
   cpuNs = 0;

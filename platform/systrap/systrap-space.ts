@@ -31,6 +31,8 @@ export class SystrapSpace implements AddressSpace {
   readonly ending: SystrapContext[] = [];
   nextSlot = 0;
   hostPid = 0;
+  /** hostPid is this space's process beyond doubt, and not a number that its maker has made up. */
+  isVerified = false;
   /** The context whose stub makes this process; null once it is there. */
   maker: SystrapContext | null = null;
   /** The process is gone, or was never born. */

@@ -138,10 +138,15 @@ const STUB_SPIN = 400;
 const EMPTY_LOOKS = 2000;
 /** Indexes that are free but keep their pages for the next use. */
 const KEPT_MAPPINGS = 32;
+/** Prepared processes and spaces; spaces whose descriptors may wait for an idle moment. */
+const READY = 2;
+const SPARES = 2;
+const MAX_GONE = 64;
 const START_TIMEOUT_NS = 5e9;
 /** How long a birth is waited for, ns, and between looks at it. */
 const BIRTH_TIMEOUT_NS = 5e8;
 const BIRTH_PAUSE_NS = 20000;
+const VERIFY_TIMEOUT_NS = 2e7;
 const USER_CS = 0x33;
 const USER_SS = 0x2b;
 const INITIAL_EFLAGS = 0x202;
@@ -189,6 +194,11 @@ export class SystrapPlatform implements Platform {
   /** Contexts that wait for the zygote to make their process. */
   private readonly births: SystrapContext[] = [];
   private readonly died: SystrapContext[] = [];
+  /** First contexts of spaces that nobody has yet, and spaces whose descriptors are still to be closed. */
+  private readonly spares: SystrapContext[] = [];
+  private readonly gone: SystrapSpace[] = [];
+  /** Processes that wait for their first program. */
+  private readonly ready: SystrapContext[] = [];
   private readonly unknownDeaths: Map<number, number> = new Map();
   /** Guest threads that are, as far as we know, in guest code. */
   private running = 0;
@@ -233,11 +243,15 @@ export class SystrapPlatform implements Platform {
     closeFd(ringFd);
     space.hostPid = pid;
     this.zygote.hostTid = pid;
+    this.zygote.verified = true;
+    space.isVerified = true;
     this.zygote.batch = BATCH_REPORTS;
     this.spaces.set(pid, space);
     this.awaitZygote();
     this.fpStateSize = this.region.i32[CTX_DATA >> 2]!;
     this.vdsoAddr = this.region.load64(CTX_DATA + 8);
+    // The first program of the first container needs two, one before it is found and one to run.
+    this.tidy();
     const auxv = hostAuxv();
     this.hwcap = auxv.hwcap;
     this.hwcap2 = auxv.hwcap2;
@@ -255,6 +269,15 @@ export class SystrapPlatform implements Platform {
   // ---- births
 
   newAddressSpace(): Context | number {
+    for (let ready = this.ready.pop(); ready !== undefined; ready = this.ready.pop()) {
+      if (!ready.space.dead) return ready;
+      this.releaseSpace(ready.space);
+    }
+    return this.spawn();
+  }
+
+  /** A child of the zygote. */
+  private spawn(): SystrapContext | number {
     const child = this.newSpace(this.zygote);
     if (typeof child === 'number') return child;
     if (this.zygote.cloning === null) this.startClone(this.zygote, child);
@@ -308,6 +331,20 @@ export class SystrapPlatform implements Platform {
 
   /** The first context of a process that `maker` will make: in the same slot, since it stands on a copy of the same stacks. */
   private newSpace(maker: SystrapContext): SystrapContext | number {
+    const spare = maker.slot === 0 ? this.spares.pop() : undefined;
+    const child = spare ?? this.makeSpace(maker.slot);
+    if (typeof child === 'number') return child;
+    const { space } = child;
+    // Slots below the first one stay unused: a process whose first thread was forked by a late one is rare.
+    space.nextSlot = maker.slot + 1;
+    space.maker = maker;
+    this.initPage(child, maker);
+    this.contexts[child.index] = child;
+    return child;
+  }
+
+  /** Memory and socket of a process to be, and its first context. */
+  private makeSpace(slot: number): SystrapContext | number {
     const index = this.newIndex();
     if (index < 0) return index;
     const made = systrapSpace(this.out);
@@ -316,24 +353,38 @@ export class SystrapPlatform implements Platform {
       return made;
     }
     const space = new SystrapSpace(this, this.out[0]!, this.out[1]!);
-    const stubSocket = this.out[2]!;
-    const mapped = systrapMap(this.region.buffer, index, space.memfd, maker.slot);
+    space.stubSocket = this.out[2]!;
+    const mapped = systrapMap(this.region.buffer, index, space.memfd, slot);
     if (mapped < 0) {
-      closeFd(space.memfd);
-      closeFd(space.socket);
-      closeFd(stubSocket);
+      this.closeSpace(space);
       this.freeIndexes.push(index);
       return mapped;
     }
-    const child = new SystrapContext(this.region, index, space, maker.slot);
-    // Slots below the first one stay unused: a process with many forked threads above it is rare.
-    space.nextSlot = maker.slot + 1;
-    space.maker = maker;
-    space.contexts.push(child);
-    space.stubSocket = stubSocket;
-    this.initPage(child, maker);
-    this.contexts[index] = child;
-    return child;
+    const context = new SystrapContext(this.region, index, space, slot);
+    space.contexts.push(context);
+    return context;
+  }
+
+  /** What can be done while nothing else is: a spare space for the next fork, and the ends of what is gone. False when there was nothing. */
+  private tidy(): boolean {
+    const gone = this.gone.pop();
+    if (gone !== undefined) {
+      this.closeSpace(gone);
+      return true;
+    }
+    if (this.ready.length < READY && this.zygote.cloning === null && !this.zygote.space.dead) {
+      const ready = this.spawn();
+      if (typeof ready === 'number') return false;
+      this.ready.push(ready);
+      return true;
+    }
+    if (this.spares.length >= SPARES) return false;
+    const spare = this.makeSpace(0);
+    if (typeof spare === 'number') return false;
+    // The first store costs a page: now, not when the fork is waited for.
+    this.region.i32[spare.word] = 1;
+    this.spares.push(spare);
+    return true;
   }
 
   private newIndex(): number {
@@ -405,7 +456,9 @@ export class SystrapPlatform implements Platform {
       else this.contextDied(child, SIGKILL);
     } else {
       child.hostTid = result;
+      if (!child.held) this.setInGuest(child, true);
       if (isProcess) this.processBorn(child, result);
+      if (!space.dead && !child.verified) this.hasPage(child);
       if (child.kickWanted) this.kick(child);
     }
     if (isProcess && space.released) this.closeSpace(space);
@@ -427,7 +480,7 @@ export class SystrapPlatform implements Platform {
       this.spaces.delete(pid);
       this.spaceDied(space, status);
     } else if (space.released) {
-      this.kill(space);
+      this.kill(space, child);
     }
   }
 
@@ -486,13 +539,14 @@ export class SystrapPlatform implements Platform {
     const space = of as SystrapSpace;
     if (space.released) return;
     space.released = true;
+    if (!space.dead && space.hostPid !== 0) this.kill(space, space.contexts[0]!);
     for (const c of space.contexts) this.forget(c);
     for (const c of space.ending) this.freeIndex(c.index);
     space.contexts.length = 0;
     space.ending.length = 0;
     space.waiting.length = 0;
-    if (!space.dead && space.hostPid !== 0) this.kill(space);
-    if (space.maker === null) this.closeSpace(space);
+    if (space.maker === null) this.gone.push(space);
+    if (this.gone.length > MAX_GONE) this.closeSpace(this.gone.pop()!);
   }
 
   private forget(c: SystrapContext): void {
@@ -526,8 +580,9 @@ export class SystrapPlatform implements Platform {
     if (space.stubSocket >= 0) closeFd(space.stubSocket);
   }
 
-  private kill(space: SystrapSpace): void {
-    systrapKill(space.hostPid, SIGKILL);
+  /** Ends the process, if it is the one that its maker has named: what a tampering stub has made of itself dies with the sandbox at the latest. */
+  private kill(space: SystrapSpace, of: SystrapContext): void {
+    if (space.isVerified || (of.hostTid === space.hostPid && this.verify(of))) systrapKill(space.hostPid, SIGKILL);
   }
 
   private dropFds(c: SystrapContext): void {
@@ -562,7 +617,7 @@ export class SystrapPlatform implements Platform {
   private tampering(c: SystrapContext, what: string): void {
     debug(`context ${c.index}: ${what}`);
     const space = c.space;
-    if (space.hostPid !== 0 && this.verify(c)) this.kill(space);
+    if (space.hostPid !== 0) this.kill(space, c);
     this.spaceDied(space, SIGKILL);
   }
 
@@ -587,7 +642,6 @@ export class SystrapPlatform implements Platform {
     if (space.dead) return 0;
     if (space.hostPid === 0 && !this.awaitBirth(space)) return 0;
     for (const c of space.contexts) {
-      if (c.hostTid === 0) continue;
       if (c.verified || this.verify(c)) return c.hostTid;
     }
     return 0;
@@ -604,20 +658,27 @@ export class SystrapPlatform implements Platform {
     return !space.dead;
   }
 
-  /** Whether the host thread that a stub has claimed to be has this context's page in its memory. */
+  /**
+   * Whether the host thread that a stub has claimed to be is one of this address space: it has this
+   * context's page in its memory. Asked as early as it can be answered, since the guest may change the
+   * page later. Until the thread has been heard of it may still have to map the page.
+   */
   private verify(c: SystrapContext): boolean {
-    const { word8 } = this;
-    const addr = WINDOW + c.slot * CONTEXT_SIZE + CTX_NONCE;
-    for (let waitedNs = 0; waitedNs < BIRTH_TIMEOUT_NS; waitedNs += BIRTH_PAUSE_NS) {
-      if (vmRead(c.hostTid, addr, word8, 0, 8) === 8 && equal(word8, c.nonce)) {
-        c.verified = true;
-        return true;
-      }
-      // A new process maps the page as the first thing it does.
-      if (this.spaces.get(c.space.hostPid) !== c.space) return false;
+    if (c.verified) return true;
+    if (c.hostTid === 0) return false;
+    for (let waitedNs = 0; ; waitedNs += BIRTH_PAUSE_NS) {
+      if (this.hasPage(c)) return true;
+      if (c.isHeardOf || waitedNs >= VERIFY_TIMEOUT_NS || c.space.dead) return false;
       systrapPause(BIRTH_PAUSE_NS);
     }
-    return false;
+  }
+
+  private hasPage(c: SystrapContext): boolean {
+    const { word8 } = this;
+    const addr = WINDOW + c.slot * CONTEXT_SIZE + CTX_NONCE;
+    c.verified = vmRead(c.hostTid, addr, word8, 0, 8) === 8 && equal(word8, c.nonce);
+    if (c.verified && c.hostTid === c.space.hostPid) c.space.isVerified = true;
+    return c.verified;
   }
 
   // ---- turns
@@ -628,7 +689,8 @@ export class SystrapPlatform implements Platform {
     i32[c.word + (CTX_ACTION >> 2)] = action;
     c.held = false;
     c.letGo();
-    this.setInGuest(c, action !== ACTION_EXIT);
+    // One that is not born yet takes nobody's processor.
+    if (c.hostTid !== 0) this.setInGuest(c, action !== ACTION_EXIT);
     Atomics.store(i32, c.word + (CTX_STATE >> 2), 0);
     if (Atomics.load(i32, c.word + (CTX_SLEEPING >> 2)) !== 0) systrapWake(this.region.buffer, c.base + CTX_STATE);
   }
@@ -659,6 +721,7 @@ export class SystrapPlatform implements Platform {
     c.held = true;
     c.taken = event;
     c.isAtSite = false;
+    if (!c.isHeardOf) this.heardOf(c);
     this.setInGuest(c, false);
     const { space, batch } = c;
     if (c.cloning !== null) {
@@ -700,6 +763,12 @@ export class SystrapPlatform implements Platform {
     }
     this.tampering(c, `event ${event} out of turn`);
     return false;
+  }
+
+  /** The first event of a thread: from now on its page is where it belongs, or never will be. */
+  private heardOf(c: SystrapContext): void {
+    if (c.hostTid !== 0 && !c.verified) this.hasPage(c);
+    c.isHeardOf = true;
   }
 
   /** One entry of the ring: an index whose event was taken, NEXT_HOST, NOTHING, or EMPTY. */
@@ -746,6 +815,7 @@ export class SystrapPlatform implements Platform {
           if (Atomics.load(this.ring, RING_HEAD) !== this.tail) continue;
         }
         found = this.scan();
+        if (found === NOTHING && this.tidy()) continue;
         if (found === NOTHING) found = this.bell();
         if (found === NOTHING && this.died.length === 0 && systrapSleep(this.tail, deadlineNs) === 1) return NEXT_TIMEOUT;
       }
