@@ -124,10 +124,10 @@ napi_value Wake(napi_env env, napi_callback_info info) {
 }
 
 napi_value Sleep(napi_env env, napi_callback_info info) {
-  Args<2> a(env, info);
-  double deadline = a.num(1);
-  if (MonotonicNs() >= deadline) return integer(env, 1);
-  BellSleep(static_cast<uint32_t>(a.i32(0)), deadline);
+  Args<3> a(env, info);
+  double deadline = a.num(1), now = MonotonicNs();
+  if (now >= deadline) return integer(env, 1);
+  BellSleep(static_cast<uint32_t>(a.i32(0)), std::min(deadline, now + a.num(2)));
   return integer(env, BellRead() == static_cast<uint32_t>(a.i32(0)) && MonotonicNs() >= deadline ? 1 : 0);
 }
 

@@ -142,6 +142,8 @@ const KEPT_MAPPINGS = 32;
 const READY = 2;
 const SPARES = 2;
 const MAX_GONE = 64;
+/** While guest code runs the Sentry looks at all contexts this often: a guest can keep another's announcement from waking it. */
+const LONGEST_SLEEP_NS = 1e8;
 const START_TIMEOUT_NS = 5e9;
 /** How long a birth is waited for, ns, and between looks at it. */
 const BIRTH_TIMEOUT_NS = 5e8;
@@ -817,7 +819,12 @@ export class SystrapPlatform implements Platform {
         found = this.scan();
         if (found === NOTHING && this.tidy()) continue;
         if (found === NOTHING) found = this.bell();
-        if (found === NOTHING && this.died.length === 0 && systrapSleep(this.tail, deadlineNs) === 1) return NEXT_TIMEOUT;
+        if (
+          found === NOTHING &&
+          this.died.length === 0 &&
+          systrapSleep(this.tail, deadlineNs, this.running > 0 ? LONGEST_SLEEP_NS : Number.POSITIVE_INFINITY) === 1
+        )
+          return NEXT_TIMEOUT;
       }
       if (found >= 0 || found === NEXT_HOST) return found;
     }

@@ -1,0 +1,32 @@
+// Guests that attack their own stub: whatever becomes of them, the others in the sandbox must not notice.
+import test from 'ava';
+import { buildGuest } from '../support/guest.ts';
+import { baseEnv, run } from '../support/processes.ts';
+import { describe, sandboxed } from '../support/sandbox.ts';
+import { missing } from '../support/system.ts';
+
+const ATTACKS = [
+  'opens',
+  'unmaps-the-window',
+  'makes-the-stub-writable',
+  'unmaps-itself',
+  'clones',
+  'clears-the-ring',
+  'fills-the-ring',
+  'forges-events',
+  'writes-its-context',
+  'writes-the-jump-table',
+  'stands-on-the-signal-stack',
+];
+
+const reason = missing(['root', 'static-libc']);
+for (const attack of ATTACKS) {
+  const declare = reason === undefined ? test.serial : test.skip;
+  declare(`the sandbox goes on when a guest ${attack.replaceAll('-', ' ')}${reason === undefined ? '' : ` (${reason})`}`, async (t) => {
+    t.timeout(60_000);
+    const argv = sandboxed('systrap', [await buildGuest('helper-hostile'), attack]);
+    const result = await run(argv, { env: baseEnv() });
+    t.is(result.status, 0, describe('in the sandbox', argv, result));
+    t.is(result.stdout, 'the sandbox goes on\n');
+  });
+}
