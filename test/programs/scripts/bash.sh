@@ -35,7 +35,9 @@ sleep 0.2 & first=$!; (exit 4) & second=$!
 wait "$second"; echo "second $?"
 wait "$first"; echo "first $?"
 wait; (exit 5) & (sleep 0.2; exit 6) & wait -n; echo "wait -n $?"; wait -n; echo "wait -n $?"; wait -n; echo "none left $?"
-sleep 100 & kill -STOP $!; sleep 0.1; jobs | sed 's/  */ /g'; kill -CONT $!; kill %1; wait -f $! 2>/dev/null; echo "killed $?"
+# Each state is waited for: bash hears of it by SIGCHLD, some time after the kill.
+reaches() { until jobs | grep -q "$1"; do sleep 0.05; done; }
+sleep 100 & kill -STOP $!; reaches Stopped; jobs | sed 's/  */ /g'; kill -CONT $!; reaches Running; kill %1; wait $! 2>/dev/null; echo "killed $?"
 sleep 100 & disown; kill $!; echo disowned
 set +m
 section signals
