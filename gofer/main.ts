@@ -2,6 +2,7 @@
 // that it names; nothing is said back: the first request waits in the channel until the trees are there.
 
 import { readFileSync, writeSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { close, exitNow, exitOnHangup, fcntlSetCloexec, futexWait, futexWake, mapShared, openat2, umask } from 'ptrace-napi';
 import { errnoName } from '../sentry/abi/errno.ts';
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from '../sentry/abi/fcntl.ts';
@@ -51,6 +52,8 @@ export function goferMain(config: GoferConfig): never {
   if (typeof memory === 'number') throw new Error(`mapping the channel: ${errnoName(-memory)}`);
   close(config.regionFd);
 
+  // The process ends without notice: a checkout keeps what it compiled for the next start now.
+  flushCompileCache();
   const descriptors = raiseLimits();
   umask(0);
   if (config.newRoot !== undefined) enterTrees(config.trees, config.newRoot);

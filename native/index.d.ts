@@ -9,8 +9,5 @@ export * from './types/seccomp.d.ts';
 export * from './types/systrap.d.ts';
 export * from './types/wait.d.ts';
 
-/** A path that execve(2) takes for the stub's executable: a file of the checkout, or /proc/self/fd/N when runsc is one executable. */
-export const stubPath: string;
-
 /** Opens the stub's executable read-only and close-on-exec, for execveat(2) with AT_EMPTY_PATH. The caller owns the descriptor. */
 export function openStub(): number;

@@ -68,10 +68,8 @@ function loadAsset() {
 
 export const addon = isSea() ? loadAsset() : loadBuilt();
 
-export const stubPath = isSea()
-  ? extract('stub', (fd) => `/proc/self/fd/${fd}`)
-  : fileURLToPath(new URL('./build/Release/stub', import.meta.url));
-
+/** Only the Sentry needs it, and so only the Sentry unpacks it. */
 export function openStub() {
-  return openSync(stubPath, fs.O_RDONLY);
+  if (isSea()) return extract('stub', (fd) => fd);
+  return openSync(fileURLToPath(new URL('./build/Release/stub', import.meta.url)), fs.O_RDONLY);
 }

@@ -1,9 +1,7 @@
-// One entry for every role of the program: the command line, and the two processes of a sandbox that it starts.
+// One entry for every role of the program in a checkout: the command line, and the two processes of a sandbox that it
+// starts. scripts/executable.ts is the built program's.
 
 const role = process.argv[2];
 if (role === 'sentry') await import('../sentry/boot/main.ts');
 else if (role === 'gofer') await import('../gofer/main.ts');
-else {
-  const { main } = await import('./cli.ts');
-  process.exitCode = await main(process.argv.slice(2));
-}
+else await import('./command-line.ts');

@@ -1,9 +1,11 @@
-// `npm run build`: one executable, dist/runsc. esbuild joins the sources, Node's --build-sea puts the result, the addon and
-// the stub behind a copy of Node itself. native/load.js is the other half: it unpacks the assets at run time.
+// `npm run build`: one executable, dist/runsc. esbuild joins the sources of each role, Node's --build-sea puts them, what V8
+// made of them, the addon and the stub behind a copy of Node itself. executable/ and native/load.js are the other half:
+// they take the assets out at run time.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { build } from 'esbuild';
+import { type BuildOptions, build } from 'esbuild';
+import { type Role, roles } from './executable/role.ts';
 
 const root = join(import.meta.dirname, '..');
 const dist = join(root, 'dist');
@@ -23,39 +25,70 @@ rmSync(dist, { recursive: true, force: true });
 mkdirSync(work, { recursive: true });
 
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-await build({
-  entryPoints: [join(root, 'runsc', 'main.ts')],
-  outfile: join(work, 'main.mjs'),
+const common = {
   bundle: true,
   platform: 'node',
-  format: 'esm',
+  format: 'cjs',
   target: 'node26',
-  // Names stay: assertions and logs print them.
-  keepNames: false,
+  charset: 'ascii',
   minifyWhitespace: true,
   legalComments: 'none',
-  define: { 'process.env.RUNSC_VERSION': JSON.stringify(version) },
-  // What is left of CommonJS (debug) asks for Node's modules by require().
-  banner: { js: "import { createRequire as nodeRequire } from 'node:module'; const require = nodeRequire(process.execPath);" },
+  // A checkout finds its files by these; the executable has its own inside.
+  define: { 'process.env.RUNSC_VERSION': JSON.stringify(version), 'import.meta.url': '""', 'import.meta.dirname': '""' },
   logLevel: 'warning',
-});
+} as const satisfies BuildOptions;
 
-const config = join(work, 'sea.json');
-writeFileSync(
-  config,
-  JSON.stringify({
-    main: join(work, 'main.mjs'),
-    mainFormat: 'module',
-    output: executable,
-    disableExperimentalSEAWarning: true,
-    useCodeCache: true,
-    // A NODE_OPTIONS in the caller's environment is meant for the caller's programs.
-    execArgvExtension: 'none',
-    assets: { 'ptrace_napi.node': join(released, 'ptrace_napi.node'), stub: join(released, 'stub') },
-  }),
-);
-const sea = spawnSync(process.execPath, ['--build-sea', config], { stdio: ['ignore', 'ignore', 'inherit'] });
-if (sea.status !== 0) fail('node --build-sea failed, see its message above');
+const entries: Record<Role, string> = {
+  'command-line': 'runsc/command-line.ts',
+  sentry: 'sentry/boot/main.ts',
+  gofer: 'gofer/main.ts',
+};
+for (const role of roles) {
+  await build({
+    ...common,
+    entryPoints: [join(root, entries[role])],
+    outfile: join(work, `${role}.js`),
+    banner: { js: '(function(require,module,exports){' },
+    footer: { js: '})' },
+  });
+}
+
+/** Puts a main script and assets behind a copy of Node. */
+async function seal(main: string, output: string, files: Record<string, string>, define: Record<string, string> = {}): Promise<void> {
+  const script = join(work, `${main}.cjs`);
+  await build({ ...common, define, entryPoints: [join(import.meta.dirname, 'executable', `${main}.ts`)], outfile: script });
+  const config = join(work, `${main}.json`);
+  writeFileSync(
+    config,
+    JSON.stringify({
+      main: script,
+      output,
+      disableExperimentalSEAWarning: true,
+      useCodeCache: true,
+      // A NODE_OPTIONS in the caller's environment is meant for the caller's programs.
+      execArgvExtension: 'none',
+      assets: { 'ptrace_napi.node': join(released, 'ptrace_napi.node'), stub: join(released, 'stub'), ...files },
+    }),
+  );
+  const sea = spawnSync(process.execPath, ['--build-sea', config], { stdio: ['ignore', 'ignore', 'inherit'] });
+  if (sea.status !== 0) fail('node --build-sea failed, see its message above');
+}
+
+const bundles = Object.fromEntries(roles.map((role) => [`${role}.js`, join(work, `${role}.js`)]));
+const recorder = join(work, 'recorder');
+// The sandbox's processes run as other users than the one who builds.
+chmodSync(work, 0o777);
+for (const role of roles) writeFileSync(join(work, `${role}.cache`), '', { mode: 0o666 });
+await seal('recorder', recorder, bundles, { CACHE_DIR: JSON.stringify(work) });
+const rehearsal = spawnSync(recorder, ['do', '/bin/sh', '-c', 'ls -l / | cat'], {
+  stdio: ['ignore', 'ignore', 'pipe'],
+  timeout: 60_000,
+  encoding: 'utf8',
+});
+if (rehearsal.status !== 0)
+  console.error(`build: no sandbox can run here, so that dist/runsc will compile at each start: ${rehearsal.stderr.trim()}`);
+await seal('main', executable, { ...bundles, ...Object.fromEntries(roles.map((role) => [`${role}.cache`, join(work, `${role}.cache`)])) });
+for (const role of roles) console.log(`${role}: ${statSync(join(work, `${role}.cache`)).size >> 10} KiB compiled`);
 rmSync(work, { recursive: true });
 
 // containerd starts the shim by this name, and the executable looks at the name it was called by.
