@@ -111,6 +111,8 @@ export class Container {
         runHooks(name, spec.hooks[name], container.ociState('creating'));
       // They would have to run inside before the first process, which is process 1 there.
       if (spec.hooks.startContainer.length > 0) process.stderr.write('runsc: warning: startContainer hooks are not run\n');
+      const checked = sandbox.control.await(sandbox.control.send({ method: 'check' }));
+      if (checked.error !== undefined) throw startError(spec.process.args[0]!, checked.error, checked.errno);
       dir.save(state);
       if (options.pidFile !== undefined) writePidFile(options.pidFile, sandbox.sentry.pid);
       if (!options.foreground) sandbox.control.ask('letting the sandbox go', { method: 'detach' });

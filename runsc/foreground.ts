@@ -131,11 +131,7 @@ function exitCodeFrom(event: Event): number | undefined {
 export function startError(name: string, error: string, errno: number | undefined): RunscError {
   // As shells do: whatever is there and cannot be executed, for whatever reason, is 126.
   const code = errno === undefined ? 1 : errno === ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
-  return new RunscError(
-    `starting "${name}"`,
-    errno === undefined ? error : error === '' ? errnoText(errno) : `${error}: ${errnoText(errno)}`,
-    code,
-  );
+  return new RunscError(`starting "${name}"`, error, code);
 }
 
 const signalBytes = new Uint8Array(64);

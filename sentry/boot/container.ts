@@ -2,6 +2,8 @@
 
 import { EBUSY, EINVAL, ESRCH } from '../abi/errno.ts';
 import type { Console } from '../fs/console.ts';
+import { closeFd, writeHost } from '../host/confine.ts';
+import { dup } from '../host/host-io.ts';
 import type { FsContext } from '../kernel/fs-context.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Task } from '../kernel/task.ts';
@@ -10,7 +12,7 @@ import type { KernelContext } from '../vfs/context.ts';
 import type { BootConfig, ProcessConfig } from './boot-config.ts';
 import type { SandboxState } from './control-protocol.ts';
 import { openStdio } from './setup-stdio.ts';
-import { isFailure, type StartFailure, startProgram } from './start-process.ts';
+import { checkProgram, isFailure, type StartFailure, startProgram } from './start-process.ts';
 
 /** Descriptors 0, 1 and 2. */
 const STDIO = 3;
@@ -25,6 +27,8 @@ export class Container {
   status: SandboxState['status'] = 'created';
   /** The first program; null until it starts. */
   init: ThreadGroup | null = null;
+  /** The host's, until the program has it. */
+  private stderr = -1;
   /** Called with the wait status of the first program, once. */
   onEnd: (status: number) => void = () => {};
   private readonly waiters: Map<ThreadGroup, ((status: number) => void)[]> = new Map();
@@ -37,14 +41,29 @@ export class Container {
     this.root = root;
   }
 
-  /** Runs the configured program. */
+  /** Why the configured program cannot be started, as things stand. */
+  check(): StartFailure | undefined {
+    return checkProgram(this.kernel, this.config.process, this.root.fs.clone());
+  }
+
+  /** Runs the configured program. After a failure somebody has to end the container. */
   start(): Task | StartFailure {
     if (this.init !== null) return { error: 'the container has been started already', errno: EBUSY };
-    const t = this.run(this.config.process, this.config.fds.stdio);
+    const { process, fds } = this.config;
+    this.stderr = dup(fds.stdio[2]!);
+    const t = this.run(process, fds.stdio);
     if (isFailure(t)) return t;
+    closeFd(this.stderr);
     this.init = t.group;
     this.status = 'running';
     return t;
+  }
+
+  /** As runc's init, which has nobody else to tell when execve fails: a line on the container's stderr, and status 1. */
+  endUnstarted(failure: StartFailure): void {
+    const line = new TextEncoder().encode(`${failure.error}\n`);
+    writeHost(this.stderr, line, 0, line.length);
+    this.abandon(1 << 8);
   }
 
   /** Runs one more program with these host descriptors, which are taken over, as its own from 0 on. */
@@ -101,10 +120,10 @@ export class Container {
     } else if (told === undefined && this.unclaimed.size < MAX_UNCLAIMED) this.unclaimed.set(group.tgid, status);
   }
 
-  /** A signal that ends the container before its program has started. */
-  abandon(signal: number): void {
+  /** Ends the container before its program has started, with this wait status. */
+  abandon(status: number): void {
     this.status = 'stopped';
-    this.onEnd(signal);
+    this.onEnd(status);
   }
 
   /** The host's terminal behind a program's has a new size. */

@@ -5,6 +5,8 @@
 import type { ProcessConfig } from './boot-config.ts';
 
 export type Request =
+  /** Whether the first program is there and may be executed, as things stand; fails as start would. */
+  | { readonly id: number; readonly method: 'check' }
   /** Runs the container's first program. Reply: its pid in the sandbox. */
   | { readonly id: number; readonly method: 'start' }
   /** Replies when the process has ended, with its wait status. pid 1, or what exec answered. */

@@ -71,10 +71,21 @@ export class ControlServer {
     const { container } = this;
     debug(`control: ${request.method}`);
     switch (request.method) {
+      case 'check': {
+        const failure = container.check();
+        if (failure === undefined) reply(0);
+        else fail(failure.error, failure.errno);
+        return;
+      }
       case 'start': {
         const started = container.start();
-        if ('error' in started) fail(started.error, started.errno);
-        else reply(started.group.tgid);
+        if (!('error' in started)) reply(started.group.tgid);
+        else if (container.config.mortalInit || container.init !== null) fail(started.error, started.errno);
+        else {
+          // `check` let it pass and execve did not: the container is what fails, not its start.
+          reply(0);
+          container.endUnstarted(started);
+        }
         return;
       }
       case 'exec': {

@@ -11,7 +11,7 @@ import type { KernelContext } from '../vfs/context.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import type { ProcessConfig } from './boot-config.ts';
-import type { StartFailure } from './start-process.ts';
+import { errnoSentence, type StartFailure } from './start-process.ts';
 
 export interface Stdio {
   /** By number; references are the taker's. */
@@ -25,7 +25,7 @@ export function openStdio(kernel: Kernel, process: ProcessConfig, hostFds: reado
     const files: FileDescription[] = [];
     for (const fd of hostFds) {
       const file = hostDescription(kernel, fd);
-      if (typeof file === 'number') return { error: 'a descriptor of the host', errno: -file };
+      if (typeof file === 'number') return { error: `a descriptor of the host: ${errnoSentence(-file)}`, errno: -file };
       files.push(file);
     }
     return { files, console: undefined };
@@ -38,7 +38,7 @@ function openTerminal(kernel: Kernel, process: ProcessConfig, hostFds: readonly 
   const pts = kernel.vfs.lookup(root, null, '/dev/pts', LOOKUP_FOLLOW);
   const mount = typeof pts === 'number' ? undefined : pts.mount;
   const opened = Console.open(kernel, mount, hostFds[0]!, process.uid, process.gid);
-  if (typeof opened === 'number') return { error: 'a terminal', errno: -opened };
+  if (typeof opened === 'number') return { error: `a terminal: ${errnoSentence(-opened)}`, errno: -opened };
   if (process.consoleSize !== undefined && opened.pty.window.rows === 0) opened.resize(process.consoleSize[0], process.consoleSize[1]);
   const files = opened.stdio();
   for (let n = 1; n < hostFds.length; n++) {
@@ -48,7 +48,7 @@ function openTerminal(kernel: Kernel, process: ProcessConfig, hostFds: readonly 
       continue;
     }
     const file = hostDescription(kernel, hostFd);
-    if (typeof file === 'number') return { error: 'a descriptor of the host', errno: -file };
+    if (typeof file === 'number') return { error: `a descriptor of the host: ${errnoSentence(-file)}`, errno: -file };
     files[n]?.decRef(null);
     files[n] = file;
   }

@@ -1,5 +1,6 @@
 // Programs that no guest process has forked: the container's first one, and those of exec.
 
+import { getSystemErrorMap } from 'node:util';
 import { EACCES, ENOENT, ENOTDIR } from '../abi/errno.ts';
 import { RLIMIT_NLIMITS } from '../abi/sched.ts';
 import type { CapSet } from '../kernel/credentials.ts';
@@ -22,7 +23,7 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 /** What a login leaves: umask(2). */
 const DEFAULT_UMASK = 0o022;
 
-/** Why a program could not be started. */
+/** Why a program could not be started: a whole sentence, and the errno that it ends with. */
 export interface StartFailure {
   readonly error: string;
   readonly errno: number;
@@ -39,25 +40,59 @@ export function startProgram(kernel: Kernel, config: ProcessConfig, fs: FsContex
   for (const file of stdio) fds.add(file, false, stdio.length);
   fs.umask = config.umask ?? DEFAULT_UMASK;
 
-  const ctx = new KernelContext(creds, fs);
-  const cwd = kernel.vfs.lookup(ctx, null, config.cwd, LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
-  if (typeof cwd === 'number') return { error: `working directory ${config.cwd}`, errno: -cwd };
-  fs.cwd = cwd;
-
-  const path = findProgram(kernel, ctx, config);
-  if (typeof path === 'number') return { error: '', errno: -path };
+  const path = findProgram(kernel, fs, creds, config);
+  if (typeof path !== 'string') return path;
   const spec = { fds, fs, creds, limits: limitsOf(config), pidns: kernel.rootPidNamespace };
   const t = execProgram(kernel, spec, path, [...config.args], [...config.env]);
-  if (typeof t === 'number') return { error: '', errno: -t };
+  if (typeof t === 'number') return notExecuted(config, -t);
   if (config.oomScoreAdj !== undefined) t.group.oomScoreAdj = config.oomScoreAdj;
   return t;
 }
 
-/** execvp(3): a name without a slash is looked for in PATH; one that may not be executed is remembered. The path or -errno. */
-function findProgram(kernel: Kernel, ctx: KernelContext, config: ProcessConfig): string | number {
+/**
+ * Whether the program could be started as things stand: `create` tells what is missing, as runc's does. fs is a context
+ * of its own.
+ */
+export function checkProgram(kernel: Kernel, config: ProcessConfig, fs: FsContext): StartFailure | undefined {
+  const found = findProgram(kernel, fs, credentialsOf(config, kernel.rootUserNamespace), config);
+  return typeof found === 'string' ? undefined : found;
+}
+
+/** Enters the working directory and looks for the program from there. */
+function findProgram(kernel: Kernel, fs: FsContext, creds: Credentials, config: ProcessConfig): string | StartFailure {
+  const ctx = new KernelContext(creds, fs);
+  const cwd = kernel.vfs.lookup(ctx, null, config.cwd, LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
+  if (typeof cwd === 'number')
+    return { error: `chdir to cwd ("${config.cwd}") set in config.json failed: ${errnoSentence(-cwd)}`, errno: -cwd };
+  fs.cwd = cwd;
   const name = config.args[0] ?? '';
+  if (!name.includes('/')) {
+    const path = searchPath(kernel, ctx, config, name);
+    if (typeof path === 'string') return path;
+    return path === -ENOENT ? { error: `exec: "${name}": executable file not found in $PATH`, errno: ENOENT } : notExecuted(config, -path);
+  }
+  const file = kernel.vfs.openExec(ctx, null, name, LOOKUP_FOLLOW);
+  if (typeof file === 'number') return notExecuted(config, -file);
+  file.decRef(null);
+  return name;
+}
+
+/** "no such file or directory (ENOENT)". */
+export function errnoSentence(errno: number): string {
+  const known = getSystemErrorMap().get(-errno);
+  return known === undefined ? `errno ${errno}` : `${known[1]} (${known[0]})`;
+}
+
+/** In the words of runc that front ends look for, to tell 126 from 127. */
+function notExecuted(config: ProcessConfig, errno: number): StartFailure {
+  const name = config.args[0] ?? '';
+  const stat = errno === ENOENT || errno === ENOTDIR ? `stat ${name}: ` : '';
+  return { error: `exec: "${name}": ${stat}${errnoSentence(errno)}`, errno };
+}
+
+/** execvp(3): a name without a slash is looked for in PATH; one that may not be executed is remembered. The path or -errno. */
+function searchPath(kernel: Kernel, ctx: KernelContext, config: ProcessConfig, name: string): string | number {
   if (name === '') return -ENOENT;
-  if (name.includes('/')) return name;
   const path = config.env.find((v) => v.startsWith('PATH='))?.slice('PATH='.length) ?? DEFAULT_PATH;
   let denied = false;
   for (const dir of path.split(':')) {

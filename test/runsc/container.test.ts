@@ -94,7 +94,7 @@ bundled('exec: user, directory, environment, status, missing programs', 'sleep 6
   t.is(exec.stdout, '12\n34\n/usr\ny\n');
   t.is(exec.status, 5);
   const none = await b.runsc(['exec', 'a', '/no/such']);
-  t.regex(none.stderr, /starting "\/no\/such": no such file or directory \(ENOENT\)/);
+  t.regex(none.stderr, /starting "\/no\/such": exec: "\/no\/such": stat \/no\/such: no such file or directory \(ENOENT\)/);
   t.is(none.status, 255);
   const list = await ok(t, b, 'ps', '--format', 'json', 'a');
   t.deepEqual(JSON.parse(list)[0], 1);
@@ -222,7 +222,7 @@ bundled('bad input is told by its field or its name', 'true', async (t, b) => {
   await says(/opening config.json/, 'create', '--bundle', '/no/such', 'a');
   const missingProgram = await b.runsc(['run', 'a']);
   t.is(missingProgram.status, 127);
-  t.regex(missingProgram.stderr, /starting "\/no\/such": no such file or directory/);
+  t.regex(missingProgram.stderr, /starting "\/no\/such": exec: "\/no\/such": stat \/no\/such: no such file or directory/);
   t.is(await ok(t, b, 'list', '--quiet'), '');
   await ok(t, b, 'delete', '--force', 'nobody');
 });

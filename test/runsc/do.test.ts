@@ -85,8 +85,18 @@ test.serial('do: --network=none has lo alone', async (t) => {
 });
 
 const wrong: [string, string[], number, RegExp][] = [
-  ['a missing program', ['do', 'no-such-program'], 127, /^runsc: starting "no-such-program": no such file or directory \(ENOENT\)\n$/],
-  ['a file that is not executable', ['do', '/etc/passwd'], 126, /^runsc: starting "\/etc\/passwd": permission denied \(EACCES\)\n$/],
+  [
+    'a missing program',
+    ['do', 'no-such-program'],
+    127,
+    /^runsc: starting "no-such-program": exec: "no-such-program": executable file not found in \$PATH\n$/,
+  ],
+  [
+    'a file that is not executable',
+    ['do', '/etc/passwd'],
+    126,
+    /^runsc: starting "\/etc\/passwd": exec: "\/etc\/passwd": permission denied \(EACCES\)\n$/,
+  ],
   ['a directory', ['do', '/etc'], 126, /permission denied \(EACCES\)/],
   ['no command', ['do'], 1, /"do" requires at least 1 argument /],
   ['an unknown flag', ['do', '--nope', 'true'], 1, /flag provided but not defined: --nope/],
