@@ -17,6 +17,7 @@ export class DetachedMountFile extends PathFile {
   constructor(top: Mount) {
     super({ mount: top, dentry: top.root }, O_PATH);
     top.opens++;
+    top.anonymous = true;
   }
 
   protected override release(_t: Task | null): void {

@@ -112,7 +112,7 @@ export function mount(t: Task, a: SyscallArgs): number {
   if ((flags & MS_NOUSER) !== 0) return -EINVAL;
   const { vfs } = t.kernel;
   const at = vfs.lookup(t, null, path, LOOKUP_FOLLOW);
-  return typeof at === 'number' ? at : mountPath(vfs, t, source ?? '', at, type, flags, data ?? '');
+  return typeof at === 'number' ? at : mountPath(vfs, t, source, at, type, flags, data ?? '');
 }
 
 /** Whether something stands on a mount: an open file, or a task's root or working directory. */
@@ -189,7 +189,7 @@ function install(t: Task, file: FileDescription, cloexec: boolean): number {
 function placeAt(t: Task, dirfd: number, pathAddr: number, lookup: number): VfsPath | number {
   const path = t.mm.copyInPath(pathAddr);
   if (typeof path === 'number') return path;
-  const start = startOf(t, dirfd, path);
+  const start = startOf(t, dirfd, path, (lookup & LOOKUP_EMPTY) !== 0);
   return typeof start === 'number' ? start : t.kernel.vfs.lookup(t, start, path, lookup);
 }
 
@@ -307,10 +307,9 @@ function copyInKey(t: Task, addr: number): string | number {
 
 function create(t: Task, file: FsContextFile): number {
   if (file.type === null || file.created !== null) return -EBUSY;
-  const fs = file.type.mount(t, file.source, file.readOnly ? MS_RDONLY : 0, file.options);
+  const fs = file.type.mount(t, file.source === '' ? 'none' : file.source, file.readOnly ? MS_RDONLY : 0, file.options);
   if (typeof fs === 'number') return fs;
   if (file.readOnly && fs.mounts === 0) fs.readOnly = true;
-  if (file.source === '') fs.source = 'none';
   file.created = fs;
   return 0;
 }
@@ -334,7 +333,11 @@ export function fsmount(t: Task, a: SyscallArgs): number {
   if (!(file instanceof FsContextFile)) return -EINVAL;
   const fs = file.take();
   if (fs === null) return -EINVAL;
-  return install(t, new DetachedMountFile(Mount.of(fs, flagsOfAttr(attr))), (a.int(1) & FSMOUNT_CLOEXEC) !== 0);
+  return install(
+    t,
+    new DetachedMountFile(Mount.of(fs, flagsOfAttr(attr), file.source === '' ? 'none' : file.source)),
+    (a.int(1) & FSMOUNT_CLOEXEC) !== 0,
+  );
 }
 
 // struct mount_attr, include/uapi/linux/mount.h.

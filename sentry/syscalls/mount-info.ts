@@ -194,7 +194,7 @@ export function statmount(t: Task, a: SyscallArgs): number {
   if ((bits & STATMOUNT_MNT_ROOT) !== 0) v.setUint32(STATMOUNT.mntRoot, putString(m.root.pathInFs()), true);
   if ((bits & STATMOUNT_MNT_POINT) !== 0) v.setUint32(STATMOUNT.mntPoint, putString(where ?? ''), true);
   if ((bits & STATMOUNT_MNT_OPTS) !== 0) v.setUint32(STATMOUNT.mntOpts, putString(fs.options().slice(1)), true);
-  if ((bits & STATMOUNT_SB_SOURCE) !== 0) v.setUint32(STATMOUNT.sbSource, putString(fs.source), true);
+  if ((bits & STATMOUNT_SB_SOURCE) !== 0) v.setUint32(STATMOUNT.sbSource, putString(m.source), true);
   if ((bits & STATMOUNT_SUPPORTED_MASK) !== 0) put64(v, STATMOUNT.supportedMask, SUPPORTED);
   put64(v, STATMOUNT.mask, bits & SUPPORTED);
   const total = STATMOUNT.size + used;

@@ -109,7 +109,8 @@ export abstract class FileDescription {
       this.path!.mount.writers--;
     }
     if (this.path !== undefined) {
-      this.path.mount.opens--;
+      const { mount } = this.path;
+      if (--mount.opens === 0 && mount.namespace === null && mount.children.size > 0) mount.closed();
       unpin(this.path.dentry);
     }
     inodeReleased(inode);

@@ -37,7 +37,7 @@ import { CAP_SYS_ADMIN } from '../abi/sched.ts';
 import type { VfsContext } from './context.ts';
 import type { Filesystem, VfsPath } from './filesystem.ts';
 import { notifyUnmounted } from './fsnotify.ts';
-import { attachTree, copiesBelow, copyTree, discardTree, MOUNT_FLAGS, Mount, type MountNamespace, umountTree } from './mount.ts';
+import { attachTree, copyTree, discardTree, fitsNamespaces, MOUNT_FLAGS, Mount, type MountNamespace, umountTree } from './mount.ts';
 import { isDeleted } from './path-name.ts';
 import { LOOKUP_FOLLOW } from './path-walk.ts';
 import { capableOverFs } from './permissions.ts';
@@ -61,15 +61,22 @@ function isOurs(ctx: VfsContext, m: Mount): boolean {
 /** The flags of a mount from mount(2)'s; relatime unless told otherwise. */
 export function mountFlags(flags: number): number {
   let out = flags & MOUNT_FLAGS & ~MS_RELATIME;
-  if ((flags & (MS_NOATIME | MS_STRICTATIME)) === 0) out |= MS_RELATIME;
+  if ((flags & MS_STRICTATIME) !== 0) out &= ~MS_NOATIME;
+  else if ((flags & MS_NOATIME) === 0) out |= MS_RELATIME;
   return out;
+}
+
+/** The flags of a mount after mount(2) with MS_REMOUNT: "the default atime for remount is preservation" - path_mount(). */
+function remountFlags(m: Mount, flags: number): number {
+  if ((flags & ATIME_FLAGS) !== 0) return mountFlags(flags);
+  return (flags & MOUNT_FLAGS) | (m.flags & (MS_NOATIME | MS_NODIRATIME | MS_RELATIME));
 }
 
 /** mount(2): which operation the flags mean, path_mount(). `source` is text for a new mount, a path for bind and move. */
 export function mountPath(
   vfs: Vfs,
   ctx: VfsContext,
-  source: string,
+  source: string | null,
   at: VfsPath,
   type: string | null,
   flags: number,
@@ -79,15 +86,17 @@ export function mountPath(
   if ((flags & (MS_REMOUNT | MS_BIND)) === (MS_REMOUNT | MS_BIND)) return remountMount(ctx, at, flags);
   if ((flags & MS_REMOUNT) !== 0) return remountFilesystem(ctx, at, flags, data);
   if ((flags & MS_BIND) !== 0) {
+    if (source === null || source === '') return -EINVAL;
     const from = vfs.lookup(ctx, null, source, LOOKUP_FOLLOW);
     return typeof from === 'number' ? from : bindMount(ctx, from, at, (flags & MS_REC) !== 0);
   }
   if ((flags & PROPAGATION) !== 0) return setPropagation(ctx, at, flags);
   if ((flags & MS_MOVE) !== 0) {
+    if (source === null || source === '') return -EINVAL;
     const from = vfs.lookup(ctx, null, source, LOOKUP_FOLLOW);
     return typeof from === 'number' ? from : moveMount(ctx, from, at);
   }
-  return newMount(vfs, ctx, source, at, type, flags, data);
+  return newMount(vfs, ctx, source ?? 'none', at, type, flags, data);
 }
 
 /** The type by name, if this caller may mount it: -ENODEV, -EPERM. */
@@ -114,7 +123,7 @@ function newMount(vfs: Vfs, ctx: VfsContext, source: string, at: VfsPath, name: 
     if (fs.mounts === 0) fs.release();
     return -EPERM;
   }
-  return attachFilesystem(ctx, fs, at, mountFlags(flags));
+  return attachFilesystem(ctx, fs, at, mountFlags(flags), source);
 }
 
 /**
@@ -137,8 +146,8 @@ function hidesAnything(m: Mount): boolean {
 }
 
 /** Puts a file system on a place. What is refused is given back. */
-export function attachFilesystem(ctx: VfsContext, fs: Filesystem, at: VfsPath, flags: number): number {
-  const m = Mount.of(fs, flags);
+export function attachFilesystem(ctx: VfsContext, fs: Filesystem, at: VfsPath, flags: number, source: string): number {
+  const m = Mount.of(fs, flags, source);
   if (at.mount.fs === fs && at.mount.root === at.dentry) {
     discardTree(m);
     return -EBUSY;
@@ -153,9 +162,8 @@ export function graft(ctx: VfsContext, top: Mount, at: VfsPath): number {
   if (!isOurs(ctx, at.mount)) return -EINVAL;
   if (at.dentry.isDir() !== top.root.isDir()) return -ENOTDIR;
   if (isDeleted(at.dentry)) return -ENOENT;
-  const ns = ctx.fs.mountNamespace;
   const place = topmost(at);
-  if (ns.mounts.size + top.tree().length * copiesBelow(place.mount) > MOUNT_MAX) return -ENOSPC;
+  if (!fitsNamespaces(place.mount, place.dentry, top.tree().length, true, MOUNT_MAX)) return -ENOSPC;
   attachTree(top, place.mount, place.dentry);
   return 0;
 }
@@ -186,10 +194,17 @@ export function bindMount(ctx: VfsContext, from: VfsPath, at: VfsPath, recursive
 export function cloneForBind(ctx: VfsContext, from: VfsPath, recursive: boolean): Mount | number {
   const m = from.mount;
   if (m.unbindable) return -EINVAL;
-  // A mount of nobody's namespace may only be copied if it is a detached tree of our own.
-  if (!isOurs(ctx, m) && m.namespace !== null) return -EINVAL;
+  // A mount of nobody's namespace may only be copied while it belongs to a tree that nobody has attached yet: may_copy_tree().
+  if (!isOurs(ctx, m) && !isAnonymous(m)) return -EINVAL;
   if (!recursive && hasLockedChildren(m, from)) return -EINVAL;
   return copyTree(m, from.dentry, { single: !recursive });
+}
+
+/** Whether the mount belongs to a tree of open_tree(2) or fsmount(2). */
+function isAnonymous(m: Mount): boolean {
+  let top = m;
+  while (top.parent !== null) top = top.parent;
+  return top.anonymous;
 }
 
 function hasLockedChildren(m: Mount, from: VfsPath): boolean {
@@ -202,7 +217,7 @@ export function moveMount(ctx: VfsContext, from: VfsPath, at: VfsPath): number {
   const m = from.mount;
   if (from.dentry !== m.root) return -EINVAL;
   const attached = m.parent !== null;
-  if (attached ? !isOurs(ctx, m) : m.namespace !== null) return -EINVAL;
+  if (attached ? !isOurs(ctx, m) && !isAnonymous(m) : !m.anonymous) return -EINVAL;
   if (!isOurs(ctx, at.mount) || m.locked) return -EINVAL;
   if (at.dentry.isDir() !== m.root.isDir()) return -EINVAL;
   // "mount point is shared": its peers could not follow.
@@ -210,8 +225,9 @@ export function moveMount(ctx: VfsContext, from: VfsPath, at: VfsPath): number {
   if (at.mount.peers !== null && m.tree().some((c) => c.unbindable)) return -EINVAL;
   const place = topmost(at);
   if (place.mount.isUnder(m)) return -ELOOP;
-  if (ctx.fs.mountNamespace.mounts.size + m.tree().length * copiesBelow(place.mount) > MOUNT_MAX) return -ENOSPC;
+  if (!fitsNamespaces(place.mount, place.dentry, m.tree().length, !attached, MOUNT_MAX)) return -ENOSPC;
   if (isDeleted(place.dentry)) return -ENOENT;
+  m.anonymous = false;
   m.detach();
   attachTree(m, place.mount, place.dentry);
   ctx.fs.mountNamespace.changed();
@@ -224,11 +240,7 @@ export function moveMount(ctx: VfsContext, from: VfsPath, at: VfsPath): number {
 export function remountMount(ctx: VfsContext, at: VfsPath, flags: number): number {
   const m = at.mount;
   if (!isOurs(ctx, m) || at.dentry !== m.root) return -EINVAL;
-  let wanted = flags & MOUNT_FLAGS & ~MS_RELATIME;
-  // "If none of the atime flags is given, the existing ones are kept." - path_mount()
-  if ((flags & ATIME_FLAGS) === 0) wanted |= m.flags & (MS_NOATIME | MS_NODIRATIME | MS_RELATIME);
-  else if ((flags & (MS_NOATIME | MS_STRICTATIME)) === 0) wanted |= MS_RELATIME;
-  return changeFlags(m, wanted);
+  return changeFlags(m, remountFlags(m, flags));
 }
 
 /** Sets a mount's flags: -EPERM against a lock, -EBUSY for read-only with writers. */
@@ -255,9 +267,7 @@ export function remountFilesystem(ctx: VfsContext, at: VfsPath, flags: number, d
   if (!isOurs(ctx, m) || at.dentry !== m.root) return -EINVAL;
   if (!capableOverFs(ctx.creds, m.fs, CAP_SYS_ADMIN)) return -EPERM;
   const readOnly = (flags & MS_RDONLY) !== 0;
-  let wanted = flags & MOUNT_FLAGS & ~MS_RELATIME;
-  if ((flags & ATIME_FLAGS) === 0) wanted |= m.flags & (MS_NOATIME | MS_NODIRATIME | MS_RELATIME);
-  else if ((flags & (MS_NOATIME | MS_STRICTATIME)) === 0) wanted |= MS_RELATIME;
+  const wanted = remountFlags(m, flags);
   let error = canChangeFlags(m, wanted);
   if (error < 0) return error;
   if (readOnly && !m.fs.readOnly && m.writers > 0) return -EBUSY;

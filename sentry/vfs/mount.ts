@@ -20,20 +20,55 @@ let nextMountId = 1;
 /** What statx and listmount call unique ids are the others, beyond this: fs/namespace.c:MNT_UNIQUE_ID_OFFSET. */
 export const firstUniqueMountId = 2 ** 31;
 let nextNamespaceId = 1;
-let nextGroupId = 1;
+
+/** Numbers of peer groups: the smallest free one is given out, as mnt_group_ida does. */
+const groupIds = new Set<number>();
+let lowestFreeGroupId = 1;
+
+function takeGroupId(): number {
+  let id = lowestFreeGroupId;
+  while (groupIds.has(id)) id++;
+  lowestFreeGroupId = id + 1;
+  groupIds.add(id);
+  return id;
+}
 
 /** Mounts that see each other's changes; what mountinfo prints as shared:N. */
 export class PeerGroup {
-  readonly id: number = nextGroupId++;
+  readonly id: number = takeGroupId();
   readonly members: Set<Mount> = new Set();
   /** Mounts that receive from the group and send nothing back. */
   readonly slaves: Set<Mount> = new Set();
+
+  /** The last member has left. */
+  dissolve(): void {
+    groupIds.delete(this.id);
+    lowestFreeGroupId = Math.min(lowestFreeGroupId, this.id);
+  }
+}
+
+/** All mounts by mount point, of all namespaces. */
+const mountsAt = new Map<Dentry, Set<Mount>>();
+
+/** Whether something is mounted on the dentry in this namespace: is_local_mountpoint(). */
+export function isMountpointIn(ns: MountNamespace, d: Dentry): boolean {
+  if (d.mountCount === 0) return false;
+  for (const m of mountsAt.get(d)!) if (m.namespace === ns) return true;
+  return false;
+}
+
+/** A mount point has lost its name: what other namespaces have mounted there goes. __detach_mounts(). */
+export function detachMounts(d: Dentry): void {
+  if (d.mountCount === 0) return;
+  for (const m of [...(mountsAt.get(d) ?? [])]) if (m.parent !== null) umountTree(m, false);
 }
 
 export class Mount {
   readonly id: number = nextMountId++;
   readonly fs: Filesystem;
   readonly root: Dentry;
+  /** As mountinfo prints it: mnt_devname. */
+  readonly source: string;
   /** null: not attached (the root of a namespace, or a detached tree). */
   parent: Mount | null = null;
   mountpoint: Dentry | null = null;
@@ -54,10 +89,13 @@ export class Mount {
   opens = 0;
   /** Descriptions open for writing: a remount to read-only must wait for them. */
   writers = 0;
+  /** The top of a tree that open_tree(2) or fsmount(2) has made and nobody has attached: it may be copied and moved. is_anon_ns(). */
+  anonymous = false;
   /** umount2(MNT_EXPIRE) has been here and nothing has used it since. */
   expiryMark = false;
 
-  constructor(fs: Filesystem, root: Dentry, flags: number) {
+  constructor(fs: Filesystem, root: Dentry, flags: number, source: string = fs.source) {
+    this.source = source;
     this.fs = fs;
     this.root = root;
     this.flags = flags & MOUNT_FLAGS;
@@ -66,8 +104,8 @@ export class Mount {
   }
 
   /** A detached mount of the whole file system. */
-  static of(fs: Filesystem, flags: number): Mount {
-    return new Mount(fs, rootDentry(fs), flags);
+  static of(fs: Filesystem, flags: number, source?: string): Mount {
+    return new Mount(fs, rootDentry(fs), flags, source);
   }
 
   get readOnly(): boolean {
@@ -85,14 +123,25 @@ export class Mount {
     this.mountpoint = mountpoint;
     parent.children.set(mountpoint, this);
     mountpoint.mountCount++;
-    this.join(parent.namespace);
+    let here = mountsAt.get(mountpoint);
+    if (here === undefined) {
+      here = new Set();
+      mountsAt.set(mountpoint, here);
+    }
+    here.add(this);
+    // Mounts of one tree are of one namespace: what is only moved within it needs no look at all that is below.
+    if (this.namespace !== parent.namespace) this.join(parent.namespace);
   }
 
   /** Takes this mount, and with it what is below, from its parent. */
   detach(): void {
     if (this.parent === null) return;
-    this.parent.children.delete(this.mountpoint!);
-    this.mountpoint!.mountCount--;
+    const mountpoint = this.mountpoint!;
+    this.parent.children.delete(mountpoint);
+    const here = mountsAt.get(mountpoint)!;
+    here.delete(this);
+    if (here.size === 0) mountsAt.delete(mountpoint);
+    mountpoint.mountCount--;
     this.parent = null;
     this.mountpoint = null;
   }
@@ -112,6 +161,15 @@ export class Mount {
     const out: Mount[] = [this];
     for (let i = 0; i < out.length; i++) for (const child of out[i]!.children.values()) out.push(child);
     return out;
+  }
+
+  /** The last description on a mount that is in no namespace any more: what has stayed connected to it goes. */
+  closed(): void {
+    for (const m of [...this.children.values()]) {
+      if (m.namespace !== null) continue;
+      m.detach();
+      if (m.opens === 0) m.closed();
+    }
   }
 
   isUnder(ancestor: Mount): boolean {
@@ -169,6 +227,7 @@ export class Mount {
     }
     // The last member takes the group's slaves along: they follow its own master now.
     for (const slave of [...group.slaves]) slave.setMaster(this.master);
+    group.dissolve();
   }
 
   /** The flag words of mountinfo's sixth field. */
@@ -234,7 +293,7 @@ export interface CopyOptions {
 
 /** A detached copy of a mount with its root at `root`: clone_mnt(). Copies of shared mounts are peers. */
 export function copyMount(m: Mount, root: Dentry, options: CopyOptions): Mount {
-  const copy = new Mount(m.fs, root, m.flags);
+  const copy = new Mount(m.fs, root, m.flags, m.source);
   copy.lockedFlags = m.lockedFlags;
   if (options.sharedToSlave === true && m.peers !== null) copy.setMaster(m.peers);
   else {
@@ -242,12 +301,23 @@ export function copyMount(m: Mount, root: Dentry, options: CopyOptions): Mount {
     if (m.master !== null) copy.setMaster(m.master);
   }
   copy.unbindable = options.copyUnbindable === true && m.unbindable;
-  if (options.lock === true) {
-    copy.lockedFlags |= m.flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
-    copy.lockedFlags |= MS_NOATIME | MS_NODIRATIME | MS_RELATIME;
-  }
+  if (options.lock === true) lockFlags(copy);
   options.copies?.set(m, copy);
   return copy;
+}
+
+/** What restricts a mount of a more privileged namespace must stay: MNT_LOCK_*. */
+function lockFlags(m: Mount): void {
+  m.lockedFlags |= m.flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
+  m.lockedFlags |= MS_NOATIME | MS_NODIRATIME | MS_RELATIME;
+}
+
+/** A tree that goes to a less privileged namespace comes and goes as one: lock_mnt_tree(). */
+function lockTree(top: Mount): void {
+  for (const m of top.tree()) {
+    lockFlags(m);
+    if (m !== top) m.locked = true;
+  }
 }
 
 /** A detached copy of what is mounted at `root` of `m` and, unless single, below it: copy_tree(). */
@@ -274,8 +344,9 @@ export function copyTree(m: Mount, root: Dentry, options: CopyOptions): Mount {
 /** Gives back a detached mount tree: groups are left, file systems without a mount end. */
 export function discardTree(top: Mount): void {
   for (const m of top.tree().reverse()) {
-    m.detach();
     m.join(null);
+    // What is locked to a parent goes on hiding what it lies over, for who still has files open there: disconnect_mount().
+    if (m === top || !m.locked || m.parent!.opens === 0) m.detach();
     m.makePrivate();
     unpin(m.root);
     if (--m.fs.mounts === 0) m.fs.release();
@@ -305,9 +376,25 @@ function receivers(m: Mount): Receiver[] {
   return out;
 }
 
-/** How many copies a mount below `m` would make, itself included: count_mounts(). */
-export function copiesBelow(m: Mount): number {
-  return 1 + receivers(m).length;
+/** The receivers of `parent` that show `mountpoint`: where copies of what is mounted there go. propagate_one(). */
+function showing(parent: Mount, mountpoint: Dentry): Receiver[] {
+  // Trees that are not attached (also the very one that is being mounted) receive nothing: IS_MNT_NEW().
+  return receivers(parent).filter((r) => r.mount.namespace !== null && mountpoint.isUnder(r.mount.root));
+}
+
+/**
+ * Whether no namespace would hold more than `max` mounts with a tree of `size` at this place and its copies elsewhere;
+ * `isNew` is false for a tree that the namespace of `parent` holds already. count_mounts().
+ */
+export function fitsNamespaces(parent: Mount, mountpoint: Dentry, size: number, isNew: boolean, max: number): boolean {
+  const added = new Map<MountNamespace, number>();
+  const ns = parent.namespace;
+  if (ns !== null && isNew) added.set(ns, size);
+  if (parent.peers !== null) {
+    for (const { mount } of showing(parent, mountpoint)) added.set(mount.namespace!, (added.get(mount.namespace!) ?? 0) + size);
+  }
+  for (const [one, n] of added) if (one.mounts.size + n > max) return false;
+  return true;
 }
 
 interface Receiver {
@@ -334,9 +421,11 @@ function propagate(top: Mount, parent: Mount, mountpoint: Dentry): void {
   // By group of receivers: the copy that the group's further members are peers of.
   const copyOfGroup = new Map<PeerGroup, Mount>();
   copyOfGroup.set(parent.peers!, top);
-  for (const r of receivers(parent)) {
+  const targets = showing(parent, mountpoint);
+  const copies: Mount[] = [];
+  // All copies are made before the first is attached: one that has slipped below another mount would be copied with it.
+  for (const r of targets) {
     const m = r.mount;
-    if (m.namespace === null || !mountpoint.isUnder(m.root)) continue;
     let source = top;
     let copy: Mount;
     if (!r.slave) copy = copyTree(top, top.root, { copyUnbindable: true });
@@ -352,8 +441,12 @@ function propagate(top: Mount, parent: Mount, mountpoint: Dentry): void {
         }
       }
     }
-    const lock = m.namespace.userns !== parent.namespace?.userns;
-    if (lock) for (const c of copy.tree()) if (c !== copy) c.locked = true;
+    if (m.namespace!.userns !== parent.namespace?.userns) lockTree(copy);
+    copies.push(copy);
+  }
+  const changed = new Set<MountNamespace>();
+  for (const [i, { mount: m }] of targets.entries()) {
+    const copy = copies[i]!;
     // What already sits there stays visible: the copy slips below it.
     const over = m.childAt(mountpoint);
     if (over !== undefined) {
@@ -361,49 +454,93 @@ function propagate(top: Mount, parent: Mount, mountpoint: Dentry): void {
       copy.attach(m, mountpoint);
       over.attach(copy, copy.root);
     } else copy.attach(m, mountpoint);
-    m.namespace.changed();
+    changed.add(m.namespace!);
   }
+  for (const ns of changed) ns.changed();
 }
 
-/** Mounts that would go with an unmount of `m` by propagation, `m` excluded: propagate_umount(). */
-export function propagatedUmounts(m: Mount): Mount[] {
-  const out: Mount[] = [];
-  const parent = m.parent;
-  if (parent === null) return out;
-  for (const r of receivers(parent)) {
-    const child = r.mount.childAt(m.mountpoint!);
-    if (child !== undefined && child.root === m.root && child.fs === m.fs && !child.locked) out.push(child);
+/** What lies over the root of a mount. */
+function overmount(m: Mount): Mount | undefined {
+  return m.childAt(m.root);
+}
+
+/**
+ * The mounts that go along when all of `doomed` goes: what is mounted at the same places of the receivers, unless that
+ * has children of its own, or is locked to a parent that stays. propagate_umount().
+ */
+function followers(doomed: Set<Mount>): Set<Mount> {
+  const found = new Set<Mount>();
+  const asked = new Map<PeerGroup, Set<Dentry>>();
+  for (const m of doomed) {
+    const group = m.parent?.peers ?? null;
+    if (group === null) continue;
+    const point = m.mountpoint!;
+    let points = asked.get(group);
+    if (points === undefined) {
+      points = new Set();
+      asked.set(group, points);
+    }
+    // All members of a group have the same receivers.
+    if (points.has(point)) continue;
+    points.add(point);
+    for (const r of receivers(m.parent!)) {
+      const child = r.mount.namespace === null ? undefined : r.mount.childAt(point);
+      if (child !== undefined && !doomed.has(child)) found.add(child);
+    }
   }
-  return out;
+  const stays = (m: Mount) => !found.has(m) && !doomed.has(m);
+  const keep = (m: Mount) => {
+    for (let one: Mount | null = m; one !== null && found.delete(one); ) {
+      // A mount over the root of its parent can be let down onto what the parent lies on.
+      one = one.mountpoint === one.parent?.root ? null : one.parent;
+    }
+  };
+  for (const m of [...found]) {
+    for (const [point, child] of m.children) {
+      if (!stays(child)) continue;
+      if (point !== m.root) {
+        keep(m);
+        break;
+      }
+      // What lies over it stays, and must find a place: the first ancestor that it does not merely cover.
+      let at = m;
+      while (at.parent !== null && at.mountpoint === at.parent.root && found.has(at.parent)) at = at.parent;
+      if (at.parent !== null && found.has(at.parent)) keep(at.parent);
+    }
+  }
+  const locked = [...found].filter((m) => m.locked && stays(m.parent!));
+  for (let m = locked.pop(); m !== undefined; m = locked.pop()) {
+    if (!found.has(m)) continue;
+    keep(m);
+    for (const child of m.children.values()) if (child.locked) locked.push(child);
+  }
+  return found;
 }
 
 /** Unmounts a tree and what propagation takes along: umount_tree(). Open files keep working on the detached mounts. */
 export function umountTree(top: Mount, propagateAlso: boolean): void {
   const namespaces = new Set<MountNamespace>();
   if (top.namespace !== null) namespaces.add(top.namespace);
-  const gone: Mount[] = [top];
   if (propagateAlso) {
-    // Deepest first, so that a copy has lost its children when its own turn comes.
-    for (const m of top.tree().reverse()) {
-      for (const copy of propagatedUmounts(m)) {
-        if (copy.isUnder(top) || copy.namespace === null) continue;
-        namespaces.add(copy.namespace);
-        const over = copy.childAt(copy.root);
-        if (copy.children.size > (over === undefined ? 0 : 1)) continue;
-        const place = copy.parent!;
-        const point = copy.mountpoint!;
-        copy.detach();
-        if (over !== undefined) {
-          over.detach();
-          over.attach(place, point);
-        }
-        copy.join(null);
-        gone.push(copy);
-      }
+    const doomed = new Set(top.tree());
+    const gone = followers(doomed);
+    // What lies over a mount that goes is let down: [what, new parent, its mount point].
+    const lowered: [Mount, Mount, Dentry][] = [];
+    for (const m of gone) {
+      namespaces.add(m.namespace!);
+      const over = overmount(m);
+      if (over === undefined || gone.has(over) || doomed.has(over)) continue;
+      let place = m;
+      while (gone.has(place.parent!)) place = place.parent!;
+      lowered.push([over, place.parent!, place.mountpoint!]);
     }
+    for (const [over] of lowered) over.detach();
+    for (const m of gone) m.detach();
+    for (const m of gone) discardTree(m);
+    for (const [over, place, point] of lowered) over.attach(place, point);
   }
   top.detach();
-  for (const m of gone) discardTree(m);
+  discardTree(top);
   for (const ns of namespaces) ns.changed();
 }
 

@@ -74,7 +74,7 @@ export function mountinfoText(ns: MountNamespace, root: VfsPath): string {
     if (m.peers !== null) text += ` shared:${m.peers.id}`;
     if (m.master !== null) text += ` master:${m.master.id}`;
     if (m.unbindable) text += ' unbindable';
-    text += ` - ${mangled(m.fs.type)} ${mangled(m.fs.source)} ${m.fs.readOnly ? 'ro' : 'rw'}${m.fs.options()}\n`;
+    text += ` - ${mangled(m.fs.type)} ${mangled(m.source)} ${m.fs.readOnly ? 'ro' : 'rw'}${m.fs.options()}\n`;
   }
   return text;
 }
@@ -86,7 +86,7 @@ export function mountsText(ns: MountNamespace, root: VfsPath): string {
     const where = pathBelow(m, m.root, root);
     if (where === undefined) continue;
     const options = m.optionText().replace(/^r[wo]/, m.readOnly || m.fs.readOnly ? 'ro' : 'rw');
-    text += `${mangled(m.fs.source)} ${mangled(where)} ${mangled(m.fs.type)} ${options}${m.fs.options()} 0 0\n`;
+    text += `${mangled(m.source)} ${mangled(where)} ${mangled(m.fs.type)} ${options}${m.fs.options()} 0 0\n`;
   }
   return text;
 }

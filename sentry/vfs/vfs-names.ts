@@ -9,6 +9,7 @@ import type { VfsContext } from './context.ts';
 import { type Dentry, exchangeDentries, instantiate, lookupChild, moveDentry, removed } from './dentry.ts';
 import type { Inode, VfsPath } from './filesystem.ts';
 import { moveCookie, notifyEntry, notifyMoveSelf, notifySelf } from './fsnotify.ts';
+import { detachMounts, isMountpointIn } from './mount.ts';
 import { LAST_DOT, LAST_DOTDOT, LAST_NONE, LAST_NORM, PathWalk } from './path-walk.ts';
 import { capableInit, inodePermission, MAY_WRITE, mayCreate, mayDelete, newMode, wantWrite } from './permissions.ts';
 
@@ -135,10 +136,11 @@ export class VfsNames {
     const denied = mayDelete(parent, inode, ctx.creds);
     if (denied < 0) return denied;
     if (inode.isDir()) return -EISDIR;
-    if (isMountpoint(ctx, child)) return -EBUSY;
+    if (isMountpointIn(ctx.fs.mountNamespace, child)) return -EBUSY;
     const failed = parent.unlink(child.name, inode);
     if (failed < 0) return failed;
     notifySelf(inode, IN_ATTRIB);
+    detachMounts(child);
     removed(child);
     notifyEntry(parent, IN_DELETE, child.name, 0, child);
     return 0;
@@ -164,10 +166,11 @@ export class VfsNames {
     const denied = mayDelete(parent, inode, ctx.creds);
     if (denied < 0) return denied;
     if (!inode.isDir()) return -ENOTDIR;
-    if (child.mountCount > 0) return -EBUSY;
+    if (isMountpointIn(ctx.fs.mountNamespace, child)) return -EBUSY;
     const failed = parent.rmdir(child.name, inode);
     if (failed < 0) return failed;
     inode.dead = true;
+    detachMounts(child);
     removed(child);
     notifyEntry(parent, IN_DELETE, child.name, 0, child);
     return 0;
@@ -242,7 +245,7 @@ export class VfsNames {
       if (inode.isDir() && (error = inodePermission(inode, creds, MAY_WRITE)) < 0) return error;
       if (exchange && replaced!.isDir() && (error = inodePermission(replaced!, creds, MAY_WRITE)) < 0) return error;
     }
-    if (isMountpoint(ctx, old) || isMountpoint(ctx, target)) return -EBUSY;
+    if (isMountpointIn(ctx.fs.mountNamespace, old) || isMountpointIn(ctx.fs.mountNamespace, target)) return -EBUSY;
 
     const oldName = old.name;
     const newName = target.name;
@@ -263,14 +266,8 @@ export class VfsNames {
       return 0;
     }
     if (replaced?.isDir()) replaced.dead = true;
+    if (replaced !== null) detachMounts(target);
     moveDentry(old, target);
     return 0;
   }
-}
-
-/** Whether something is mounted on the dentry in the caller's namespace: is_local_mountpoint(). */
-function isMountpoint(ctx: VfsContext, d: Dentry): boolean {
-  if (d.mountCount === 0) return false;
-  for (const m of ctx.fs.mountNamespace.mounts) if (m.mountpoint === d) return true;
-  return false;
 }

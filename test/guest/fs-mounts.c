@@ -249,6 +249,28 @@ int main(void) {
   info("slave");
   CALL(mount(NULL, "sh/a", NULL, MS_SHARED, NULL));
 
+  SECTION("a mount point of another namespace");
+  mkdir("elsewhere", 0755);
+  int go[2], went[2];
+  MUST(pipe(go));
+  MUST(pipe(went));
+  pid_t other = MUST(fork());
+  if (other == 0) {
+    char byte;
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) _exit(1);
+    if (mount("x", "elsewhere", "tmpfs", 0, NULL) != 0) _exit(2);
+    write(went[1], "m", 1);
+    read(go[0], &byte, 1);
+    _exit(access("elsewhere", F_OK) == 0 ? 3 : 0);
+  }
+  char byte;
+  MUST(read(went[0], &byte, 1));
+  CALL(rmdir("elsewhere"));
+  MUST(write(go[1], "g", 1));
+  int ended;
+  MUST(waitpid(other, &ended, 0));
+  CALL(ended);
+
   SECTION("descriptors");
   int fs = syscall(SYS_fsopen, "tmpfs", 1);
   FAILS(fs);

@@ -48,6 +48,42 @@ test('what is mounted below a shared mount appears at its peers and slaves, and 
   t.is(getFile(tree, '/slave/m/f'), 'seen', 'a copy with mounts of its own stays');
 });
 
+test('binding a directory on itself doubles a group and its slaves alike', (t) => {
+  const tree = withTmpfs();
+  dirs(tree, '/a', '/b', '/c');
+  t.is(mount(tree, 'x', '/a', 0, 'tmpfs'), 0);
+  t.is(mount(tree, '', '/a', MS_SHARED), 0);
+  t.is(mount(tree, '/a', '/b', MS_BIND), 0);
+  t.is(mount(tree, '', '/b', MS_SLAVE), 0);
+  t.is(mount(tree, '', '/b', MS_SHARED), 0);
+  t.is(mount(tree, '/b', '/c', MS_BIND), 0);
+  t.is(mount(tree, '', '/c', MS_SLAVE), 0);
+  dirs(tree, '/a/d');
+  const before = tree.ns.mounts.size;
+  const sizes: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    t.is(mount(tree, '/a/d', '/a/d', MS_BIND), 0);
+    sizes.push(tree.ns.mounts.size - before + 3);
+  }
+  t.deepEqual(sizes, [6, 12, 24, 48, 96]);
+  t.is(umount(tree, '/a', MNT_DETACH), 0);
+  t.is(tree.ns.mounts.size, before - 1, 'what was mounted below goes at the slaves too');
+});
+
+test('numbers of peer groups are given out again', (t) => {
+  const tree = withTmpfs();
+  dirs(tree, '/one', '/two');
+  for (const path of ['/one', '/two']) {
+    t.is(mount(tree, 'x', path, 0, 'tmpfs'), 0);
+    t.is(mount(tree, '', path, MS_SHARED), 0);
+  }
+  const first = at(tree, '/one').mount.peers!.id;
+  t.is(umount(tree, '/one'), 0);
+  t.is(mount(tree, 'x', '/one', 0, 'tmpfs'), 0);
+  t.is(mount(tree, '', '/one', MS_SHARED), 0);
+  t.is(at(tree, '/one').mount.peers!.id, first);
+});
+
 test('a namespace is copied with its peers, and mounts of one do not show in the other unless shared', (t) => {
   const tree = withTmpfs();
   dirs(tree, '/a', '/b');
