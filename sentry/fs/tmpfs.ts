@@ -113,6 +113,11 @@ export class TmpfsFilesystem extends Filesystem implements PageBudget {
   }
 }
 
+/** A long target takes a page, a short one has room in the inode: mm/shmem.c:SHORT_SYMLINK_LEN. */
+function takesPage(target: string): boolean {
+  return target.length + 1 > 128;
+}
+
 export class TmpfsSymlink extends TmpfsInode {
   private readonly target: string;
 
@@ -120,6 +125,10 @@ export class TmpfsSymlink extends TmpfsInode {
     super(fs, ino, S_IFLNK | 0o777);
     this.target = target;
     this.size = target.length;
+  }
+
+  protected override free(): void {
+    if (takesPage(this.target)) this.fs.uncharge(1);
   }
 
   override readlink(_t: Task | null): string | number {
@@ -191,7 +200,12 @@ export class TmpfsDir extends TmpfsInode implements StreamSource {
   }
 
   override symlink(creds: Credentials, name: string, target: string): Inode | number {
-    return this.put(creds, name, this.fs.chargeInode() ? new TmpfsSymlink(this.fs, this.fs.newIno(), target) : null);
+    if (!this.fs.chargeInode()) return -ENOSPC;
+    if (takesPage(target) && !this.fs.charge(1)) {
+      this.fs.unchargeInode();
+      return -ENOSPC;
+    }
+    return this.put(creds, name, new TmpfsSymlink(this.fs, this.fs.newIno(), target));
   }
 
   override tmpfile(creds: Credentials, mode: number): Inode | number {
