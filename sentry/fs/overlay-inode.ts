@@ -8,6 +8,8 @@ import { S_IFDIR, S_IFMT } from '../abi/stat.ts';
 import type { Task } from '../kernel/task.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import { ATTR_SIZE, Inode, type SetAttr, type VfsPath } from '../vfs/filesystem.ts';
+import type { Mount } from '../vfs/mount.ts';
+import { touchLink } from '../vfs/times.ts';
 import type { OverlayFilesystem } from './overlay.ts';
 import { copyUp } from './overlay-copy-up.ts';
 import type { OverlayDir } from './overlay-dir.ts';
@@ -79,6 +81,14 @@ export class OverlayInode extends Inode {
 
   override readlink(t: Task | null): string | number {
     return this.real.readlink(t);
+  }
+
+  override linkRead(mount: Mount): void {
+    const { real } = this;
+    // A lower layer is never written to, not even its access times: fs/overlayfs/inode.c:ovl_update_time().
+    if (this.upper === null) return;
+    touchLink(mount, real);
+    this.mirror();
   }
 
   override open(t: Task | null, path: VfsPath, flags: number): FileDescription | number {

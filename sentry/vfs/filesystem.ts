@@ -252,6 +252,9 @@ export abstract class Inode {
     return -EINVAL;
   }
 
+  /** A symbolic link has been read or followed through `mount`, and the access time is kept elsewhere than here (keepsAtime is false). */
+  linkRead(_mount: Mount): void {}
+
   /** For magic links of /proc: where they lead, without text. undefined: an ordinary link, walk `readlink`. */
   followMagic(_t: Task | null): VfsPath | number | undefined {
     return undefined;

@@ -13,7 +13,7 @@ import { type Dentry, lookupChild } from './dentry.ts';
 import type { VfsPath } from './filesystem.ts';
 import type { Mount } from './mount.ts';
 import { inodePermission, MAY_EXEC } from './permissions.ts';
-import { touchAtime } from './times.ts';
+import { touchLink } from './times.ts';
 
 /** The last component is followed if it is a symbolic link. */
 export const LOOKUP_FOLLOW = 1;
@@ -191,7 +191,7 @@ export class PathWalk {
       this.restPos[this.depth] = this.pos;
       this.depth++;
     }
-    touchAtime(mount, inode);
+    touchLink(mount, inode);
     const target = inode.followMagic(task);
     if (target !== undefined) {
       if (typeof target === 'number') return target;

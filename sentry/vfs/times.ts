@@ -48,13 +48,22 @@ export function touchAtime(mount: Mount, inode: Inode): void {
   if ((flags & (MS_NOATIME | MS_RDONLY)) !== 0 || inode.fs.readOnly) return;
   if ((flags & MS_NODIRATIME) !== 0 && inode.isDir()) return;
   readClock();
-  if ((flags & MS_RELATIME) !== 0) {
-    const afterWrite = later(inode.atimeSec, inode.atimeNsec, inode.mtimeSec, inode.mtimeNsec);
-    const afterChange = later(inode.atimeSec, inode.atimeNsec, inode.ctimeSec, inode.ctimeNsec);
-    if (afterWrite && afterChange && now.sec - inode.atimeSec < DAY) return;
-  }
+  if ((flags & MS_RELATIME) !== 0 && !atimeIsDue(inode)) return;
   inode.atimeSec = now.sec;
   inode.atimeNsec = now.nsec;
+}
+
+/** touch_atime() for a symbolic link that has been read or followed. */
+export function touchLink(mount: Mount, inode: Inode): void {
+  if (inode.keepsAtime) touchAtime(mount, inode);
+  else inode.linkRead(mount);
+}
+
+/** relatime_need_update(), against the clock as readClock() left it. */
+export function atimeIsDue(inode: Inode): boolean {
+  const afterWrite = later(inode.atimeSec, inode.atimeNsec, inode.mtimeSec, inode.mtimeNsec);
+  const afterChange = later(inode.atimeSec, inode.atimeNsec, inode.ctimeSec, inode.ctimeNsec);
+  return !afterWrite || !afterChange || now.sec - inode.atimeSec >= DAY;
 }
 
 /** Whether time a is after time b. */

@@ -39,7 +39,7 @@ import type { Mount } from './mount.ts';
 import { PathFile } from './path-file.ts';
 import { LAST_NONE, LAST_NORM, LOOKUP_DIRECTORY, LOOKUP_FOLLOW, type PathWalk } from './path-walk.ts';
 import { accessOfFlags, inodePermission, MAY_EXEC, MAY_WRITE, mayCreate, newMode, ownerOrCapable, wantWrite } from './permissions.ts';
-import { touchAtime } from './times.ts';
+import { touchLink } from './times.ts';
 import { VfsNames } from './vfs-names.ts';
 
 /** Opens a node that stands for something else: a device, a FIFO. */
@@ -113,7 +113,7 @@ export class Vfs extends VfsNames {
     if (error < 0) return error;
     const inode = this.walk.dentry.inode!;
     if (!inode.isSymlink()) return path === '' ? -ENOENT : -EINVAL;
-    touchAtime(this.walk.mount, inode);
+    touchLink(this.walk.mount, inode);
     return inode.readlink(ctx.task);
   }
 

@@ -6,6 +6,7 @@ import { OP_CREATE, OP_MKDIR, OP_MKNOD, OP_SYMLINK, OP_TMPFILE, WALK_LOOK } from
 import { major, makedev, minor } from '../../abi/device.ts';
 import { EACCES, EMFILE, ENFILE, ENODATA, ENOENT, EPERM, ESTALE } from '../../abi/errno.ts';
 import { O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, O_WRONLY, RENAME_EXCHANGE } from '../../abi/fcntl.ts';
+import { MS_NOATIME, MS_RDONLY } from '../../abi/mount.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../../abi/stat.ts';
 import { fileAttributes, HostFd, statxBuffer } from '../../host/host-fd.ts';
 import { close, ftruncate } from '../../host/host-io.ts';
@@ -13,6 +14,8 @@ import type { Credentials } from '../../kernel/credentials.ts';
 import type { Task } from '../../kernel/task.ts';
 import type { FileDescription } from '../../vfs/file-description.ts';
 import { ATTR_SIZE, Inode, type SetAttr, type VfsPath } from '../../vfs/filesystem.ts';
+import type { Mount } from '../../vfs/mount.ts';
+import { atimeIsDue, readClock } from '../../vfs/times.ts';
 import type { Listing } from './client.ts';
 import { GoferDirectory, GoferFile } from './file.ts';
 import type { GoferFilesystem } from './filesystem.ts';
@@ -322,6 +325,15 @@ export class GoferInode extends Inode {
     // A link's text never changes: another text is another link.
     if (typeof target === 'string') this.target = target;
     return target;
+  }
+
+  /** The host moves the access time when it reads the link, so a cached text is asked for anew when that is due. */
+  override linkRead(mount: Mount): void {
+    if (this.target === null || (mount.flags & (MS_NOATIME | MS_RDONLY)) !== 0 || this.fs.readOnly) return;
+    readClock();
+    if (!atimeIsDue(this)) return;
+    this.target = null;
+    this.stale = true;
   }
 
   // ---- attributes
