@@ -100,7 +100,7 @@ export class OverlayFile extends FileDescription {
       pos = typeof file === 'number' ? file : file.seek(t, offset, whence);
       if (pos < 0) return pos;
     }
-    if (pos < 0) return -EINVAL;
+    if (pos < 0 || pos >= 2 ** 63) return -EINVAL;
     this.pos = pos;
     return pos;
   }

@@ -34,8 +34,10 @@ import type { TmpfsFilesystem } from './tmpfs.ts';
 import { TmpfsInode } from './tmpfs-inode.ts';
 import { TmpfsPages } from './tmpfs-pages.ts';
 
-/** Offsets are exact below this; Linux's own limit, 2^63-1, is as far away for any file that fits memory. */
+/** Offsets are exact below this, and nothing is stored beyond. */
 const MAX_FILE_SIZE = Number.MAX_SAFE_INTEGER - 65535;
+/** The largest size that a double can say below Linux's 2^63-1: holes may reach that far. */
+const LARGEST_SIZE = 2 ** 63 - 1024;
 const ALL_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | F_SEAL_EXEC;
 
 export class TmpfsFile extends TmpfsInode {
@@ -99,7 +101,7 @@ export class TmpfsFile extends TmpfsInode {
   }
 
   resize(size: number): number {
-    if (size > MAX_FILE_SIZE) return -EFBIG;
+    size = Math.min(size, LARGEST_SIZE);
     if (size < this.size) {
       if ((this.seals & F_SEAL_SHRINK) !== 0) return -EPERM;
     } else if (size > this.size && (this.seals & F_SEAL_GROW) !== 0) return -EPERM;
@@ -244,7 +246,7 @@ export class TmpfsFileDescription extends FileDescription {
       pos = this.node.seekHole(offset, whence === SEEK_DATA);
       if (pos < 0) return pos;
     } else return -EINVAL;
-    if (pos < 0) return -EINVAL;
+    if (pos < 0 || pos >= 2 ** 63) return -EINVAL;
     this.pos = pos;
     return pos;
   }

@@ -2,7 +2,7 @@
 // fs/fcntl.c:send_sigio().
 
 import { F_OWNER_PGRP, F_OWNER_PID, F_OWNER_TID } from '../abi/fcntl.ts';
-import { POLLERR, POLLHUP, POLLIN, POLLMSG, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM } from '../abi/poll.ts';
+import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM } from '../abi/poll.ts';
 import { POLL_ERR, POLL_HUP, POLL_IN, POLL_OUT, POLL_PRI, SI_SIGIO, SIGIO } from '../abi/signal.ts';
 import { Waiter } from '../base/wait-queue.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
@@ -93,7 +93,7 @@ class AsyncWaiter extends Waiter {
     // One signal per event, the most telling kind of it: the callers of kill_fasync() and band_table.
     if ((events & POLLHUP) !== 0) owner.signal(this.fd, POLL_HUP, POLLHUP | POLLERR);
     else if ((events & POLLERR) !== 0) owner.signal(this.fd, POLL_ERR, POLLERR);
-    else if ((events & (POLLIN | POLLRDNORM)) !== 0) owner.signal(this.fd, POLL_IN, POLLIN | POLLRDNORM | POLLMSG);
+    else if ((events & (POLLIN | POLLRDNORM)) !== 0) owner.signal(this.fd, POLL_IN, POLLIN | POLLRDNORM);
     else if ((events & POLLPRI) !== 0) owner.signal(this.fd, POLL_PRI, POLLPRI | POLLRDBAND);
     else owner.signal(this.fd, POLL_OUT, POLLOUT | POLLWRNORM | POLLWRBAND);
   }

@@ -7,6 +7,8 @@ import { getU64 } from '../base/int64.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
 import type { MemoryManager } from './memory-manager.ts';
 
+/** TASK_SIZE_MAX: the end of what a process can address. */
+const TASK_SIZE = 2 ** 47 - 4096;
 const zeros = new Uint8Array(65536);
 const iovecBytes = new Uint8Array(IOV_MAX * 16);
 const iovecView = new DataView(iovecBytes.buffer);
@@ -44,11 +46,13 @@ export class UserIo implements IoBuffer {
   setIovec(addr: number, count: number): number {
     if (count < 0 || count > IOV_MAX) return -EINVAL;
     if (this.mm.copyIn(addr, iovecBytes, 0, count * 16) < 0) return -EFAULT;
+    // Lengths are judged before the first address is: copy_iovec_from_user().
+    for (let i = 0; i < count; i++) if (getU64(iovecView, i * 16 + 8) >= 2 ** 63) return -EINVAL;
     let total = 0;
     for (let i = 0; i < count; i++) {
       const base = getU64(iovecView, i * 16);
       let len = getU64(iovecView, i * 16 + 8);
-      if (len >= 2 ** 63) return -EINVAL;
+      if (base + len > TASK_SIZE) return -EFAULT;
       if (len > MAX_RW_COUNT - total) len = MAX_RW_COUNT - total;
       this.addrs[i] = base;
       this.lens[i] = len;

@@ -187,7 +187,7 @@ function makeLink(t: Task, oldFd: number, oldAddr: number, newFd: number, newAdd
   }
   const newPath = t.mm.copyInPath(newAddr);
   if (typeof newPath === 'number') return newPath;
-  const oldStart = startOf(t, oldFd, oldPath);
+  const oldStart = startOf(t, oldFd, oldPath, (flags & AT_EMPTY_PATH) !== 0);
   if (typeof oldStart === 'number') return oldStart;
   const newStart = startOf(t, newFd, newPath);
   if (typeof newStart === 'number') return newStart;

@@ -203,7 +203,7 @@ export function closeRange(t: Task, a: SyscallArgs): number {
 export function nameToHandleAt(t: Task, a: SyscallArgs): number {
   const path = t.mm.copyInPath(a.addr(1));
   if (typeof path === 'number') return path;
-  const start = startOf(t, a.int(0), path);
+  const start = startOf(t, a.int(0), path, true);
   return typeof start === 'number' && start === -EBADF ? start : -EOPNOTSUPP;
 }
 

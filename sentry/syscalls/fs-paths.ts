@@ -1,6 +1,6 @@
 // How system calls name a place: (dirfd, path) pairs, paths alone, descriptors alone.
 
-import { EBADF, ENOTDIR } from '../abi/errno.ts';
+import { EBADF, ENOENT, ENOTDIR } from '../abi/errno.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from '../abi/fcntl.ts';
 import type { Task } from '../kernel/task.ts';
 import type { Dentry } from '../vfs/dentry.ts';
@@ -11,8 +11,12 @@ import { LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 
 const SLASH = 47;
 
-/** Where a walk of `path` from `dirfd` starts: null is the working directory. -EBADF; -ENOTDIR for what has no place in the tree. */
-export function startOf(t: Task, dirfd: number, path: string): VfsPath | null | number {
+/**
+ * Where a walk of `path` from `dirfd` starts: null is the working directory. -EBADF; -ENOTDIR for what has no place in
+ * the tree. An empty path is -ENOENT before the descriptor is looked at (fs/namei.c:getname_flags()), unless it may be one.
+ */
+export function startOf(t: Task, dirfd: number, path: string, mayBeEmpty = false): VfsPath | null | number {
+  if (path === '' && !mayBeEmpty) return -ENOENT;
   if (dirfd === AT_FDCWD || path.charCodeAt(0) === SLASH) return null;
   const file = t.fds.get(dirfd);
   if (file === undefined) return -EBADF;
@@ -47,7 +51,7 @@ export function targetAt(t: Task, dirfd: number, path: string, atFlags: number):
     if (file === undefined) return -EBADF;
     return targetFile(file);
   }
-  const start = startOf(t, dirfd, path);
+  const start = startOf(t, dirfd, path, (atFlags & AT_EMPTY_PATH) !== 0);
   if (typeof start === 'number') return start;
   const walk = t.kernel.vfs.reached;
   const error = walk.lookup(t, start, path, lookupFlags(atFlags));

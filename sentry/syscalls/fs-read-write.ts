@@ -40,7 +40,16 @@ import { type Task, WAKE_SIGNAL, WAKE_TIMEOUT } from '../kernel/task.ts';
 import { raiseSignal } from '../kernel/task-signals.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import { notifyAccess, notifyModify } from '../vfs/fsnotify.ts';
-import { deadlineAfter, interruptedIo, openFile, outsideUser, READ_EVENTS, raiseSigpipe, WRITE_EVENTS } from './io-common.ts';
+import {
+  beyondOffsets,
+  deadlineAfter,
+  interruptedIo,
+  openFile,
+  outsideUser,
+  READ_EVENTS,
+  raiseSigpipe,
+  WRITE_EVENTS,
+} from './io-common.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 /** No offset given: the file's own position. */
@@ -179,6 +188,7 @@ export function pread64(t: Task, a: SyscallArgs): number {
   if (file === undefined) return -EBADF;
   if (!file.readable) return wrongWay(t, file);
   if (outsideUser(a.addr(1), a.addr(2))) return -EFAULT;
+  if (beyondOffsets(offset, a.addr(2))) return -EINVAL;
   t.io.setBuffer(a.addr(1), readCount(a));
   return startRead(t, file, offset, false);
 }
@@ -191,6 +201,7 @@ export function pwrite64(t: Task, a: SyscallArgs): number {
   if (file === undefined) return -EBADF;
   if (!file.writable) return wrongWay(t, file);
   if (outsideUser(a.addr(1), a.addr(2))) return -EFAULT;
+  if (beyondOffsets(offset, a.addr(2))) return -EINVAL;
   t.io.setBuffer(a.addr(1), readCount(a));
   return startWrite(t, file, offset, false);
 }
@@ -240,6 +251,7 @@ function readVector(t: Task, a: SyscallArgs, offset: number, flags: number): num
   const refused = flags === 0 ? 0 : checkFlags(flags);
   if (refused < 0) return refused;
   if (total === 0) return 0;
+  if (beyondOffsets(offset, total)) return -EINVAL;
   t.io.remaining = Math.min(total, MAX_RW_COUNT);
   return startRead(t, file, offset, (flags & RWF_NOWAIT) !== 0);
 }
@@ -255,6 +267,7 @@ function writeVector(t: Task, a: SyscallArgs, offset: number, flags: number): nu
   const refused = flags === 0 ? 0 : checkFlags(flags);
   if (refused < 0) return refused;
   if (total === 0) return 0;
+  if (beyondOffsets(offset, total)) return -EINVAL;
   t.io.remaining = Math.min(total, MAX_RW_COUNT);
   return flags === 0 ? startWrite(t, file, offset, false) : writeWithFlags(t, file, offset, flags);
 }

@@ -14,7 +14,7 @@ import { type Task, WAKE_SIGNAL } from '../kernel/task.ts';
 import { FOREVER } from '../kernel/timers.ts';
 import { BufferIo } from '../vfs/buffer-io.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
-import { openFile, READ_EVENTS, raiseSigpipe, WRITE_EVENTS } from './io-common.ts';
+import { beyondOffsets, openFile, READ_EVENTS, raiseSigpipe, WRITE_EVENTS } from './io-common.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 const SPLICE_F_ALL = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
@@ -54,7 +54,7 @@ export function sendfile(t: Task, a: SyscallArgs): number {
   const seekable = isSeekable(t, input);
   if (offsetAddr !== 0 && !seekable) return -ESPIPE;
   if (offsetAddr === 0) offset = input.pos;
-  if (offset < 0 || a.long(3) < 0) return -EINVAL;
+  if (offset < 0 || a.long(3) < 0 || beyondOffsets(offset, a.addr(3))) return -EINVAL;
   const output = openFile(t, a.int(0));
   if (output === undefined || !output.writable) return -EBADF;
   if (pipeOf(output) === undefined) {
@@ -62,6 +62,8 @@ export function sendfile(t: Task, a: SyscallArgs): number {
     if ((output.flags & O_APPEND) !== 0 || !seekable) return -EINVAL;
   } else if (pipeOf(input) !== undefined) return -EINVAL;
   if (a.addr(3) === 0) return 0;
+  // Directories have no splice_read: fs/splice.c:do_splice_read().
+  if (input.inode().isDir()) return -EINVAL;
 
   t.n0 = offset;
   t.n1 = 0;
@@ -140,6 +142,7 @@ export function splice(t: Task, a: SyscallArgs): number {
   if (!input.readable || !output.writable) return -EBADF;
   if (from === undefined && to === undefined) return -EINVAL;
   if (from !== undefined && from === to) return -EINVAL;
+  if (input.inode().isDir()) return -EINVAL;
   if (to === undefined && (output.flags & O_APPEND) !== 0) return -EINVAL;
   if ((from !== undefined && (input.flags & O_NONBLOCK) !== 0) || (to !== undefined && (output.flags & O_NONBLOCK) !== 0)) {
     flags |= SPLICE_F_NONBLOCK;

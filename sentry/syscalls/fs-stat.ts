@@ -89,7 +89,7 @@ export function newfstatat(t: Task, a: SyscallArgs): number {
 }
 
 function statPath(t: Task, dirfd: number, path: string, flags: number, bufAddr: number): number {
-  const start = startOf(t, dirfd, path);
+  const start = startOf(t, dirfd, path, (flags & LOOKUP_EMPTY) !== 0);
   if (typeof start === 'number') return start;
   const inode = t.kernel.vfs.stat(t, start, path, flags);
   return typeof inode === 'number' ? inode : copyStat(t, bufAddr, inode);
@@ -220,7 +220,7 @@ function checkAccess(t: Task, dirfd: number, pathAddr: number, mode: number, fla
     if (file.path === undefined) return file.inode().permission(creds, mode);
     return accessPath(creds, file.path.mount, file.inode(), mode);
   }
-  const start = startOf(t, dirfd, path);
+  const start = startOf(t, dirfd, path, (flags & AT_EMPTY_PATH) !== 0);
   return typeof start === 'number' ? start : t.kernel.vfs.access(t, creds, start, path, mode, lookupFlags(flags));
 }
 
@@ -245,7 +245,7 @@ function readLink(t: Task, dirfd: number, pathAddr: number, bufAddr: number, siz
   if (size <= 0) return -EINVAL;
   const path = t.mm.copyInPath(pathAddr);
   if (typeof path === 'number') return path;
-  const start = startOf(t, dirfd, path);
+  const start = startOf(t, dirfd, path, true);
   if (typeof start === 'number') return start;
   const text = t.kernel.vfs.readlink(t, start, path, LOOKUP_EMPTY);
   if (typeof text === 'number') return text;

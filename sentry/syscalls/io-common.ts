@@ -27,6 +27,11 @@ export function outsideUser(addr: number, size: number): boolean {
   return addr + size > TASK_SIZE;
 }
 
+/** rw_verify_area(): a transfer must not reach beyond the largest offset. */
+export function beyondOffsets(offset: number, size: number): boolean {
+  return size > 0 && offset + size >= 2 ** 63;
+}
+
 /** The monotonic deadline of a wait of `timeoutNs` from now. */
 export function deadlineAfter(t: Task, timeoutNs: number): number {
   return timeoutNs === FOREVER ? FOREVER : t.kernel.clock.monotonicNs() + timeoutNs;

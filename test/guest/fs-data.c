@@ -167,6 +167,9 @@ int main(void) {
   CALL(lseek(fd, 0, 9));
   CALL(lseek(fd, -1, SEEK_SET));
   CALL(lseek(fd, 10, SEEK_END));
+  CALL(lseek(fd, INT64_MAX, SEEK_END));
+  CALL(pread(fd, buffer, 10, INT64_MAX - 5));
+  CALL(pwrite(fd, buffer, 10, INT64_MAX - 5));
   CALL(read(fd, buffer, 10));
   MUST(pread(fd, buffer, 8192, (1 << 20) - 4096));
   HOLDS(buffer[0] == 0 && buffer[4095] == 0 && memcmp(buffer + 4096, "data", 4) == 0);

@@ -1,7 +1,7 @@
 // Open files and directories of a served tree. Data never passes the gofer: reads and writes are the Sentry's own, on
 // the descriptor that the gofer donated, straight between it and guest memory.
 
-import { EINVAL, EISDIR, ENXIO, EOVERFLOW } from '../../abi/errno.ts';
+import { EINVAL, EISDIR, ENXIO } from '../../abi/errno.ts';
 import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
@@ -110,7 +110,7 @@ export class GoferFile extends FileDescription {
         return -EINVAL;
     }
     if (to < 0) return -EINVAL;
-    if (!Number.isSafeInteger(to)) return -EOVERFLOW;
+    if (!Number.isSafeInteger(to)) return -EINVAL;
     this.pos = to;
     return to;
   }
