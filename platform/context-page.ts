@@ -24,6 +24,12 @@ export const CTX_NIN = 32;
 export const CTX_DATA_USED = 36;
 /** systrap: what rax is to be when the guest goes on with its other registers as they are. */
 export const CTX_RESULT = 40;
+/** systrap: the answer will not come soon, so that the stub sleeps at once. */
+export const CTX_PARKED = 48;
+/** systrap: a thread of the same process that the stub wakes before its guest goes on, as its slot plus 1. */
+export const CTX_WAKE_SLOT = 52;
+/** systrap: how often in a row the stub has spun in vain. Its own. */
+export const CTX_SPIN_MISSES = 56;
 // A fault: host signal number, si_code, trap number, error code, address.
 export const CTX_FAULT_SIGNO = 192;
 export const CTX_FAULT_CODE = 196;

@@ -143,6 +143,9 @@ export class Context {
 
   withdrawAnswers(): void {}
 
+  /** A call that has waited goes on: as at its entry, what it stores may be put off until endCall(). */
+  resumeCall(): void {}
+
   /** The handler of the call is done, or waits: what it has stored through the space is in guest memory, or will be before guest code runs. */
   endCall(): void {}
 

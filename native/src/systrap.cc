@@ -196,6 +196,35 @@ napi_value Forced(napi_env env, napi_callback_info info) {
   return number(env, static_cast<double>(done));
 }
 
+// systrapSpin(seen, looks): looks at the ring's head until it is not `seen`: whether it has changed.
+napi_value Spin(napi_env env, napi_callback_info info) {
+  Args<2> a(env, info);
+  uint32_t seen = static_cast<uint32_t>(a.i32(0));
+  bool changed = BellRead() != seen;
+  for (int looks = a.i32(1); looks > 0 && !changed; looks--) {
+    __builtin_ia32_pause();
+    changed = BellRead() != seen;
+  }
+  napi_value value;
+  napi_get_boolean(env, changed, &value);
+  return value;
+}
+
+// systrapLookNs(): what one look of a spinning side costs, ns: between 25 and 60 by the processor.
+napi_value LookNs(napi_env env, napi_callback_info) {
+  constexpr int kLooks = 200;
+  double best = 1e9;
+  for (int i = 0; i < 5; i++) {
+    double start = MonotonicNs();
+    for (int looks = 0; looks < kLooks; looks++) {
+      __builtin_ia32_pause();
+      BellRead();
+    }
+    best = std::min(best, (MonotonicNs() - start) / kLooks);
+  }
+  return number(env, std::max(best, 1.0));
+}
+
 napi_value Pause(napi_env env, napi_callback_info info) {
   Args<1> a(env, info);
   timespec ts{0, static_cast<long>(a.num(0))};
@@ -221,4 +250,6 @@ void InitSystrap(Napi::Env env, Napi::Object exports) {
   define(env, exports, "systrapCpuTime", CpuTime);
   define(env, exports, "systrapForced", Forced);
   define(env, exports, "systrapPause", Pause);
+  define(env, exports, "systrapSpin", Spin);
+  define(env, exports, "systrapLookNs", LookNs);
 }

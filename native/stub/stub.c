@@ -123,14 +123,29 @@ static void post(u8 *c, u32 event) {
 
 /* More spinning than this is not the Sentry's wish: all guests can write the ring. */
 #define MAX_SPIN 20000
+/* After so many waits in a row that were longer than the budget only one in PROBE_EVERY spins: the Sentry has no processor to answer on. */
+#define MISSES_ALLOWED 4
+#define PROBE_EVERY 32
 
-static void wait_answer(u8 *c) {
-  u32 spin = RING[RING_SPIN];
+/* True when the answer has come while it was looked for. */
+static int spin_for_answer(u8 *c) {
+  u32 spin = RING[RING_SPIN], misses = U32(c, CTX_SPIN_MISSES);
   if (spin > MAX_SPIN) spin = MAX_SPIN;
+  if (misses >= MISSES_ALLOWED && misses % PROBE_EVERY != 0) spin = 1;
   for (; spin > 0; spin--) {
-    if (__atomic_load_n(&U32(c, CTX_STATE), __ATOMIC_ACQUIRE) != 1) return;
+    if (__atomic_load_n(&U32(c, CTX_STATE), __ATOMIC_ACQUIRE) != 1) {
+      if (misses != 0) U32(c, CTX_SPIN_MISSES) = 0;
+      return 1;
+    }
+    if (U32(c, CTX_PARKED) != 0) return 0;
     __asm__ volatile("pause");
   }
+  U32(c, CTX_SPIN_MISSES) = misses + 1;
+  return 0;
+}
+
+static void wait_answer(u8 *c) {
+  if (spin_for_answer(c)) return;
   __atomic_store_n(&U32(c, CTX_SLEEPING), 1, __ATOMIC_SEQ_CST);
   while (__atomic_load_n(&U32(c, CTX_STATE), __ATOMIC_SEQ_CST) == 1) sys6(__NR_futex, (long)(c + CTX_STATE), FUTEX_WAIT, 1, 0, 0, 0);
   __atomic_store_n(&U32(c, CTX_SLEEPING), 0, __ATOMIC_SEQ_CST);
@@ -266,6 +281,14 @@ static void copy_outs(u8 *c) {
   }
 }
 
+/* Wakes the thread that the call just answered has let go on: it is likely to follow this one on its processor, and the Sentry's need not be left for it. */
+static void wake_other(u8 *c) {
+  u32 slot = U32(c, CTX_WAKE_SLOT);
+  if (slot == 0) return;
+  U32(c, CTX_WAKE_SLOT) = 0;
+  if (slot <= MAX_SLOTS) SYS3(__NR_futex, STUB_WINDOW + (u64)(slot - 1) * CONTEXT_SIZE + CTX_STATE, FUTEX_WAKE, 1);
+}
+
 static void patch_site(u8 *c);
 static void set_bases(u8 *c);
 static void show_fp(u8 *c, struct ucontext *uc);
@@ -283,6 +306,7 @@ static u32 serve(u8 *c, struct ucontext *uc) {
     wait_answer(c);
     u32 action = U32(c, CTX_ACTION);
     if (action == ACTION_RAX) REG(c, RAX) = U64(c, CTX_RESULT);
+    wake_other(c);
     copy_outs(c);
     switch (action) {
       case ACTION_RAX:

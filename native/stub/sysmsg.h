@@ -24,6 +24,9 @@
 #define CTX_NIN 32
 #define CTX_DATA_USED 36
 #define CTX_RESULT 40
+#define CTX_PARKED 48
+#define CTX_WAKE_SLOT 52
+#define CTX_SPIN_MISSES 56
 #define CTX_FAULT_SIGNO 192
 #define CTX_FAULT_CODE 196
 #define CTX_FAULT_TRAPNO 200

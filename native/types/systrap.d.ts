@@ -26,5 +26,9 @@ export function systrapKick(pid: number, tid: number): number;
 export function systrapCpuTime(pid: number): number;
 /** Memory past page protections, by way of ptrace(2) on a thread of ours: bytes moved between the guest and buffer[at, at+n). */
 export function systrapForced(tid: number, addr: number, buffer: Uint8Array, at: number, n: number, write: number): number;
+/** Looks at the ring's head that often, until it does not read `seen` any more: whether it has changed. */
+export function systrapSpin(seen: number, looks: number): boolean;
+/** What one look costs here, ns; the stubs' are as long. */
+export function systrapLookNs(): number;
 /** Sleeps that many ns. */
 export function systrapPause(ns: number): void;

@@ -56,6 +56,10 @@ export class SystrapContext extends Context {
   fds: number[] = [];
   /** hostTid is a thread of this address space: the page's nonce was found in its memory. */
   verified = false;
+  /** CTX_PARKED is set. */
+  isParked = false;
+  /** When it had its last event: SystrapPlatform.sampleTick. */
+  eventTick = 0;
   /** It has posted an event. */
   isHeardOf = false;
   readonly nonce: Uint8Array = new Uint8Array(8);
@@ -98,6 +102,16 @@ export class SystrapContext extends Context {
     this.space.current = this;
   }
 
+  /** Nothing that was fetched counts any more: other threads have run since. */
+  override resumeCall(): void {
+    if (!this.held || this.space.dead || this.space.hostPid === 0) return;
+    this.windows = 0;
+    this.outs = 0;
+    this.dataUsed = 0;
+    this.region.i32[this.word + (CTX_NOUT >> 2)] = 0;
+    this.space.current = this;
+  }
+
   /** It is the stub's turn: what is to be copied is the stub's business now. */
   letGo(): void {
     this.outs = 0;
@@ -108,6 +122,7 @@ export class SystrapContext extends Context {
     if (this.space.current !== this) return;
     if (this.outs > 0) this.space.flushOuts();
     this.space.current = null;
+    if (this.held) this.space.parked(this);
   }
 
   override publishAnswer(nr: number, result: number): void {

@@ -61,6 +61,10 @@ export class SystrapSpace implements AddressSpace {
     return this.platform.memoryTid(this);
   }
 
+  parked(c: SystrapContext): void {
+    this.platform.parked(c);
+  }
+
   /** Stores what the stub would copy on its return: somebody is about to look. */
   flushOuts(): void {
     const c = this.current!;

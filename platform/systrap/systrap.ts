@@ -27,12 +27,14 @@ import {
   systrapHostPending,
   systrapKick,
   systrapKill,
+  systrapLookNs,
   systrapMap,
   systrapPause,
   systrapReap,
   systrapSend,
   systrapSleep,
   systrapSpace,
+  systrapSpin,
   systrapStart,
   systrapUnmap,
   systrapWake,
@@ -63,6 +65,7 @@ import {
   CTX_KICKED,
   CTX_NIN,
   CTX_NONCE,
+  CTX_PARKED,
   CTX_PATCH_PROT,
   CTX_PATCH_SITE,
   CTX_REGS,
@@ -74,6 +77,7 @@ import {
   CTX_STUB_STACK,
   CTX_TAIL,
   CTX_WAIT_STATUS,
+  CTX_WAKE_SLOT,
   DIRTY_FS,
   DIRTY_GS,
   EFLAGS,
@@ -131,9 +135,22 @@ import { SystrapSpace } from './systrap-space.ts';
 
 /** The filter's arithmetic keeps mappings one high word below the stub: high(addr) + high(length) + 1 < 0x7ff0. */
 const TOP_ADDRESS = 0x7fee00000000;
-/** How often the loop looks at the ring before it sleeps, and how often a stub looks at its answer; a wake-up costs 15 to 20 µs on a virtual machine. */
-const SENTRY_SPIN = 3000;
-const STUB_SPIN = 400;
+/**
+ * How long the loop looks at the ring before it sleeps, and a stub for its answer. A wake-up costs 15 to 20 µs on a virtual
+ * machine: who spins less than the other side takes to wake up never meets it awake again, and every call costs two wake-ups.
+ */
+const SENTRY_SPIN_NS = 60000;
+const STUB_SPIN_NS = 50000;
+const CROWDED_SPIN_NS = 5000;
+/** Looks from here before native code, which can pause, does the rest. */
+const SENTRY_LOOKS = 300;
+/** After so many spins in vain in a row only one sleep in 32 is preceded by one: twin of stub.c:spin_for_answer(). */
+const MISSES_ALLOWED = 4;
+const PROBE_MASK = 31;
+/** A thread without an event for this long computes, and needs its processor. Looked at after so many sleeps or events, and not more often than that. */
+const COMPUTING_MS = 1;
+const EVENTS_PER_SAMPLE = 512;
+const SLEEP_WEIGHT = 16;
 /** How often an announced but empty ring entry is looked at before all contexts are. */
 const EMPTY_LOOKS = 2000;
 /** Indexes that are free but keep their pages for the next use. */
@@ -205,6 +222,18 @@ export class SystrapPlatform implements Platform {
   /** Guest threads that are, as far as we know, in guest code. */
   private running = 0;
   private stubSpin = -1;
+  /** Of those, the ones that compute: they have had no event for a while. */
+  private computing = 0;
+  private spinMisses = 0;
+  private readonly spinLooks: number;
+  private readonly stubLooks: number;
+  private readonly crowdedLooks: number;
+  /** For sample(). */
+  private sinceSample = 0;
+  private sampleTick = 0;
+  private sampledMs = 0;
+  /** Answered, but not let go on yet: its stub can wake a thread that is answered next. next() sees to it at the latest. */
+  private due: SystrapContext | null = null;
   private readonly cpus: number = availableParallelism();
   private readonly hostEvent = new Int32Array(1);
   private readonly out = new Int32Array(3);
@@ -225,6 +254,10 @@ export class SystrapPlatform implements Platform {
     this.conf[CONF_PATCH >> 2] = options.patchSyscalls ? 1 : 0;
     new Uint8Array(shared, RING_SIZE + CONF_PREFETCH).set(prefetchTable(options.calls));
     systrapAttach(shared);
+    const lookNs = systrapLookNs();
+    this.spinLooks = Math.ceil(SENTRY_SPIN_NS / lookNs);
+    this.stubLooks = Math.ceil(STUB_SPIN_NS / lookNs);
+    this.crowdedLooks = Math.ceil(CROWDED_SPIN_NS / lookNs);
     must('starting the notifier thread', startNotifier());
 
     must('making the first address space', systrapSpace(this.out));
@@ -502,6 +535,7 @@ export class SystrapPlatform implements Platform {
     const space = c.space;
     const at = space.contexts.indexOf(c);
     if (at < 0) return;
+    if (this.due === c) this.releaseDue();
     c.endCall();
     if (space.contexts.length === 1) {
       this.releaseSpace(space);
@@ -540,6 +574,7 @@ export class SystrapPlatform implements Platform {
   releaseSpace(of: AddressSpace): void {
     const space = of as SystrapSpace;
     if (space.released) return;
+    if (this.due !== null && this.due.space === space) this.releaseDue();
     space.released = true;
     if (!space.dead && space.hostPid !== 0) this.kill(space, space.contexts[0]!);
     for (const c of space.contexts) this.forget(c);
@@ -653,6 +688,7 @@ export class SystrapPlatform implements Platform {
     for (let waitedNs = 0; space.hostPid === 0 && !space.dead; waitedNs += BIRTH_PAUSE_NS) {
       const maker = space.maker;
       if (maker === null || waitedNs > BIRTH_TIMEOUT_NS) return false;
+      this.releaseDue();
       this.flush(maker.space);
       if (!maker.held && Atomics.load(this.region.i32, maker.word) === 1) this.take(maker.index);
       else systrapPause(BIRTH_PAUSE_NS);
@@ -693,16 +729,98 @@ export class SystrapPlatform implements Platform {
     c.letGo();
     // One that is not born yet takes nobody's processor.
     if (c.hostTid !== 0) this.setInGuest(c, action !== ACTION_EXIT);
+    if (c.isParked) {
+      c.isParked = false;
+      i32[c.word + (CTX_PARKED >> 2)] = 0;
+    }
+    const { due } = this;
+    const isAsleep = Atomics.load(i32, c.word + (CTX_SLEEPING >> 2)) !== 0;
+    if (due !== null) {
+      this.due = null;
+      if (isAsleep && due.space === c.space) {
+        i32[due.word + (CTX_WAKE_SLOT >> 2)] = c.slot + 1;
+        Atomics.store(i32, c.word + (CTX_STATE >> 2), 0);
+        this.release(due);
+        return;
+      }
+      this.release(due);
+    }
+    if (action === ACTION_RAX && !isAsleep) this.due = c;
+    else this.release(c);
+  }
+
+  /** The stub finds the answer, or is woken to do so. */
+  private release(c: SystrapContext): void {
+    const { i32 } = this.region;
     Atomics.store(i32, c.word + (CTX_STATE >> 2), 0);
     if (Atomics.load(i32, c.word + (CTX_SLEEPING >> 2)) !== 0) systrapWake(this.region.buffer, c.base + CTX_STATE);
+  }
+
+  private releaseDue(): void {
+    const { due } = this;
+    if (due === null) return;
+    this.due = null;
+    this.release(due);
+  }
+
+  /** A call that is not answered yet will not be soon: its stub need not look for the answer, unless there are processors to spare. */
+  parked(c: SystrapContext): void {
+    if (this.running > 0 && this.running + 2 <= this.cpus) return;
+    c.isParked = true;
+    this.region.i32[c.word + (CTX_PARKED >> 2)] = 1;
+  }
+
+  /** Counts the threads that compute. */
+  private sample(): void {
+    this.sinceSample = 0;
+    const nowMs = performance.now();
+    if (nowMs - this.sampledMs < COMPUTING_MS) return;
+    this.sampledMs = nowMs;
+    let computing = 0;
+    if (this.running > 0) {
+      for (let index = 0; index < this.nextIndex; index++) {
+        const c = this.contexts[index];
+        if (c?.inGuest && c.eventTick < this.sampleTick) computing++;
+      }
+    }
+    this.sampleTick++;
+    this.computing = computing;
+    this.publishSpin();
+  }
+
+  /** Looks out for an event before the loop sleeps: true when there is one. Spinning adapts to how often it succeeds. */
+  private spin(): boolean {
+    this.sinceSample += SLEEP_WEIGHT;
+    if (this.sinceSample >= EVENTS_PER_SAMPLE) this.sample();
+    // The thread that is to make a call needs a processor as well.
+    if (this.running === 0 || this.computing + 2 > this.cpus) return false;
+    const misses = this.spinMisses;
+    if (misses < MISSES_ALLOWED || (misses & PROBE_MASK) === 0) {
+      for (let looks = SENTRY_LOOKS; looks > 0; looks--) {
+        if (Atomics.load(this.ring, RING_HEAD) === this.tail) continue;
+        this.spinMisses = 0;
+        return true;
+      }
+      if (systrapSpin(this.tail, this.spinLooks)) {
+        this.spinMisses = 0;
+        return true;
+      }
+    }
+    this.spinMisses = (misses + 1) & 0xffff;
+    return false;
   }
 
   private setInGuest(c: SystrapContext, inGuest: boolean): void {
     if (c.inGuest === inGuest) return;
     c.inGuest = inGuest;
     this.running += inGuest ? 1 : -1;
-    // Who spins takes a processor from guests when there are as many of them.
-    const spin = this.running < this.cpus ? STUB_SPIN : 0;
+    this.publishSpin();
+  }
+
+  private publishSpin(): void {
+    // Who spins takes a processor from guests when there are as many of them. Where those make calls themselves, what the Sentry
+    // takes for an answer is short against two wake-ups.
+    const spin = this.computing + 2 > this.cpus ? 0 : this.running < this.cpus ? this.stubLooks : this.crowdedLooks;
     // Written only when it changes: every stub reads this cache line at every call.
     if (spin === this.stubSpin) return;
     this.stubSpin = spin;
@@ -723,6 +841,7 @@ export class SystrapPlatform implements Platform {
     c.held = true;
     c.taken = event;
     c.isAtSite = false;
+    c.eventTick = this.sampleTick;
     if (!c.isHeardOf) this.heardOf(c);
     this.setInGuest(c, false);
     const { space, batch } = c;
@@ -804,7 +923,10 @@ export class SystrapPlatform implements Platform {
   }
 
   next(deadlineNs: number): number {
+    if (++this.sinceSample >= EVENTS_PER_SAMPLE) this.sample();
     for (;;) {
+      // Also what the last turn of this loop has answered: until then the state word has its event of before.
+      this.releaseDue();
       const dead = this.died.shift();
       if (dead !== undefined) {
         if (this.contexts[dead.index] === dead) return dead.index;
@@ -812,10 +934,7 @@ export class SystrapPlatform implements Platform {
       }
       let found = this.poll();
       if (found === EMPTY) {
-        if (this.running > 0 && this.running < this.cpus) {
-          for (let spins = SENTRY_SPIN; spins > 0 && Atomics.load(this.ring, RING_HEAD) === this.tail; spins--);
-          if (Atomics.load(this.ring, RING_HEAD) !== this.tail) continue;
-        }
+        if (this.spin()) continue;
         found = this.scan();
         if (found === NOTHING && this.tidy()) continue;
         if (found === NOTHING) found = this.bell();
@@ -998,6 +1117,7 @@ export class SystrapPlatform implements Platform {
     // What was prefetched lay where the state goes.
     this.region.i32[c.word + (CTX_NIN >> 2)] = 0;
     this.go(c, action);
+    this.releaseDue();
     for (let waitedNs = 0; Atomics.load(this.region.i32, c.word + (CTX_STATE >> 2)) !== 1; waitedNs += BIRTH_PAUSE_NS) {
       if (c.space.dead || waitedNs > BIRTH_TIMEOUT_NS) return false;
       systrapPause(BIRTH_PAUSE_NS);

@@ -43,10 +43,16 @@ export function finish(t: Task, result: number): void {
 
 /** Runs the continuation of a task that was taken off the ready list. */
 export function continueTask(t: Task): void {
+  resumeTask(t, t.wakeReason);
+}
+
+function resumeTask(t: Task, why: number): void {
   const resume = t.resume!;
   t.resume = null;
   t.state = TASK_HANDLER;
-  finish(t, resume(t, t.wakeReason));
+  t.context.resumeCall();
+  finish(t, resume(t, why));
+  t.context.endCall();
 }
 
 /** What the platform has to tell of a task. */
@@ -55,13 +61,9 @@ export function handleEvent(t: Task, event: number): void {
     case EVENT_SYSCALL:
       enterSyscall(t);
       return;
-    case EVENT_BATCH: {
-      const resume = t.resume!;
-      t.resume = null;
-      t.state = TASK_HANDLER;
-      finish(t, resume(t, WAKE_EVENT));
+    case EVENT_BATCH:
+      resumeTask(t, WAKE_EVENT);
       return;
-    }
     case EVENT_FAULT:
       t.state = TASK_HANDLER;
       t.sysno = -1;
