@@ -259,6 +259,7 @@ export const NETLINK_CRYPTO = 21;
 export const NETLINK_SMC = 22;
 
 export const SCM_RIGHTS = 1;
+export const SCM_PIDFD = 4;
 export const SCM_CREDENTIALS = 2;
 export const SCM_TIMESTAMP = 29;
 export const SCM_TIMESTAMPNS = 35;
@@ -471,6 +472,8 @@ export const SO_CNX_ADVICE = 53;
 export const SO_MEMINFO = 55;
 export const SO_INCOMING_NAPI_ID = 56;
 export const SO_COOKIE = 57;
+export const SO_PASSPIDFD = 76;
+export const SO_PEERPIDFD = 77;
 export const SO_PEERGROUPS = 59;
 export const SO_ZEROCOPY = 60;
 export const SO_TXTIME = 61;

@@ -19,6 +19,7 @@ import {
   SEEK_HOLE,
   SEEK_SET,
 } from '../abi/fcntl.ts';
+import { PAGE_SIZE } from '../abi/limits.ts';
 import { PROT_WRITE } from '../abi/mman.ts';
 import { S_IFREG } from '../abi/stat.ts';
 import { fallocate, lseek } from '../host/host-io.ts';
@@ -83,8 +84,9 @@ export class TmpfsFile extends TmpfsInode {
     if (n === 0) return 0;
     if (this.seals > F_SEAL_SEAL && (this.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) return -EPERM;
     if (offset + n > this.size && (this.seals & F_SEAL_GROW) !== 0) {
-      if (offset >= this.size) return -EPERM;
-      n = this.size - offset;
+      // Refused page by page, mm/shmem.c:shmem_write_begin(): the pages before the last one are written.
+      n = this.size - (this.size % PAGE_SIZE) - offset;
+      if (n <= 0) return -EPERM;
     }
     if (offset + n > MAX_FILE_SIZE) return -EFBIG;
     let done: number;

@@ -79,8 +79,13 @@ export class Credentials {
     return c;
   }
 
-  /** Whether the capability is effective in the task's own user namespace. */
+  /** capable(): effective over what belongs to the machine as a whole, in the initial user namespace. */
   capable(cap: number): boolean {
+    return this.userns.parent === null && hasCap(this.effective, cap);
+  }
+
+  /** ns_capable(current_user_ns()): effective in the task's own user namespace, whichever that is. */
+  capableHere(cap: number): boolean {
     return hasCap(this.effective, cap);
   }
 

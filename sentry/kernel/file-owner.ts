@@ -3,7 +3,7 @@
 
 import { F_OWNER_PGRP, F_OWNER_PID, F_OWNER_TID } from '../abi/fcntl.ts';
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM } from '../abi/poll.ts';
-import { POLL_ERR, POLL_HUP, POLL_IN, POLL_OUT, POLL_PRI, SI_SIGIO, SIGIO } from '../abi/signal.ts';
+import { POLL_ERR, POLL_HUP, POLL_IN, POLL_OUT, POLL_PRI, SI_SIGIO, SIGIO, SIGURG } from '../abi/signal.ts';
 import { Waiter } from '../base/wait-queue.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { Credentials } from './credentials.ts';
@@ -14,6 +14,8 @@ import { kernelInfo, sendSignal, sendToGroup } from './task-signals.ts';
 import type { ThreadGroup } from './thread-group.ts';
 
 const ALL_EVENTS = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM | POLLRDBAND | POLLWRBAND | POLLPRI | POLLERR | POLLHUP;
+/** In place of a descriptor: the signal is SIGURG. */
+const URGENT = -1;
 /** F_SETSIG codes of SIGRTMIN and above tell the reason themselves. */
 const SIGRTMIN = 32;
 
@@ -54,6 +56,11 @@ export class FileOwner {
     }
   }
 
+  /** SIGURG for urgent data: send_sigurg(). */
+  urgent(): void {
+    this.signal(URGENT, 0, 0);
+  }
+
   private toGroup(group: ThreadGroup, fd: number, code: number, band: number): void {
     if (!group.isDead && this.maySignal(group.leader.creds)) sendToGroup(group, this.info(fd, code, band));
   }
@@ -64,6 +71,7 @@ export class FileOwner {
   }
 
   private info(fd: number, code: number, band: number): SigInfo {
+    if (fd === URGENT) return kernelInfo(SIGURG);
     if (this.signo === 0) return kernelInfo(SIGIO);
     const info = new SigInfo(this.signo, this.signo >= SIGRTMIN || this.signo === SIGIO ? code : SI_SIGIO);
     info.setPoll(band, fd);

@@ -96,7 +96,7 @@ export function cloneTask(t: Task, a: CloneArgs): Task | number {
     if (typeof made === 'number') return made;
     creds = made;
   }
-  if ((flags & NAMESPACE_FLAGS & ~CLONE_NEWUSER) !== 0 && !creds.capable(CAP_SYS_ADMIN)) return -EPERM;
+  if ((flags & NAMESPACE_FLAGS & ~CLONE_NEWUSER) !== 0 && !creds.capableHere(CAP_SYS_ADMIN)) return -EPERM;
   const counts = kernel.users.get(creds.uid);
   if (
     counts.processes >= parent.limits.soft[RLIMIT_NPROC]! &&

@@ -306,7 +306,7 @@ function keepAllowed(m: Message): number {
 
 /** socket(AF_INET or AF_INET6, …): TCP, UDP and, where the host lets us, ping. */
 export function newInetSocket(t: Task, family: number, type: number, protocol: number, flags: number): Socket | number {
-  if (type === SOCK_RAW) return t.creds.capable(CAP_NET_RAW) ? open(t, family, type, protocol, flags) : -EPERM;
+  if (type === SOCK_RAW) return t.creds.capableIn(t.ns.net.userns, CAP_NET_RAW) ? open(t, family, type, protocol, flags) : -EPERM;
   if (type !== SOCK_STREAM && type !== SOCK_DGRAM) return -ESOCKTNOSUPPORT;
   const isTcp = type === SOCK_STREAM && (protocol === 0 || protocol === IPPROTO_TCP);
   const isUdp = type === SOCK_DGRAM && (protocol === 0 || protocol === IPPROTO_UDP || protocol === IPPROTO_UDPLITE);

@@ -28,6 +28,8 @@ export class Message {
   rights: FileDescription[] = [];
   /** SCM_CREDENTIALS: given by the sender, or to be told to the receiver. */
   creds: MessageCreds | null = null;
+  /** SO_PASSPIDFD: whom the receiver gets a pidfd of; undefined when it has not asked. */
+  sender: Pid | null | undefined = undefined;
   /** Control messages that only a host socket understands, as bytes. */
   control: Uint8Array = NO_CONTROL;
   controlLength = 0;
@@ -46,6 +48,7 @@ export class Message {
     this.flags = 0;
     this.nameLength = 0;
     this.creds = null;
+    this.sender = undefined;
     this.controlLength = 0;
     this.controlRoom = 0;
     this.outFlags = 0;

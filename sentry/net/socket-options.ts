@@ -1,8 +1,10 @@
 // SOL_SOCKET for sockets that live in the Sentry: net/core/sock.c:sk_setsockopt(), sk_getsockopt().
 
-import { EINVAL, ENOPROTOOPT, EPERM } from '../abi/errno.ts';
-import { CAP_NET_ADMIN } from '../abi/sched.ts';
+import { EINVAL, ENOPROTOOPT, EOPNOTSUPP, EPERM } from '../abi/errno.ts';
+import { CAP_NET_ADMIN, CAP_NET_RAW } from '../abi/sched.ts';
 import {
+  AF_NETLINK,
+  AF_UNIX,
   SO_ACCEPTCONN,
   SO_BINDTODEVICE,
   SO_BINDTOIFINDEX,
@@ -24,6 +26,7 @@ import {
   SO_NOFCS,
   SO_OOBINLINE,
   SO_PASSCRED,
+  SO_PASSPIDFD,
   SO_PASSSEC,
   SO_PRIORITY,
   SO_PROTOCOL,
@@ -52,8 +55,8 @@ import type { Task } from '../kernel/task.ts';
 import { Socket } from './socket.ts';
 import { getTimeout, setTimeout } from './socket-timeout.ts';
 
-/** net.core.wmem_max and rmem_max, and the default of both directions. */
-const BUFFER_MAX = 212992;
+/** net.core.wmem_default and rmem_default. */
+const BUFFER_DEFAULT = 212992;
 const MIN_SNDBUF = 4608;
 const MIN_RCVBUF = 2304;
 const HIGHEST_FREE_PRIORITY = 6;
@@ -69,6 +72,7 @@ const SWITCHES: readonly number[] = [
   SO_NO_CHECK,
   SO_REUSEPORT,
   SO_PASSCRED,
+  SO_PASSPIDFD,
   SO_PASSSEC,
   SO_TIMESTAMP_OLD,
   SO_TIMESTAMPNS_OLD,
@@ -79,9 +83,10 @@ const SWITCHES: readonly number[] = [
 ];
 
 export abstract class KernelSocket extends Socket {
-  sndbuf = BUFFER_MAX;
-  rcvbuf = BUFFER_MAX;
+  sndbuf = BUFFER_DEFAULT;
+  rcvbuf = BUFFER_DEFAULT;
   passCred = false;
+  passPidfd = false;
   /** sk_err, positive: what the next call answers. */
   pendingError = 0;
   private switches: Set<number> | null = null;
@@ -98,6 +103,11 @@ export abstract class KernelSocket extends Socket {
   /** SO_ACCEPTCONN. */
   protected get isListening(): boolean {
     return false;
+  }
+
+  /** sk_may_scm_recv(): messages tell of their senders. */
+  protected get passesCreds(): boolean {
+    return this.family === AF_UNIX || this.family === AF_NETLINK;
   }
 
   /** sock_error(): the pending error, negative, which is told once; or 0. */
@@ -122,6 +132,7 @@ export abstract class KernelSocket extends Socket {
     if (length < 4) return -EINVAL;
     const v = new DataView(value.buffer, value.byteOffset, value.byteLength);
     const n = v.getInt32(0, true);
+    if ((name === SO_PASSCRED || name === SO_PASSPIDFD) && !this.passesCreds) return -EOPNOTSUPP;
     if (SWITCHES.includes(name)) {
       this.setSwitch(name, n !== 0);
       return 0;
@@ -135,17 +146,17 @@ export abstract class KernelSocket extends Socket {
         return 0;
       case SO_SNDBUF:
         // Doubled for the bookkeeping, "we double the value the user asked for" - socket(7).
-        this.sndbuf = Math.max(Math.min(n >>> 0, BUFFER_MAX) * 2, MIN_SNDBUF);
+        this.sndbuf = Math.max(Math.min(n >>> 0, t.kernel.sysctls.int('net.core.wmem_max')) * 2, MIN_SNDBUF);
         return 0;
       case SO_RCVBUF:
-        this.rcvbuf = Math.max(Math.min(n >>> 0, BUFFER_MAX) * 2, MIN_RCVBUF);
+        this.rcvbuf = Math.max(Math.min(n >>> 0, t.kernel.sysctls.int('net.core.rmem_max')) * 2, MIN_RCVBUF);
         return 0;
       case SO_PRIORITY:
-        if ((n < 0 || n > HIGHEST_FREE_PRIORITY) && !t.creds.capable(CAP_NET_ADMIN)) return -EPERM;
+        if ((n < 0 || n > HIGHEST_FREE_PRIORITY) && !mayMark(t)) return -EPERM;
         this.priority = n;
         return 0;
       case SO_MARK:
-        if (!t.creds.capable(CAP_NET_ADMIN)) return -EPERM;
+        if (!mayMark(t)) return -EPERM;
         this.mark = n;
         return 0;
       case SO_LINGER:
@@ -229,15 +240,27 @@ export abstract class KernelSocket extends Socket {
     }
   }
 
+  /** SO_OOBINLINE: urgent bytes are received in their place. */
+  protected get isUrgentInline(): boolean {
+    return this.switches?.has(SO_OOBINLINE) === true;
+  }
+
   private hasSwitch(name: number): boolean {
+    if (name === SO_PASSPIDFD) return this.passPidfd;
     return name === SO_PASSCRED ? this.passCred : this.switches?.has(name) === true;
   }
 
   private setSwitch(name: number, on: boolean): void {
     if (name === SO_PASSCRED) this.passCred = on;
+    else if (name === SO_PASSPIDFD) this.passPidfd = on;
     else if (on) (this.switches ??= new Set()).add(name);
     else this.switches?.delete(name);
   }
+}
+
+/** SO_MARK and high priorities: sockopt_ns_capable() over the network namespace. */
+function mayMark(t: Task): boolean {
+  return t.creds.capableIn(t.ns.net.userns, CAP_NET_RAW) || t.creds.capableIn(t.ns.net.userns, CAP_NET_ADMIN);
 }
 
 export function putInt(v: DataView, n: number): number {

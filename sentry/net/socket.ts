@@ -7,6 +7,7 @@ import { O_RDWR } from '../abi/fcntl.ts';
 import { SOCK_SEQPACKET, SOCK_STREAM } from '../abi/socket.ts';
 import type { WaitQueue } from '../base/wait-queue.ts';
 import { newSocketInode } from '../fs/anon.ts';
+import type { Pid } from '../kernel/pid-namespace.ts';
 import type { Task } from '../kernel/task.ts';
 import { FileDescription } from '../vfs/file-description.ts';
 import type { Inode } from '../vfs/filesystem.ts';
@@ -127,6 +128,11 @@ export abstract class Socket extends FileDescription {
   /** Bytes received; with MSG_TRUNC in m.flags a datagram's length. Fills m. */
   receive(_t: Task, _io: IoBuffer, _m: Message): number {
     return -EOPNOTSUPP;
+  }
+
+  /** The process at the other end, where that is known. */
+  get peerPid(): Pid | null {
+    return null;
   }
 
   /** How few bytes end a blocking receive: SO_RCVLOWAT. */

@@ -53,6 +53,8 @@ export class Packet implements ListNode<Packet> {
   readonly trueSize: number;
   rights: FileDescription[] = [];
   creds: MessageCreds | null = null;
+  /** MSG_OOB: one byte, and a mark in the stream even when that has been received. */
+  isUrgent = false;
   /** A connection that waits to be accepted; then there are no bytes. */
   connection: UnixSocket | null = null;
   list: List<Packet> | null = null;

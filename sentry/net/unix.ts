@@ -49,6 +49,7 @@ import {
 import { S_IFSOCK } from '../abi/stat.ts';
 import { latin1, putLatin1 } from '../base/latin1.ts';
 import type { NetNamespace } from '../kernel/namespaces.ts';
+import type { Pid } from '../kernel/pid-namespace.ts';
 import type { Task } from '../kernel/task.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
@@ -75,9 +76,8 @@ const UNCONNECTED = 0;
 const LISTENING = 1;
 const CONNECTED = 2;
 
-/** net.unix.max_dgram_qlen and net.core.somaxconn. */
-const MAX_DGRAM_QUEUE = 10;
-const SOMAXCONN = 4096;
+/** net.unix.max_dgram_qlen of a socket that nobody has asked for. */
+const DGRAM_QUEUE = 10;
 /** SO_SNDBUFFORCE allows more than there is memory for in one piece. */
 const MAX_DATAGRAM = 16 * 1024 * 1024;
 
@@ -148,13 +148,16 @@ export class UnixSocket extends KernelSocket {
   private address: UnixAddress | null = null;
   private readonly netns: NetNamespace | null;
   private readonly queue: PacketQueue = newPacketQueue();
+  /** The packet of the urgent byte that has not been received: oob_skb. */
+  private urgentPacket: Packet | null = null;
   private shut = 0;
   private isDead = false;
   /** Has a struct socket: false for the far end of a connection until accept(2). */
   private accepted = true;
   /** Memory of what was sent and has not been received: sk_wmem_alloc. */
   private inFlight = 0;
-  private backlog = 0;
+  /** How many connections or datagrams may wait, less one: sk_max_ack_backlog. */
+  private backlog: number;
   private peerCreds: MessageCreds | null = null;
   private peerGroups: readonly number[] = [];
   /** Sockets that wait for room in our queue: peer_wait. */
@@ -163,6 +166,7 @@ export class UnixSocket extends KernelSocket {
   constructor(t: Task | null, type: number, flags: number) {
     super(t, AF_UNIX, type, 0, flags);
     this.netns = t === null ? null : t.ns.net;
+    this.backlog = t === null ? DGRAM_QUEUE : t.kernel.sysctls.int('net.unix.max_dgram_qlen');
     live.add(this);
   }
 
@@ -260,7 +264,7 @@ export class UnixSocket extends KernelSocket {
     // "No listens on an unbound socket" - unix_listen().
     if (this.address === null || this.state === CONNECTED) return -EINVAL;
     const grown = backlog > this.backlog;
-    this.backlog = Math.min(backlog >>> 0, SOMAXCONN);
+    this.backlog = Math.min(backlog >>> 0, t.kernel.sysctls.int('net.core.somaxconn'));
     this.state = LISTENING;
     this.peerCreds = credsOf(t);
     this.peerGroups = t.creds.groups;
@@ -279,7 +283,7 @@ export class UnixSocket extends KernelSocket {
   private connectStream(t: Task, name: Uint8Array, length: number): number {
     const bad = nameOf(name, length);
     if (typeof bad === 'number') return bad;
-    if (this.passCred && this.address === null) this.autobind(t);
+    if (this.wantsCreds && this.address === null) this.autobind(t);
     const listener = this.find(t, name, length);
     if (typeof listener === 'number') return listener;
     if (listener.state !== LISTENING || (listener.shut & RCV_SHUTDOWN) !== 0) return -ECONNREFUSED;
@@ -292,6 +296,7 @@ export class UnixSocket extends KernelSocket {
     const far = new UnixSocket(null, this.type, 0);
     far.sndbuf = listener.sndbuf;
     far.passCred = listener.passCred;
+    far.passPidfd = listener.passPidfd;
     far.address = listener.address;
     far.peer = this;
     far.peerCreds = credsOf(t);
@@ -333,7 +338,7 @@ export class UnixSocket extends KernelSocket {
       return 0;
     }
     if (typeof nameOf(name, length) === 'number') return -EINVAL;
-    if (this.passCred && this.address === null) this.autobind(t);
+    if (this.wantsCreds && this.address === null) this.autobind(t);
     const other = this.find(t, name, length);
     if (typeof other === 'number') return other;
     if (!other.takesFrom(this)) return -EPERM;
@@ -382,11 +387,14 @@ export class UnixSocket extends KernelSocket {
   // ---- sending
 
   override send(t: Task, io: IoBuffer, m: Message): number {
-    if ((m.flags & MSG_OOB) !== 0) return -EOPNOTSUPP;
-    return this.type === SOCK_STREAM ? this.sendStream(t, io, m) : this.sendDatagram(t, io, m);
+    if (this.type === SOCK_STREAM) return this.sendStream(t, io, m);
+    return (m.flags & MSG_OOB) !== 0 ? -EOPNOTSUPP : this.sendDatagram(t, io, m);
   }
 
   private sendStream(t: Task, io: IoBuffer, m: Message): number {
+    // The last byte is the urgent one: queue_oob().
+    const urgent = (m.flags & MSG_OOB) !== 0 ? 1 : 0;
+    if (urgent > io.remaining) return -EOPNOTSUPP;
     if (m.nameLength > 0) return this.state === CONNECTED ? -EISCONN : -EOPNOTSUPP;
     const other = this.peer;
     if (other === null) return -ENOTCONN;
@@ -396,14 +404,18 @@ export class UnixSocket extends KernelSocket {
       const refused = this.cannotAllocate();
       if (refused < 0) return done > 0 ? done : refused;
       if (other.isDead || (other.shut & RCV_SHUTDOWN) !== 0) return done > 0 ? done : -EPIPE;
-      const n = Math.min(io.remaining, Math.floor(this.sndbuf / 2) - 64, MAX_STREAM_PACKET);
+      const isMark = io.remaining === urgent;
+      const n = isMark ? 1 : Math.min(io.remaining - urgent, Math.floor(this.sndbuf / 2) - 64, MAX_STREAM_PACKET);
       const packet = new Packet(this, this.address, n, true);
+      packet.isUrgent = isMark;
       if (io.take(packet.bytes, 0, n) !== n) {
         packet.release();
         return done > 0 ? done : -EFAULT;
       }
       this.attach(t, packet, m, other);
+      if (isMark) other.urgentPacket = packet;
       other.enqueue(packet);
+      if (isMark) other.owner?.urgent();
       done += n;
     }
     return done;
@@ -417,7 +429,7 @@ export class UnixSocket extends KernelSocket {
     }
     const toName = m.nameLength > 0 && this.type !== SOCK_SEQPACKET;
     if (toName && typeof nameOf(m.name, m.nameLength) === 'number') return -EINVAL;
-    if (this.passCred && this.address === null) this.autobind(t);
+    if (this.wantsCreds && this.address === null) this.autobind(t);
     const total = io.remaining;
     if (total > this.sndbuf - 32) return -EMSGSIZE;
     if (total > MAX_DATAGRAM) return -ENOBUFS;
@@ -429,7 +441,7 @@ export class UnixSocket extends KernelSocket {
     if (!other.takesFrom(this)) return -EPERM;
     if (other.isDead) return this.peerIsGone(other);
     if ((other.shut & RCV_SHUTDOWN) !== 0) return -EPIPE;
-    if (other !== this && other.peer !== this && other.queue.length > MAX_DGRAM_QUEUE) {
+    if (other !== this && other.peer !== this && other.queue.length > other.backlog) {
       other.crowd.add(this);
       return -EAGAIN;
     }
@@ -466,8 +478,17 @@ export class UnixSocket extends KernelSocket {
     }
     if (m.creds !== null) packet.creds = m.creds;
     // Even unasked if one side wants them: maybe_add_creds().
-    else if (this.passCred || other.passCred) packet.creds = credsOf(t);
+    else if (this.wantsCreds || other.wantsCreds) packet.creds = credsOf(t);
     this.inFlight += packet.trueSize;
+  }
+
+  private get wantsCreds(): boolean {
+    return this.passCred || this.passPidfd;
+  }
+
+  /** SO_PEERPIDFD: who connected, or listened. */
+  override get peerPid(): Pid | null {
+    return this.peerCreds?.pid ?? null;
   }
 
   private enqueue(packet: Packet): void {
@@ -493,23 +514,72 @@ export class UnixSocket extends KernelSocket {
   // ---- receiving
 
   override receive(t: Task, io: IoBuffer, m: Message): number {
-    if ((m.flags & MSG_OOB) !== 0) return -EOPNOTSUPP;
-    return this.type === SOCK_STREAM ? this.receiveStream(t, io, m) : this.receiveDatagram(t, io, m);
+    if (this.type === SOCK_STREAM) return (m.flags & MSG_OOB) !== 0 ? this.receiveUrgent(io, m) : this.receiveStream(t, io, m);
+    return (m.flags & MSG_OOB) !== 0 ? -EOPNOTSUPP : this.receiveDatagram(t, io, m);
+  }
+
+  /** The urgent byte out of turn: unix_stream_recv_urg(). Its empty packet stays where it was, as the mark. */
+  private receiveUrgent(io: IoBuffer, m: Message): number {
+    if (this.state !== CONNECTED) return -EINVAL;
+    const packet = this.urgentPacket;
+    if (packet === null || this.isUrgentInline) return -EINVAL;
+    const n = Math.min(1, io.remaining);
+    if (n > 0 && io.put(packet.bytes, packet.at, 1) !== 1) return -EFAULT;
+    if ((m.flags & MSG_PEEK) === 0) {
+      this.urgentPacket = null;
+      packet.at += 1;
+    }
+    m.outFlags |= MSG_OOB;
+    return n;
+  }
+
+  /** Reads stop at the urgent byte, and the next one goes on behind it: manage_oob(). The packet to read from, or null. */
+  private pastMark(packet: Packet | null, peek: boolean, copied: boolean): Packet | null {
+    if (packet === null || (packet.length > 0 && packet !== this.urgentPacket)) return packet;
+    if (packet.length === 0 && packet !== this.urgentPacket && packet.isUrgent) {
+      if (copied && this.urgentPacket === null) return null;
+      const next: Packet | null = packet.listNext;
+      if (!peek) this.drop(packet);
+      packet = next;
+    }
+    if (packet === null || packet !== this.urgentPacket) return packet;
+    if (copied) return null;
+    if (this.isUrgentInline) {
+      if (!peek) this.urgentPacket = null;
+      return packet;
+    }
+    const next: Packet | null = packet.listNext;
+    if (!peek) {
+      this.urgentPacket = null;
+      this.drop(packet);
+    }
+    return next;
+  }
+
+  /** SIOCATMARK. */
+  private isAtMark(): boolean {
+    const head = this.queue.head;
+    if (head === null) return false;
+    return (
+      head === this.urgentPacket ||
+      (head.length === 0 && head.isUrgent && (this.urgentPacket === null || head.listNext === this.urgentPacket))
+    );
   }
 
   private receiveStream(t: Task, io: IoBuffer, m: Message): number {
     if (this.state !== CONNECTED) return -EINVAL;
     const peek = (m.flags & MSG_PEEK) !== 0;
     let done = 0;
-    let packet = this.queue.head;
+    let packet = this.pastMark(this.queue.head, peek, false);
     if (packet === null) return this.nothingToReceive(m);
     // Bytes of different senders, or before and after descriptors, are never in one receive.
     const creds = packet.creds;
-    while (packet !== null && io.remaining > 0) {
-      if (done > 0 && this.passCred && !sameCreds(creds, packet.creds)) break;
+    // Once even without room for a byte: what comes with it is received.
+    do {
+      if (done > 0 && this.wantsCreds && !sameCreds(creds, packet.creds)) break;
       if (done === 0) this.describe(t, packet, m);
       const n = Math.min(packet.length, io.remaining);
-      if (io.put(packet.bytes, packet.at, n) !== n) return done > 0 ? done : -EFAULT;
+      if (n > 0 && io.put(packet.bytes, packet.at, n) !== n) return done > 0 ? done : -EFAULT;
       done += n;
       const hadRights = packet.rights.length > 0;
       if (hadRights) this.passRights(packet, m, peek);
@@ -520,8 +590,8 @@ export class UnixSocket extends KernelSocket {
         this.drop(packet);
       }
       if (hadRights) break;
-      packet = next;
-    }
+      packet = this.pastMark(next, peek, done > 0);
+    } while (packet !== null && io.remaining > 0);
     return done;
   }
 
@@ -554,6 +624,7 @@ export class UnixSocket extends KernelSocket {
   private describe(_t: Task, packet: Packet, m: Message): void {
     m.nameLength = packet.from === null ? 0 : putAddress(packet.from, m.name);
     if (this.passCred) m.creds = packet.creds ?? NOBODY;
+    if (this.passPidfd) m.sender = packet.creds?.pid ?? null;
   }
 
   private passRights(packet: Packet, m: Message, peek: boolean): void {
@@ -565,6 +636,7 @@ export class UnixSocket extends KernelSocket {
   }
 
   private drop(packet: Packet): void {
+    if (packet === this.urgentPacket) this.urgentPacket = null;
     this.queue.remove(packet);
     packet.release();
     packet.sender.sent(packet.trueSize);
@@ -598,6 +670,7 @@ export class UnixSocket extends KernelSocket {
     if (this.shut === BOTH) events |= POLLHUP;
     if ((this.shut & RCV_SHUTDOWN) !== 0) events |= POLLRDHUP | POLLIN | POLLRDNORM;
     if (this.queue.length > 0) events |= POLLIN | POLLRDNORM;
+    if (this.urgentPacket !== null) events |= POLLPRI;
     if (this.isConnectionOriented && this.state === UNCONNECTED) events |= POLLHUP;
     if (this.isWritable && !this.peerIsFull()) events |= WRITABLE;
     return events;
@@ -606,7 +679,7 @@ export class UnixSocket extends KernelSocket {
   /** A connected datagram socket can be writable and still have nowhere to write to: unix_dgram_poll(). */
   private peerIsFull(): boolean {
     const other = this.peer;
-    if (this.type !== SOCK_DGRAM || other === null || other.peer === this || other.queue.length <= MAX_DGRAM_QUEUE) return false;
+    if (this.type !== SOCK_DGRAM || other === null || other.peer === this || other.queue.length <= other.backlog) return false;
     other.crowd.add(this);
     return true;
   }
@@ -614,7 +687,7 @@ export class UnixSocket extends KernelSocket {
   override ioctl(t: Task, cmd: number, arg: number): number {
     switch (cmd) {
       case SIOCATMARK:
-        return t.mm.storeU32(arg, 0);
+        return this.type === SOCK_STREAM ? t.mm.storeU32(arg, this.isAtMark() ? 1 : 0) : -EOPNOTSUPP;
       case TIOCOUTQ:
         return t.mm.storeU32(arg, this.inFlight);
       case FIONREAD: {

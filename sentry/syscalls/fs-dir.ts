@@ -297,7 +297,7 @@ export function chroot(t: Task, a: SyscallArgs): number {
   if (typeof at === 'number') return at;
   const denied = inodePermission(at.dentry.inode!, t.creds, MAY_EXEC);
   if (denied < 0) return denied;
-  if (!t.creds.capable(CAP_SYS_CHROOT)) return -EPERM;
+  if (!t.creds.capableHere(CAP_SYS_CHROOT)) return -EPERM;
   t.fs.root = at;
   return 0;
 }

@@ -121,7 +121,7 @@ export function setuid(t: Task, a: SyscallArgs): number {
   const id = t.creds.userns.uidToKernel(a.uint(0));
   if (id < 0) return -EINVAL;
   const c = t.creds.clone();
-  if (t.creds.capable(CAP_SETUID)) {
+  if (t.creds.capableHere(CAP_SETUID)) {
     c.uid = id;
     c.suid = id;
   } else if (id !== t.creds.uid && id !== t.creds.suid) {
@@ -140,7 +140,7 @@ export function setreuid(t: Task, a: SyscallArgs): number {
   const kruid = ruid === KEEP ? old.uid : old.userns.uidToKernel(ruid);
   const keuid = euid === KEEP ? old.euid : old.userns.uidToKernel(euid);
   if (kruid < 0 || keuid < 0) return -EINVAL;
-  const privileged = old.capable(CAP_SETUID);
+  const privileged = old.capableHere(CAP_SETUID);
   if (ruid !== KEEP && kruid !== old.uid && kruid !== old.euid && !privileged) return -EPERM;
   if (euid !== KEEP && keuid !== old.uid && keuid !== old.euid && keuid !== old.suid && !privileged) return -EPERM;
   const c = old.clone();
@@ -155,7 +155,7 @@ export function setreuid(t: Task, a: SyscallArgs): number {
 export function setresuid(t: Task, a: SyscallArgs): number {
   const old = t.creds;
   const c = old.clone();
-  const privileged = old.capable(CAP_SETUID);
+  const privileged = old.capableHere(CAP_SETUID);
   const ids = [old.uid, old.euid, old.suid];
   for (let i = 0; i < 3; i++) {
     if (a.uint(i) === KEEP) continue;
@@ -177,7 +177,7 @@ export function setfsuid(t: Task, a: SyscallArgs): number {
   const was = old.userns.uidFromKernel(old.fsuid);
   const id = old.userns.uidToKernel(a.uint(0));
   if (id < 0 || id === old.fsuid) return was;
-  if (id !== old.uid && id !== old.euid && id !== old.suid && !old.capable(CAP_SETUID)) return was;
+  if (id !== old.uid && id !== old.euid && id !== old.suid && !old.capableHere(CAP_SETUID)) return was;
   const c = old.clone();
   c.fsuid = id;
   if ((c.securebits & SECBIT_NO_SETUID_FIXUP) === 0) {
@@ -210,7 +210,7 @@ export function setgid(t: Task, a: SyscallArgs): number {
   const id = old.userns.gidToKernel(a.uint(0));
   if (id < 0) return -EINVAL;
   const c = old.clone();
-  if (old.capable(CAP_SETGID)) {
+  if (old.capableHere(CAP_SETGID)) {
     c.gid = id;
     c.sgid = id;
   } else if (id !== old.gid && id !== old.sgid) {
@@ -230,7 +230,7 @@ export function setregid(t: Task, a: SyscallArgs): number {
   const krgid = rgid === KEEP ? old.gid : old.userns.gidToKernel(rgid);
   const kegid = egid === KEEP ? old.egid : old.userns.gidToKernel(egid);
   if (krgid < 0 || kegid < 0) return -EINVAL;
-  const privileged = old.capable(CAP_SETGID);
+  const privileged = old.capableHere(CAP_SETGID);
   if (rgid !== KEEP && krgid !== old.gid && krgid !== old.egid && !privileged) return -EPERM;
   if (egid !== KEEP && kegid !== old.gid && kegid !== old.egid && kegid !== old.sgid && !privileged) return -EPERM;
   const c = old.clone();
@@ -246,7 +246,7 @@ export function setregid(t: Task, a: SyscallArgs): number {
 export function setresgid(t: Task, a: SyscallArgs): number {
   const old = t.creds;
   const c = old.clone();
-  const privileged = old.capable(CAP_SETGID);
+  const privileged = old.capableHere(CAP_SETGID);
   const ids = [old.gid, old.egid, old.sgid];
   for (let i = 0; i < 3; i++) {
     if (a.uint(i) === KEEP) continue;
@@ -269,7 +269,7 @@ export function setfsgid(t: Task, a: SyscallArgs): number {
   const was = old.userns.gidFromKernel(old.fsgid);
   const id = old.userns.gidToKernel(a.uint(0));
   if (id < 0 || id === old.fsgid) return was;
-  if (id !== old.gid && id !== old.egid && id !== old.sgid && !old.capable(CAP_SETGID)) return was;
+  if (id !== old.gid && id !== old.egid && id !== old.sgid && !old.capableHere(CAP_SETGID)) return was;
   const c = old.clone();
   c.fsgid = id;
   commitCredentials(t, old, c);
@@ -297,7 +297,7 @@ export function setgroups(t: Task, a: SyscallArgs): number {
   const count = a.uint(0);
   // may_setgroups(): not before the namespace's gid_map is written, and not where it is denied.
   const { userns } = old;
-  if (!old.capable(CAP_SETGID) || (userns.parent !== null && userns.gidMap === null) || !userns.setgroupsAllowed) return -EPERM;
+  if (!old.capableHere(CAP_SETGID) || (userns.parent !== null && userns.gidMap === null) || !userns.setgroupsAllowed) return -EPERM;
   if (count > NGROUPS_MAX) return -EINVAL;
   const addr = a.addr(1);
   const groups: number[] = [];
@@ -377,7 +377,7 @@ export function capset(t: Task, a: SyscallArgs): number {
   const old = t.creds;
   const union = (x: CapSet, y: CapSet): CapSet => ({ lo: x.lo | y.lo, hi: x.hi | y.hi });
   // "no one may raise inheritable beyond permitted without CAP_SETPCAP", and never beyond the bounding set.
-  if (!old.capable(CAP_SETPCAP) && !capsSubset(inheritable, union(old.inheritable, old.permitted))) return -EPERM;
+  if (!old.capableHere(CAP_SETPCAP) && !capsSubset(inheritable, union(old.inheritable, old.permitted))) return -EPERM;
   if (!capsSubset(inheritable, union(old.inheritable, old.bounding))) return -EPERM;
   if (!capsSubset(permitted, old.permitted)) return -EPERM;
   if (!capsSubset(effective, permitted)) return -EPERM;

@@ -346,7 +346,7 @@ function shmctl(t: Task, a: SyscallArgs): number {
       return 0;
     case SHM_LOCK:
     case SHM_UNLOCK:
-      if (!t.creds.capable(CAP_IPC_LOCK) && t.creds.euid !== segment.uid && t.creds.euid !== segment.cuid) return -EPERM;
+      if (!t.creds.capableIn(t.ns.ipc.userns, CAP_IPC_LOCK) && t.creds.euid !== segment.uid && t.creds.euid !== segment.cuid) return -EPERM;
       // Guest memory is the host's to page: the mark is kept, nothing is pinned.
       if (cmd === SHM_LOCK) segment.mode |= SHM_LOCKED;
       else segment.mode &= ~SHM_LOCKED;
@@ -437,7 +437,7 @@ function msgctl(t: Task, a: SyscallArgs): number {
       if (t.mm.copyIn(addr, scratch.u8, 0, MSQID_DS.size) < 0) return -EFAULT;
       const maxBytes = scratch.view.getUint32(MSQID_DS.qbytes, true);
       if (!queue.ownedBy(t)) return -EPERM;
-      if (maxBytes > MSGMNB && !t.creds.capable(CAP_SYS_RESOURCE)) return -EPERM;
+      if (maxBytes > MSGMNB && !t.creds.capableIn(t.ns.ipc.userns, CAP_SYS_RESOURCE)) return -EPERM;
       const set = setPermission(t, queue, addr, MSQID_DS.size);
       if (set < 0) return set;
       queue.maxBytes = maxBytes;

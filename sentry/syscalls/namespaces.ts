@@ -60,7 +60,7 @@ export function unshare(t: Task, a: SyscallArgs): number {
     if (typeof made === 'number') return made;
     creds = made;
   }
-  if ((flags & NEW_FLAGS) !== 0 && !creds.capable(CAP_SYS_ADMIN)) return -EPERM;
+  if ((flags & NEW_FLAGS) !== 0 && !creds.capableHere(CAP_SYS_ADMIN)) return -EPERM;
   let pidForChildren = t.ns.pidForChildren;
   if ((flags & CLONE_NEWPID) !== 0) {
     if (pidForChildren.level >= MAX_PID_NS_LEVEL) return -EINVAL;
@@ -117,7 +117,7 @@ function enter(t: Task, ns: Namespace, type: number): number {
   if (type === CLONE_NEWUSER) return enterUser(t, ns as UserNamespace);
   const creds = t.creds;
   const owner = ns.userns ?? t.kernel.rootUserNamespace;
-  if (!creds.capableIn(owner, CAP_SYS_ADMIN) || !creds.capable(CAP_SYS_ADMIN)) return -EPERM;
+  if (!creds.capableIn(owner, CAP_SYS_ADMIN) || !creds.capableHere(CAP_SYS_ADMIN)) return -EPERM;
   const now = t.ns;
   switch (type) {
     case CLONE_NEWUTS:
@@ -138,7 +138,7 @@ function enter(t: Task, ns: Namespace, type: number): number {
       t.ns = new NsProxy(now.uts, now.ipc, now.net, now.cgroup, ns as PidNamespace);
       return 0;
     case CLONE_NEWNS:
-      if (!creds.capable(CAP_SYS_CHROOT)) return -EPERM;
+      if (!creds.capableHere(CAP_SYS_CHROOT)) return -EPERM;
       if (t.fs.refs !== 1) return -EINVAL;
       t.fs.enterMounts((ns as MntNamespace).mounts);
       return 0;

@@ -247,7 +247,7 @@ function setSecureBits(t: Task, bits: number): number {
   const locked = (now & SECURE_LOCKS) >> 1;
   if (bits > 0xff || (bits & ~(SECURE_BITS | SECURE_LOCKS)) !== 0) return -EPERM;
   if ((locked & (now ^ bits)) !== 0 || (now & SECURE_LOCKS & ~bits) !== 0) return -EPERM;
-  if (!t.creds.capable(CAP_SETPCAP)) return -EPERM;
+  if (!t.creds.capableHere(CAP_SETPCAP)) return -EPERM;
   const c = t.creds.clone();
   c.securebits = bits;
   t.creds = c;
@@ -263,7 +263,7 @@ function withCap(set: CapSet, cap: number): CapSet {
 }
 
 function dropBounding(t: Task, cap: number): number {
-  if (!t.creds.capable(CAP_SETPCAP)) return -EPERM;
+  if (!t.creds.capableHere(CAP_SETPCAP)) return -EPERM;
   if (cap > CAP_LAST_CAP) return -EINVAL;
   const c = t.creds.clone();
   c.bounding = without(c.bounding, cap);

@@ -112,7 +112,7 @@ function setFilter(t: Task, flags: number, addr: number): number {
   const count = scratch.view.getUint16(0, true);
   const programAddr = getU64(scratch.view, 8);
   if (count === 0 || count > BPF_MAXINSNS) return -EINVAL;
-  if (!t.creds.noNewPrivs && !t.creds.capable(CAP_SYS_ADMIN)) return -EACCES;
+  if (!t.creds.noNewPrivs && !t.creds.capableHere(CAP_SYS_ADMIN)) return -EACCES;
   if (t.mm.copyIn(programAddr, scratch.u8, 0, count * INSTRUCTION_SIZE) < 0) return -EFAULT;
   const filter = SeccompFilter.create(scratch.view, count);
   if (typeof filter === 'number') return filter;

@@ -28,6 +28,7 @@ import { REGISTERS_SET } from '../base/errors.ts';
 import { getI64, getU64, put64 } from '../base/int64.ts';
 import { anonInode } from '../fs/anon.ts';
 import { ptraceMayAccess } from '../fs/proc-access.ts';
+import type { Pid } from '../kernel/pid-namespace.ts';
 import { PIDFD_THREAD, PidFd } from '../kernel/pidfd.ts';
 import { ALT_EINVAL, ALT_EPERM, onAltStack, popSignalFrame, setAltStack } from '../kernel/signal-frame.ts';
 import { SIGINFO_SIZE, SIGINFO_WORDS, SigInfo } from '../kernel/signal-queue.ts';
@@ -294,7 +295,8 @@ function killThread(t: Task, tgid: number, tid: number, signo: number, info: Sig
   const target = t.pidns.task(tid);
   if (target === undefined || (tgid > 0 && target.group.pid.numberIn(t.pidns) !== tgid)) return -ESRCH;
   if (!isSignal(signo)) return -EINVAL;
-  if (info === null || info.code === SI_USER || info.code > 0) {
+  // si_fromuser(): what claims to be the kernel's, which only one to oneself may, asks nobody.
+  if (info === null || info.code <= 0) {
     const denied = checkKill(t, target.group, signo);
     if (denied < 0) return denied;
   }
@@ -358,8 +360,15 @@ export function pidfd_open(t: Task, a: SyscallArgs): number {
   const isThread = (flags & PIDFD_THREAD) !== 0;
   // A thread that is no leader has no process behind its number.
   if (!isThread && pid.group === null) return -EINVAL;
-  const group = pid.task.group;
-  const file = new PidFd(pid, group, isThread ? pid.task : null, flags, anonInode);
+  return addPidfd(t, new PidFd(pid, pid.task.group, isThread ? pid.task : null, flags, anonInode));
+}
+
+/** A descriptor of a process that a socket knows: -ESRCH once it is gone. */
+export function openPidfd(t: Task, pid: Pid): number {
+  return pid.group === null ? -ESRCH : addPidfd(t, new PidFd(pid, pid.group, null, 0, anonInode));
+}
+
+function addPidfd(t: Task, file: PidFd): number {
   const fd = t.fds.add(file, true, t.fdLimit);
   if (fd < 0) file.decRef(t);
   return fd;

@@ -10,10 +10,12 @@ import {
   MSG_CTRUNC,
   MSG_DONTWAIT,
   MSG_NOSIGNAL,
+  MSG_OOB,
   MSG_PEEK,
   MSG_WAITALL,
   MSG_WAITFORONE,
   SCM_CREDENTIALS,
+  SCM_PIDFD,
   SCM_RIGHTS,
   SOL_SOCKET,
 } from '../abi/socket.ts';
@@ -27,6 +29,7 @@ import { giveMessage, type Message, SOCKADDR_MAX, takeMessage } from '../net/mes
 import type { Socket } from '../net/socket.ts';
 import { putCreds } from '../net/unix.ts';
 import { deadlineAfter, interruptedIo, outsideUser, READ_EVENTS, raiseSigpipe, WRITE_EVENTS } from './io-common.ts';
+import { openPidfd } from './signal.ts';
 import { loadName, socketOf, storeName } from './socket-common.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 import { loadedNs, loadTimespec, storeTimespecNs } from './time-args.ts';
@@ -50,6 +53,7 @@ const CMSG_TYPE = 12;
 /** SCM_MAX_FD: more descriptors in one message are refused. */
 const SCM_MAX_FD = 253;
 const UCRED_SIZE = 12;
+const PIDFD_SIZE = 4;
 
 // What a Message is for.
 const SENDTO = 0;
@@ -193,9 +197,9 @@ function takeCreds(t: Task, m: Message, at: number, size: number): number {
   const gid = creds.userns.gidToKernel(scratch.view.getUint32(at + 8, true));
   if (uid < 0 || gid < 0) return -EINVAL;
   const pid = t.group.pidns.find(number) ?? null;
-  if (pid !== t.group.pid && !creds.capable(CAP_SYS_ADMIN)) return -EPERM;
-  if (uid !== creds.uid && uid !== creds.euid && uid !== creds.suid && !creds.capable(CAP_SETUID)) return -EPERM;
-  if (gid !== creds.gid && gid !== creds.egid && gid !== creds.sgid && !creds.capable(CAP_SETGID)) return -EPERM;
+  if (pid !== t.group.pid && !creds.capableIn(t.pidns.userns, CAP_SYS_ADMIN)) return -EPERM;
+  if (uid !== creds.uid && uid !== creds.euid && uid !== creds.suid && !creds.capableHere(CAP_SETUID)) return -EPERM;
+  if (gid !== creds.gid && gid !== creds.egid && gid !== creds.sgid && !creds.capableHere(CAP_SETGID)) return -EPERM;
   if (pid === null) return -ESRCH;
   m.creds = { pid, uid, gid };
   return 0;
@@ -313,6 +317,7 @@ function loadReceive(t: Task, m: Message, headerAddr: number): number {
   m.nameLength = 0;
   m.outFlags = 0;
   m.creds = null;
+  m.sender = undefined;
   m.controlLength = 0;
   const total = t.io.setIovec(getU64(headerView, MSGHDR_IOV), getU64(headerView, MSGHDR_IOVLEN));
   return Math.min(total, 0);
@@ -355,7 +360,8 @@ function attemptReceive(t: Task, sock: Socket, m: Message): number {
 
 /** SO_RCVLOWAT and MSG_WAITALL: a stream goes on until there is as much as asked for, or descriptors have come. */
 function wantsMore(t: Task, sock: Socket, m: Message): boolean {
-  if (!sock.isStream || t.io.remaining === 0 || (m.flags & MSG_PEEK) !== 0 || m.rights.length > 0 || !mayWait(sock, m)) return false;
+  if (!sock.isStream || t.io.remaining === 0 || (m.flags & (MSG_PEEK | MSG_OOB)) !== 0 || m.rights.length > 0 || !mayWait(sock, m))
+    return false;
   return m.done < ((m.flags & MSG_WAITALL) !== 0 ? FOREVER : sock.receiveLowWater);
 }
 
@@ -403,6 +409,8 @@ function tellHeader(t: Task, sock: Socket, m: Message): number {
     if (n < 0) return n;
   }
   m.outFlags |= m.flags & MSG_CMSG_CLOEXEC;
+  // Without a place for them there is no room: put_cmsg(), scm_detach_fds().
+  if (controlAddr === 0) m.controlRoom = 0;
   const used = sock.family === AF_UNIX ? putControl(t, m, controlAddr) : copyControl(t, m, controlAddr);
   if (used < 0) return used;
   if (t.mm.storeU32(m.headerAddr + MSGHDR_FLAGS, m.outFlags) < 0) return -EFAULT;
@@ -424,7 +432,26 @@ function putControl(t: Task, m: Message, addr: number): number {
     used = putCmsg(t, m, addr, SCM_CREDENTIALS, UCRED_SIZE);
     if (used < 0) return used;
   }
+  if (m.sender !== undefined) {
+    const put = putPidfd(t, m, addr, used);
+    if (put < 0) return put;
+    used = put;
+  }
   return m.rights.length === 0 ? used : putRights(t, m, addr, used);
+}
+
+/** scm_pidfd_recv(): a descriptor of the sender, or the error number that stands for it; bytes of control used so far. */
+function putPidfd(t: Task, m: Message, addr: number, used: number): number {
+  const length = CMSG_HEADER + PIDFD_SIZE;
+  if (m.controlRoom - used < length) {
+    m.outFlags |= MSG_CTRUNC;
+    return used;
+  }
+  const fd = m.sender === null ? -ESRCH : openPidfd(t, m.sender!);
+  scratch.view.setInt32(CMSG_HEADER, fd, true);
+  putCmsgHeader(length, SCM_PIDFD);
+  if (t.mm.copyOut(addr + used, scratch.u8, 0, length) < 0) return -EFAULT;
+  return used + Math.min(Math.ceil(length / 8) * 8, m.controlRoom - used);
 }
 
 /** put_cmsg(): one of level SOL_SOCKET, its data in scratch after the header; cut where the room ends. */

@@ -59,7 +59,7 @@ export function inodePermission(inode: Inode, creds: Credentials, mask: number):
 
 /** capable(): effective in the initial user namespace. */
 export function capableInit(creds: Credentials, cap: number): boolean {
-  return creds.userns.parent === null && creds.capable(cap);
+  return creds.capable(cap);
 }
 
 /** A capability over a file system: ns_capable(sb->s_user_ns). */
@@ -69,12 +69,12 @@ export function capableOverFs(creds: Credentials, fs: Filesystem, cap: number): 
 
 /** capable_wrt_inode_uidgid(). */
 export function capableOver(creds: Credentials, inode: Inode, cap: number): boolean {
-  return creds.capable(cap) && creds.userns.hasUid(inode.uid) && creds.userns.hasGid(inode.gid);
+  return creds.capableHere(cap) && creds.userns.hasUid(inode.uid) && creds.userns.hasGid(inode.gid);
 }
 
 /** inode_owner_or_capable(). */
 export function ownerOrCapable(creds: Credentials, inode: Inode): boolean {
-  return inode.uid === creds.fsuid || (creds.userns.hasUid(inode.uid) && creds.capable(CAP_FOWNER));
+  return inode.uid === creds.fsuid || (creds.userns.hasUid(inode.uid) && creds.capableHere(CAP_FOWNER));
 }
 
 /** Whether a sticky directory protects the child from this caller: __check_sticky(). */
