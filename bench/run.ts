@@ -1,139 +1,144 @@
-// `npm run bench`: native, ours and other runtimes side by side. Every round runs each of them once, in turn, so that a change of
-// the machine's mood hits all alike; medians over the rounds are compared.
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+// `npm run bench`: native, this runtime on its platforms, and other runtimes side by side. Every round of a group runs each column
+// once, in turn, so that a change of the machine's mood hits all alike; medians over the rounds are compared.
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { idleMemory } from './idle-memory.ts';
-import { allRows, guestRows, median, memoryRow, startRow } from './rows.ts';
-import { type Measured, printTable } from './table.ts';
+import { groups } from './groups.ts';
+import { type Busy, makeBusy } from './support/busy.ts';
+import { type Column, native, ours, peer, usualPeers } from './support/column.ts';
+import { type Group, Unavailable } from './support/group.ts';
+import { type Line, medianOf, printTable, ratio } from './support/table.ts';
 
 const root = join(import.meta.dirname, '..');
-const usage = `npm run bench -- [options]
-  --runtime 'PATH [FLAG...]'  another runtime with a 'do' command (may be repeated)
-  --ours 'PATH [FLAG...]'     how ours is started (default bin/runsc)
-  --row NAME                  measure this row alone (may be repeated): ${allRows.map((row) => row.name).join(' ')}
-  --rounds N                  rounds (default 5)
-  --json                      print JSON in place of the table`;
+const usage = `npm run bench -- [OPTION...] [GROUP | GROUP/ROW]...
 
-const { values: options } = parseArgs({
+Groups (all but those in brackets, if none is named):
+${groups.map((group) => `  ${(group.isOptional === true ? `[${group.name}]` : group.name).padEnd(12)} ${group.what}`).join('\n')}
+
+Options:
+  --runtime 'PATH [FLAG...]'  another runtime (may be repeated; default: runsc, runc and crun of PATH)
+  --no-peers                  no other runtime
+  --ours 'PATH [FLAG...]'     how ours is started (default bin/runsc)
+  --platform NAME             only this platform of ours (may be repeated; default systrap and ptrace)
+  --rounds N                  rounds (default 5)
+  --busy                      with two programs beside it that use all the CPU time they get
+  --json                      print JSON in place of the table
+  --list                      print the rows`;
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     runtime: { type: 'string', multiple: true, default: [] },
+    'no-peers': { type: 'boolean', default: false },
     ours: { type: 'string', default: join(root, 'bin', 'runsc') },
-    row: { type: 'string', multiple: true, default: [] },
+    platform: { type: 'string', multiple: true, default: ['systrap', 'ptrace'] },
     rounds: { type: 'string', default: '5' },
+    busy: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    list: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
-if (options.help) {
-  console.log(usage);
-  process.exit(0);
-}
+if (options.help) end(usage);
+if (options.list) end(groups.flatMap((group) => group.rows.map((row) => `${group.name}/${row.name}  ${row.what}`)).join('\n'));
 
-interface Column {
-  name: string;
-  /** What stands before the program to run; nothing for native. */
-  prefix: string[];
-  /** Row name to one value a round. */
-  samples: Map<string, number[]>;
-}
-
-function column(name: string, command: string): Column {
-  const words = command.split(' ').filter((word) => word !== '');
-  const prefix = words.length === 0 ? [] : [resolve(words[0]), ...words.slice(1), 'do'];
-  return { name, prefix, samples: new Map() };
-}
-
-const others = options.runtime.map((command, i) => column(options.runtime.length > 1 ? `other ${i + 1}` : 'other', command));
-const columns = [column('native', ''), column('ours', options.ours), ...others];
+const known = new Set(groups.flatMap((group) => [group.name, ...group.rows.map((row) => `${group.name}/${row.name}`)]));
+const unknown = positionals.find((name) => !known.has(name));
+if (unknown !== undefined) end(`bench: there is no group or row '${unknown}': --list has them all`, 2);
 const rounds = Number(options.rounds);
-const wanted = allRows.filter((row) => options.row.length === 0 || options.row.includes(row.name));
-const program = buildGuest();
+if (!Number.isInteger(rounds) || rounds < 1) end(`bench: --rounds ${options.rounds}: a number from 1 on is wanted`, 2);
 
-for (let round = 1; round <= rounds; round++) {
-  for (const one of columns) {
-    if (!options.json) process.stderr.write(`\rround ${round} of ${rounds}: ${one.name.padEnd(10)}`);
-    runGuest(one);
-    runStart(one);
-    // Memory hardly varies: once is enough.
-    if (round === 1 && one.prefix.length > 0 && wanted.includes(memoryRow)) sample(one, memoryRow.name, await idleMemory(one.prefix));
-  }
+const notes: string[] = [];
+const columns: Column[] = [native(), ...options.platform.map((platform) => ours(options.ours, platform))];
+const peers = options['no-peers'] ? [] : options.runtime.length > 0 ? options.runtime.map(peer) : usualPeers();
+for (const one of peers) {
+  if (typeof one === 'string') note(one);
+  else columns.push(one);
 }
-if (!options.json) process.stderr.write(`\r${' '.repeat(40)}\r`);
+
+const lines: Line[] = [];
+const busy: Busy | undefined = options.busy ? makeBusy(2) : undefined;
+try {
+  for (const group of groups) await runGroup(group);
+} finally {
+  busy?.end();
+}
 report();
 
-function buildGuest(): string {
-  const source = join(root, 'bench', 'guest', 'ub.c');
-  const binary = join(root, 'bench', 'guest', 'build', 'ub');
-  if (existsSync(binary) && statSync(binary).mtimeMs >= statSync(source).mtimeMs) return binary;
-  mkdirSync(join(binary, '..'), { recursive: true });
-  const gcc = spawnSync('gcc', ['-O2', '-Wall', '-static', '-pthread', '-o', binary, source], { stdio: 'inherit' });
-  if (gcc.status !== 0) throw new Error(`bench: ${source} does not compile`);
-  return binary;
+/** Names of the group's rows that the command line asks for. */
+function wantedRows(group: Group): Set<string> {
+  const isAll = positionals.length === 0 ? group.isOptional !== true : positionals.includes(group.name);
+  return new Set(group.rows.map((row) => row.name).filter((name) => isAll || positionals.includes(`${group.name}/${name}`)));
 }
 
-function sample(one: Column, row: string, value: number | undefined): void {
-  if (value === undefined) return;
-  const values = one.samples.get(row);
-  if (values === undefined) one.samples.set(row, [value]);
-  else values.push(value);
-}
-
-function runGuest(one: Column): void {
-  const rows = guestRows.filter((row) => wanted.includes(row)).map((row) => row.name);
-  if (rows.length === 0) return;
-  const [command, ...args] = [...one.prefix, program, ...rows];
-  const run = spawnSync(command, args, { encoding: 'utf8', timeout: 120_000, stdio: ['ignore', 'pipe', 'pipe'] });
-  for (const match of run.stdout.matchAll(/^(\S+) ([\d.]+)$/gm)) sample(one, match[1], Number(match[2]));
-  if (run.status !== 0) complain(one, `ended with ${run.signal ?? `status ${run.status}`}: ${run.stderr.trim().split('\n').at(-1)}`);
-}
-
-function runStart(one: Column): void {
-  if (!wanted.includes(startRow)) return;
-  const [command, ...args] = [...one.prefix, 'true'];
-  for (let i = 0; i < 3; i++) {
-    const start = process.hrtime.bigint();
-    const run = spawnSync(command, args, { stdio: 'ignore', timeout: 60_000 });
-    if (run.status !== 0) {
-      complain(one, `cannot run 'true': ${run.error?.message ?? run.signal ?? `status ${run.status}`}`);
-      return;
+async function runGroup(group: Group): Promise<void> {
+  const wanted = wantedRows(group);
+  if (wanted.size === 0) return;
+  const lost = new Set<Column>();
+  try {
+    await group.prepare?.();
+    for (const row of group.rows) if (wanted.has(row.name)) lines.push({ group: group.name, row });
+    const count = Math.min(rounds, group.maxRounds ?? rounds);
+    for (let round = 1; round <= count; round++) {
+      for (const column of columns) {
+        if (lost.has(column)) continue;
+        progress(`${group.name}: round ${round} of ${count}: ${column.name}`);
+        try {
+          await group.measure(column, wanted, (row, value) => column.addSample(`${group.name}/${row}`, value));
+        } catch (error) {
+          // Once is enough to know, and a failing column must not cost the others their rounds.
+          lost.add(column);
+          if (!(error instanceof Unavailable)) process.exitCode = 1;
+          note(`${group.name}: ${column.name}: ${error instanceof Error ? error.message : error}`);
+        }
+      }
     }
-    sample(one, startRow.name, Number(process.hrtime.bigint() - start) / 1e6);
+  } catch (error) {
+    if (!(error instanceof Unavailable)) throw error;
+    note(`${group.name} is left out: ${error.message}`);
+  } finally {
+    group.dispose?.();
+    progress('');
   }
 }
 
-function complain(one: Column, what: string): void {
-  process.stderr.write(`\nbench: ${one.prefix.join(' ') || one.name} ${what}\n`);
-  process.exitCode = 1;
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r${text.padEnd(60)}\r`);
+}
+
+function note(text: string): void {
+  notes.push(text);
+  process.stderr.write(`bench: ${text}\n`);
 }
 
 function report(): void {
-  const measured: Measured[] = wanted.map((row) => ({
-    row,
-    medians: columns.map((one) => (one.samples.has(row.name) ? median(one.samples.get(row.name)!) : undefined)),
-  }));
   if (!options.json) {
-    console.log(
-      printTable(
-        columns.map((one) => one.name),
-        measured,
-      ),
-    );
+    const measured = columns.filter((column) => column.samples.size > 0);
+    console.log(printTable(measured, lines));
     return;
   }
-  const rows = measured.map(({ row, medians }) => ({
-    name: row.name,
-    unit: row.unit,
-    bars: { native: row.native, peer: row.peer },
-    medians: Object.fromEntries(columns.map((one, i) => [one.name, medians[i]])),
-    ratios: Object.fromEntries(columns.filter((_, i) => i !== 1).map((one) => [one.name, ratioOfOurs(medians, columns.indexOf(one))])),
+  const base = columns[0]!;
+  const rows = lines.map((line) => ({
+    group: line.group,
+    name: line.row.name,
+    what: line.row.what,
+    unit: line.row.unit,
+    bars: { native: line.row.native, peer: line.row.peer },
+    medians: Object.fromEntries(columns.map((column) => [column.name, medianOf(column, line)])),
+    samples: Object.fromEntries(columns.map((column) => [column.name, column.samples.get(`${line.group}/${line.row.name}`)])),
+    timesNative: Object.fromEntries(
+      columns.slice(1).map((column) => [column.name, ratio(line.row, medianOf(column, line), medianOf(base, line))]),
+    ),
+    oursTimesPeer: Object.fromEntries(
+      columns
+        .filter((column) => column.kind === 'peer')
+        .map((column) => [column.name, ratio(line.row, medianOf(columns[1]!, line), medianOf(column, line))]),
+    ),
   }));
-  console.log(JSON.stringify({ rounds, columns: columns.map((one) => ({ name: one.name, command: one.prefix })), rows }, null, 2));
+  const described = columns.map((column) => ({ name: column.name, kind: column.kind, command: column.runtime }));
+  console.log(JSON.stringify({ rounds, busy: options.busy, columns: described, notes, rows }, null, 2));
 }
 
-function ratioOfOurs(medians: (number | undefined)[], base: number): number | undefined {
-  const ours = medians[1];
-  const other = medians[base];
-  return ours === undefined || other === undefined ? undefined : ours / other;
+function end(text: string, status = 0): never {
+  (status === 0 ? process.stdout : process.stderr).write(`${text}\n`);
+  process.exit(status);
 }

@@ -3,10 +3,10 @@ import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Starts `command` with a sleeping program behind it; MiB that only the sandbox's own processes hold, without the waiting command. */
-export async function idleMemory(command: string[]): Promise<number | undefined> {
+/** Starts `command`, which runs for 4 s; MiB that only the sandbox's own processes hold, without the waiting command. */
+export async function idleMemory(command: readonly string[]): Promise<number | undefined> {
   const before = new Set(pids());
-  const cli = spawn(command[0], [...command.slice(1), 'sleep', '4'], { stdio: 'ignore' });
+  const cli = spawn(command[0]!, command.slice(1), { stdio: 'ignore' });
   const ended = new Promise<number>((resolve) => {
     cli.on('error', () => resolve(1));
     cli.on('close', (code) => resolve(code ?? 1));
