@@ -12,6 +12,7 @@ import {
   close,
   dropAllCapabilities,
   getRlimit,
+  ignoreDebuggerSignal,
   mount,
   mountSetattr,
   moveMount,
@@ -129,6 +130,7 @@ export function raiseLimits(): number {
   // A core file would hold the names of the container's files.
   setRlimit(0, RLIMIT_CORE, 0, 0);
   setProcessName('runsc-gofer');
+  ignoreDebuggerSignal();
   if (setRlimit(0, RLIMIT_NOFILE, MAX_NOFILE, MAX_NOFILE) === 0) return MAX_NOFILE;
   const limit = getRlimit(0, RLIMIT_NOFILE);
   if (typeof limit === 'number') return 1024;

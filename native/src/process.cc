@@ -620,6 +620,10 @@ Value SetPdeathsig(const CallbackInfo& info) { return Result(info, prctl(PR_SET_
 Value SetDumpable(const CallbackInfo& info) { return Result(info, prctl(PR_SET_DUMPABLE, Int(info, 0), 0, 0, 0)); }
 Value SetChildSubreaper(const CallbackInfo& info) { return Result(info, prctl(PR_SET_CHILD_SUBREAPER, Int(info, 0), 0, 0, 0)); }
 Value SetProcessName(const CallbackInfo& info) { return Result(info, prctl(PR_SET_NAME, Bytes(info[0]).c_str(), 0, 0, 0)); }
+Value IgnoreDebuggerSignal(const CallbackInfo& info) {
+  signal(SIGUSR1, SIG_IGN);
+  return info.Env().Undefined();
+}
 
 // These three act on all threads: libc carries them to each.
 Value SetResUid(const CallbackInfo& info) { return Result(info, setresuid(Int(info, 0), Int(info, 1), Int(info, 2))); }
@@ -898,6 +902,7 @@ void InitProcess(Napi::Env env, Napi::Object exports) {
       {"setDumpable", SetDumpable},
       {"setChildSubreaper", SetChildSubreaper},
       {"setProcessName", SetProcessName},
+      {"ignoreDebuggerSignal", IgnoreDebuggerSignal},
       {"setResUid", SetResUid},
       {"setResGid", SetResGid},
       {"setGroups", SetGroups},

@@ -158,6 +158,14 @@ napi_value Kick(napi_env env, napi_callback_info info) {
   return a.i32(0) <= 0 || a.i32(1) <= 0 ? integer(env, -ESRCH) : result(env, syscall(SYS_tgkill, a.i32(0), a.i32(1), STUB_KICK_SIGNAL));
 }
 
+// systrapIsThread(pid, tid): whether the thread is alive and of that process.
+napi_value IsThread(napi_env env, napi_callback_info info) {
+  Args<2> a(env, info);
+  napi_value value;
+  napi_get_boolean(env, a.i32(0) > 0 && a.i32(1) > 0 && syscall(SYS_tgkill, a.i32(0), a.i32(1), 0) == 0, &value);
+  return value;
+}
+
 napi_value CpuTime(napi_env env, napi_callback_info info) {
   Args<1> a(env, info);
   // CPUCLOCK_SCHED of a process: include/linux/posix-timers.h, make_process_cpuclock().
@@ -247,6 +255,7 @@ void InitSystrap(Napi::Env env, Napi::Object exports) {
   define(env, exports, "systrapHostPending", HostPending);
   define(env, exports, "systrapKill", Kill);
   define(env, exports, "systrapKick", Kick);
+  define(env, exports, "systrapIsThread", IsThread);
   define(env, exports, "systrapCpuTime", CpuTime);
   define(env, exports, "systrapForced", Forced);
   define(env, exports, "systrapPause", Pause);

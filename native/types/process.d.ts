@@ -83,6 +83,8 @@ export function setDumpable(on: number): number;
 export function setChildSubreaper(on: number): number;
 /** At most 15 bytes. */
 export function setProcessName(name: string): number;
+/** Node starts a debugger for whoever sends SIGUSR1: not in this process any more. */
+export function ignoreDebuggerSignal(): void;
 /** Of all threads of the process, as the next two; -1 leaves an id. */
 export function setResUid(real: number, effective: number, saved: number): number;
 export function setResGid(real: number, effective: number, saved: number): number;

@@ -22,6 +22,8 @@ export function systrapReap(out: Int32Array): number;
 export function systrapHostPending(): boolean;
 export function systrapKill(pid: number, signal: number): number;
 export function systrapKick(pid: number, tid: number): number;
+/** Whether the thread is alive and one of that process. */
+export function systrapIsThread(pid: number, tid: number): boolean;
 /** CPU time of a process in ns. */
 export function systrapCpuTime(pid: number): number;
 /** Memory past page protections, by way of ptrace(2) on a thread of ours: bytes moved between the guest and buffer[at, at+n). */

@@ -25,6 +25,7 @@ import {
   systrapAttach,
   systrapCpuTime,
   systrapHostPending,
+  systrapIsThread,
   systrapKick,
   systrapKill,
   systrapLookNs,
@@ -174,6 +175,9 @@ const EMPTY = -3;
 const NOTHING = -4;
 /** Deaths of processes whose clone is not reported yet; more are a stub's own inventions. */
 const MAX_UNKNOWN_DEATHS = 256;
+/** What the host and the clock have to tell is asked for after so many entries of the ring, or so many that led to nothing: guests can write over its announcements. */
+const LONGEST_RUN = 1024;
+const LONGEST_NOTHING = 64;
 
 /** struct _fpstate_64 of a signal frame: arch/x86/include/uapi/asm/sigcontext.h. */
 const MXCSR = 24;
@@ -205,6 +209,10 @@ export class SystrapPlatform implements Platform {
   private readonly conf: Int32Array;
   /** Entries of the ring that were consumed. */
   private tail = 0;
+  /** Entries until the host is asked without an announcement; entries in a row that led to nothing. */
+  private untilBell = LONGEST_RUN;
+  private isBellDue = false;
+  private nothings = 0;
   private readonly contexts: (SystrapContext | undefined)[] = [];
   private readonly freeIndexes: number[] = [];
   private nextIndex = 1;
@@ -485,7 +493,7 @@ export class SystrapPlatform implements Platform {
     if (parent.space.busy === parent) parent.space.busy = null;
     const isProcess = space !== parent.space;
     if (isProcess) space.maker = null;
-    if (result <= 0 || (isProcess && this.spaces.has(result))) {
+    if (result <= 0 || (isProcess && !this.isFreePid(child, result))) {
       debug(`a stub could not be cloned: ${result}`);
       if (isProcess) this.spaceDied(space, SIGKILL);
       else this.contextDied(child, SIGKILL);
@@ -503,6 +511,19 @@ export class SystrapPlatform implements Platform {
       if (next !== undefined) this.startClone(parent, next);
     }
     this.flush(parent.space);
+  }
+
+  /** Whether a child may be of this number: no other process is, or only one whose maker has made its number up. */
+  private isFreePid(child: SystrapContext, pid: number): boolean {
+    const other = this.spaces.get(pid);
+    if (other === undefined) return true;
+    if (other.isVerified || this.isOwn(other)) return false;
+    child.hostTid = pid;
+    if (!this.verify(child)) return false;
+    debug(`process ${pid} is not what its maker said it was`);
+    this.spaceDied(other, SIGKILL);
+    this.spaces.delete(pid);
+    return true;
   }
 
   private processBorn(child: SystrapContext, pid: number): void {
@@ -679,7 +700,10 @@ export class SystrapPlatform implements Platform {
     if (space.dead) return 0;
     if (space.hostPid === 0 && !this.awaitBirth(space)) return 0;
     for (const c of space.contexts) {
-      if (c.verified || this.verify(c)) return c.hostTid;
+      if (!c.verified && !this.verify(c)) continue;
+      // The process's own number is its own until we reap it. That of another thread, which may have ended behind our back, could
+      // be another process's by now.
+      if (c.hostTid === space.hostPid || systrapIsThread(space.hostPid, c.hostTid)) return c.hostTid;
     }
     return 0;
   }
@@ -709,6 +733,12 @@ export class SystrapPlatform implements Platform {
       if (c.isHeardOf || waitedNs >= VERIFY_TIMEOUT_NS || c.space.dead) return false;
       systrapPause(BIRTH_PAUSE_NS);
     }
+  }
+
+  /** Whether hostPid is this space's process beyond doubt by now. */
+  private isOwn(space: SystrapSpace): boolean {
+    for (const c of space.contexts) if (c.hostTid === space.hostPid && this.hasPage(c)) return true;
+    return false;
   }
 
   private hasPage(c: SystrapContext): boolean {
@@ -895,7 +925,14 @@ export class SystrapPlatform implements Platform {
   /** One entry of the ring: an index whose event was taken, NEXT_HOST, NOTHING, or EMPTY. */
   private poll(): number {
     const { ring } = this;
-    if (Atomics.load(ring, RING_HEAD) === this.tail) return EMPTY;
+    const head = Atomics.load(ring, RING_HEAD);
+    if (head === this.tail) return EMPTY;
+    const ahead = (head - this.tail) | 0;
+    if (ahead < 0 || ahead > RING_MASK) {
+      // Nobody announces so much: a guest has written the head. Walking there entry by entry could take hours.
+      this.tail = head;
+      return this.scan();
+    }
     const slot = RING_SLOTS + (this.tail & RING_MASK);
     let entry = Atomics.exchange(ring, slot, 0);
     // The head is advanced first, the entry stored right after.
@@ -910,6 +947,11 @@ export class SystrapPlatform implements Platform {
   private bell(): number {
     this.reap();
     return systrapHostPending() ? NEXT_HOST : NOTHING;
+  }
+
+  private bellDue(): number {
+    this.isBellDue = false;
+    return this.bell();
   }
 
   /** Looks for an event that was not announced. */
@@ -932,7 +974,7 @@ export class SystrapPlatform implements Platform {
         if (this.contexts[dead.index] === dead) return dead.index;
         continue;
       }
-      let found = this.poll();
+      let found = this.isBellDue ? this.bellDue() : this.poll();
       if (found === EMPTY) {
         if (this.spin()) continue;
         found = this.scan();
@@ -944,6 +986,15 @@ export class SystrapPlatform implements Platform {
           systrapSleep(this.tail, deadlineNs, this.running > 0 ? LONGEST_SLEEP_NS : Number.POSITIVE_INFINITY) === 1
         )
           return NEXT_TIMEOUT;
+      }
+      if (found === NOTHING && ++this.nothings >= LONGEST_NOTHING) {
+        this.nothings = 0;
+        found = this.bell();
+        if (found === NOTHING && this.died.length === 0 && systrapSleep(this.tail, deadlineNs, 0) === 1) return NEXT_TIMEOUT;
+      } else if (found >= 0 && --this.untilBell === 0) {
+        this.untilBell = LONGEST_RUN;
+        // The event is taken: what the host has to tell is asked for before the next one.
+        this.isBellDue = true;
       }
       if (found >= 0 || found === NEXT_HOST) return found;
     }
@@ -1059,12 +1110,14 @@ export class SystrapPlatform implements Platform {
   kick(context: Context): void {
     const c = context as SystrapContext;
     if (c.space.dead) return;
-    if (c.hostTid === 0) {
+    if (c.hostTid === 0 || !c.space.isVerified) {
       // Looked at before the thread enters the guest for the first time; if it is just doing so, the signal comes with its number.
       c.kickWanted = true;
       this.region.i32[c.word + (CTX_KICKED >> 2)] = 1;
-      return;
+      // A number that a stub has made up, ours even, must not get a signal.
+      if (c.hostTid === 0 || !this.isOwn(c.space)) return;
     }
+    c.kickWanted = false;
     systrapKick(c.space.hostPid, c.hostTid);
   }
 

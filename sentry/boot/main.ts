@@ -11,7 +11,7 @@ import type { Platform } from '../../platform/platform.ts';
 import { POLLERR, POLLHUP, POLLRDHUP } from '../abi/poll.ts';
 import { info, setLogSink, warn } from '../base/log.ts';
 import { GoferClient } from '../fs/gofer/client.ts';
-import { bringUpLoopback, closeFd, exitNow, setProcessName, writeHost } from '../host/confine.ts';
+import { bringUpLoopback, closeFd, exitNow, ignoreDebuggerSignal, setProcessName, writeHost } from '../host/confine.ts';
 import { FutexTable } from '../kernel/futex.ts';
 import { type HostWatcher, Kernel } from '../kernel/kernel.ts';
 import { loadMachine } from '../kernel/machine.ts';
@@ -110,6 +110,7 @@ class GoferWatcher implements HostWatcher {
 
 function boot(config: BootConfig, parent: Peer): Kernel {
   setProcessName('runsc-sentry');
+  ignoreDebuggerSignal();
   // The network namespace is ours alone then, and its lo is down.
   if (config.ownNetwork) bringUpLoopback();
   raiseLimits();

@@ -11,6 +11,7 @@ export {
   fcntlSetCloexec,
   fcntlSetFlags,
   getRlimit,
+  ignoreDebuggerSignal,
   loadSeccompProgram,
   mount,
   openTree,
