@@ -75,7 +75,8 @@ function selfCommand(role: string): { exe: string; argv: string[] } {
 function roleEnvironment(): string[] {
   const cache = process.env['NODE_COMPILE_CACHE'];
   // Rings that nobody uses would cost descriptors and a hole in the filter.
-  const environment = ['UV_USE_IO_URING=0'];
+  // The worker threads of V8 allocate little: arenas of their own would stay half empty.
+  const environment = ['UV_USE_IO_URING=0', 'MALLOC_ARENA_MAX=1'];
   if (cache !== undefined && cache !== '') environment.push(`NODE_COMPILE_CACHE=${cache}`);
   return environment;
 }

@@ -1,6 +1,7 @@
-// How much of another process's memory is resident. The Sentry has no /proc of the host, but
+// How much memory is resident, of others and ours. Of others: the Sentry has no /proc of the host, but
 // move_pages(2) without target nodes tells of each page whether it is there.
 #include <algorithm>
+#include <malloc.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <napi.h>
@@ -31,10 +32,18 @@ napi_value ResidentPages(napi_env env, napi_callback_info info) {
   return number(env, resident);
 }
 
+// trimHeap(): the C library keeps what was freed; this gives whole free pages back to the host.
+napi_value TrimHeap(napi_env, napi_callback_info) {
+  malloc_trim(0);
+  return nullptr;
+}
+
 }  // namespace
 
 void InitResidency(Napi::Env env, Napi::Object exports) {
   napi_value function;
   napi_create_function(env, "residentPages", NAPI_AUTO_LENGTH, ResidentPages, nullptr, &function);
   napi_set_named_property(env, exports, "residentPages", function);
+  napi_create_function(env, "trimHeap", NAPI_AUTO_LENGTH, TrimHeap, nullptr, &function);
+  napi_set_named_property(env, exports, "trimHeap", function);
 }

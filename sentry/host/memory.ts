@@ -1,2 +1,2 @@
 // Guest memory and memfds: the Sentry's host calls for both.
-export { closeFd, ftruncate, memfdCreate, pread, pwrite, readToGuest, residentPages, writeFromGuest } from 'ptrace-napi';
+export { closeFd, ftruncate, memfdCreate, pread, pwrite, readToGuest, residentPages, trimHeap, writeFromGuest } from 'ptrace-napi';

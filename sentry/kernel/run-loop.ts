@@ -2,7 +2,8 @@
 // next event of the platform; timers when they are due. Nothing here or below waits: the only
 // sleep is platform.next(), until an event or the nearest deadline.
 
-import { NEXT_HOST } from '../../platform/platform.ts';
+import { NEXT_HOST, NEXT_TIMEOUT } from '../../platform/platform.ts';
+import { Housekeeping } from './housekeeping.ts';
 import type { Kernel } from './kernel.ts';
 import { TASK_DEAD, TASK_READY } from './task.ts';
 import { continueTask, handleEvent } from './task-run.ts';
@@ -13,6 +14,7 @@ const TIMER_INTERVAL = 32;
 /** Runs until kernel.stop(). */
 export function runLoop(kernel: Kernel): void {
   const platform = kernel.platform;
+  const housekeeping = new Housekeeping(kernel.timers, kernel.clock);
   let untilTimers = TIMER_INTERVAL;
   while (!kernel.stopped) {
     for (let t = kernel.ready.shift(); t !== null; t = kernel.ready.shift()) {
@@ -28,6 +30,7 @@ export function runLoop(kernel: Kernel): void {
       kernel.takeHostEvents();
     }
     untilTimers = TIMER_INTERVAL;
+    if (index !== NEXT_TIMEOUT) housekeeping.noteActivity();
     if (kernel.timers.next() !== Number.POSITIVE_INFINITY) kernel.timers.expire(kernel.clock.monotonicNs());
   }
 }
