@@ -138,7 +138,7 @@ export class Context {
 
   // ---- what the stub may do by itself; nothing where every call comes to us
 
-  /** The call's result until withdrawAnswers(): ≥ 0. */
+  /** The call's result until withdrawAnswers(): ≥ 0. For calls whose result varies: nobody needs to see them, if the stub can find it. */
   publishAnswer(_nr: number, _result: number): void {}
 
   withdrawAnswers(): void {}

@@ -70,6 +70,9 @@ export interface Mappings {
   isWritable(addr: number, n: number): boolean;
 }
 
+/** The words of futexWaiters; a futex word's is that of its place in its page. */
+export const FUTEX_BUCKETS = 1024;
+
 /** One stub process: the memory of one guest address space. */
 export interface AddressSpace {
   /** Set by the owner of the mappings. */
@@ -103,6 +106,8 @@ export interface Platform {
   /** The processor's features as AT_HWCAP and AT_HWCAP2 tell them. */
   readonly hwcap: number;
   readonly hwcap2: number;
+  /** How many threads wait for futexes, by bucket, where the platform answers FUTEX_WAKE for an empty one by itself; else null. Raised with Atomics before the word is read. */
+  readonly futexWaiters: Int32Array | null;
   /** Bytes of extended state in a signal frame, final magic included: fpu_user_cfg.default_size + FP_XSTATE_MAGIC2_SIZE. */
   readonly fpStateSize: number;
 

@@ -562,14 +562,92 @@ __asm__(".text\n"
         ".globl restorer\nrestorer:\n  mov $" S(__NR_rt_sigreturn) ", %eax\n  syscall\n");
 void restorer(void);
 
-/* Calls that need no Sentry although they have to do something; their answer in the page says that nobody wants to see them. */
+#define GUEST_TOP 0x7fee00000000UL
+#define FUTEX_PRIVATE_FLAG 128
+#define FUTEX_WAKE_BITSET 10
+#define FUTEX_BUCKETS 1024
+
+/* FUTEX_WAKE with nobody waiting. The Sentry raises the counter of a word's bucket before it looks at the word, and the guest
+ * has changed the word before it came here: either we see the waiter, or it sees the new value. A word has the same place in its
+ * page wherever it is mapped, so that shared ones need no other key. */
+static int no_one_to_wake(u8 *c) {
+  u64 addr = REG(c, RDI);
+  u32 op = (u32)REG(c, RSI), cmd = op & ~FUTEX_PRIVATE_FLAG;
+  if (cmd != FUTEX_WAKE && (cmd != FUTEX_WAKE_BITSET || (u32)REG(c, R9) == 0)) return 0;
+  if (addr % 4 != 0 || addr >= GUEST_TOP) return 0;
+  u32 word;
+  /* One that processes may share has to be there: get_futex_key(). */
+  if ((op & FUTEX_PRIVATE_FLAG) == 0 && copy_some(&word, (void *)addr, 4) != 0) return 0;
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  return __atomic_load_n((u32 *)(CONF + CONF_FUTEX_WAITERS) + addr / 4 % FUTEX_BUCKETS, __ATOMIC_SEQ_CST) == 0;
+}
+
+#define CLOCK_REALTIME 0
+#define CLOCK_REALTIME_COARSE 5
+/* REALTIME, MONOTONIC, MONOTONIC_RAW, both COARSE, BOOTTIME, TAI: what the vDSO knows without asking the kernel. */
+#define VDSO_CLOCKS 0x8f3u
+
+struct timespec {
+  long sec, nsec;
+};
+
+/* The guest's clocks are the host's, and its vDSO too: nobody but the host can change it there. It uses no extended state. */
+static int read_clock(u32 clock, struct timespec *now) {
+  long (*gettime)(long, struct timespec *) = (long (*)(long, struct timespec *))U64(CONF, CONF_VDSO_CLOCK);
+  return gettime != 0 && clock < 32 && (VDSO_CLOCKS >> clock & 1) != 0 && gettime(clock, now) == 0;
+}
+
+/* A result that cannot be stored is the Sentry's to answer. */
+static int stored(u64 addr, const void *from, u64 n) { return addr < GUEST_TOP && copy_some((void *)addr, from, n) == 0; }
+
+static int answer_clock(u8 *c) {
+  struct timespec now;
+  return read_clock((u32)REG(c, RDI), &now) && stored(REG(c, RSI), &now, sizeof now);
+}
+
+static int answer_timeofday(u8 *c) {
+  struct timespec now;
+  if (REG(c, RDI) == 0 || REG(c, RSI) != 0 || !read_clock(CLOCK_REALTIME, &now)) return 0;
+  now.nsec /= 1000;
+  return stored(REG(c, RDI), &now, sizeof now);
+}
+
+static int answer_time(u8 *c) {
+  struct timespec now;
+  if (!read_clock(CLOCK_REALTIME_COARSE, &now) || (REG(c, RDI) != 0 && !stored(REG(c, RDI), &now.sec, 8))) return 0;
+  REG(c, RAX) = (u64)now.sec;
+  return 1;
+}
+
+/* Calls that need no Sentry; their answer in the page says that nobody wants to see them. */
 static int answer_here(u8 *c, u64 nr) {
   if (nr >= MAX_ANSWERS) return 0;
-  u32 answer = U32(c, CTX_ANSWERS + nr * 4);
-  if (answer == 0) return 0;
-  if ((int)answer < 0) SYS3(__NR_sched_yield, 0, 0, 0);
-  REG(c, RAX) = (int)answer < 0 ? 0 : answer - 1;
-  return 1;
+  int answer = (int)U32(c, CTX_ANSWERS + nr * 4), done;
+  switch (answer) {
+    case 0:
+      return 0;
+    case HERE_YIELD:
+      SYS3(__NR_sched_yield, 0, 0, 0);
+      done = 1;
+      break;
+    case HERE_FUTEX:
+      done = no_one_to_wake(c);
+      break;
+    case HERE_CLOCK:
+      done = answer_clock(c);
+      break;
+    case HERE_TIMEOFDAY:
+      done = answer_timeofday(c);
+      break;
+    case HERE_TIME:
+      return answer_time(c);
+    default:
+      if (answer < 0) return 0;
+      REG(c, RAX) = (u64)answer - 1;
+      return 1;
+  }
+  if (done) REG(c, RAX) = 0;
+  return done;
 }
 
 __attribute__((used)) u32 patched_call(u8 *c) {
@@ -930,6 +1008,11 @@ static void handler(int signo, struct siginfo *si, struct ucontext *uc) {
     SYS3(__NR_exit_group, signo == 31 ? 100 + (si->nr & 127) : signo, 0, 0);
   }
   if (signo == 31) {
+    if (uc->m.sp >= STUB_STACKS + slot * STACK_SIZE && uc->m.sp < STUB_STACKS + (slot + 1) * STACK_SIZE) {
+      /* The vDSO asks the kernel for a clock that it cannot read by itself: the Sentry can. */
+      uc->m.ax = (u64)-ENOSYS;
+      return;
+    }
     /* Calls by int $0x80 have other numbers: none of them is served. */
     system_call(c, uc, si->arch == 0xc000003e ? (u64)(long)si->nr : (u64)-1);
     return;
@@ -965,6 +1048,60 @@ static void must_map(u64 addr, u64 size, int prot, int flags, int fd, u64 offset
 #define STUB_MEMFD 4
 #define STUB_RINGFD 5
 
+struct elf_header {
+  u8 ident[16];
+  u16 type, machine;
+  u32 version;
+  u64 entry, phoff, shoff;
+  u32 flags;
+  u16 ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
+};
+
+struct program_header {
+  u32 type, flags;
+  u64 offset, vaddr, paddr, filesz, memsz, align;
+};
+
+struct symbol {
+  u32 name;
+  u8 info, other;
+  u16 shndx;
+  u64 value, size;
+};
+
+static int is_name(const char *a, const char *b) {
+  for (; *a == *b; a++, b++)
+    if (*a == 0) return 1;
+  return 0;
+}
+
+#define PT_LOAD 1
+#define PT_DYNAMIC 2
+#define DT_STRTAB 5
+#define DT_SYMTAB 6
+
+/* The address of a function of the vDSO, or 0. Its symbols lie before their names, which is how their number is known. */
+static u64 vdso_function(u64 vdso, const char *name) {
+  if (vdso == 0) return 0;
+  const struct elf_header *e = (const struct elf_header *)vdso;
+  const struct program_header *p = (const struct program_header *)(vdso + e->phoff);
+  const u64 *dynamic = 0;
+  u64 base = vdso;
+  for (u32 i = 0; i < e->phnum; i++) {
+    if (p[i].type == PT_LOAD) base = vdso + p[i].offset - p[i].vaddr;
+    if (p[i].type == PT_DYNAMIC) dynamic = (const u64 *)(vdso + p[i].offset);
+  }
+  u64 strings = 0, symbols = 0;
+  for (; dynamic != 0 && dynamic[0] != 0; dynamic += 2) {
+    if (dynamic[0] == DT_STRTAB) strings = base + dynamic[1];
+    if (dynamic[0] == DT_SYMTAB) symbols = base + dynamic[1];
+  }
+  if (strings == 0 || symbols == 0) return 0;
+  for (const struct symbol *s = (const struct symbol *)symbols; (u64)(s + 1) <= strings; s++)
+    if (s->shndx != 0 && is_name((const char *)strings + s->name, name)) return base + s->value;
+  return 0;
+}
+
 /* Where the host has put the vDSO: behind argc, argv and the environment on the first stack. */
 static u64 vdso_address(const u64 *sp) {
   const u64 *p = sp + 1 + sp[0] + 1;
@@ -997,7 +1134,9 @@ __attribute__((used)) void systrap_main(const u64 *sp) {
   if (SYS3(__NR_arch_prctl, ARCH_SET_GS, c, 0) != 0) fail(17);
   __asm__ volatile("call trap_probe" ::: "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
 
-  U64(c, CTX_DATA + 8) = vdso_address(sp);
+  u64 vdso = vdso_address(sp);
+  U64(c, CTX_DATA + 8) = vdso;
+  U64(c, CTX_DATA + 16) = vdso_function(vdso, "__vdso_clock_gettime");
   struct {
     u16 length;
     void *code;

@@ -62,6 +62,12 @@
 #define MAX_OUTS 64
 #define CTX_ANSWERS 0x1400
 #define MAX_ANSWERS 256
+/* Answers that are no result but say how the stub finds it, if it can. */
+#define HERE_YIELD -1
+#define HERE_FUTEX -2
+#define HERE_CLOCK -3
+#define HERE_TIMEOFDAY -4
+#define HERE_TIME -5
 #define CTX_DATA 0x10000
 #define CTX_DATA_SIZE 0x10000
 
@@ -99,7 +105,7 @@
 #define RING_SIZE 0x10000UL
 /* Read-only for the stub, behind the ring in the same memfd. */
 #define STUB_CONF 0x7ff000200000UL
-#define CONF_SIZE 0x4000UL
+#define CONF_SIZE 0x5000UL
 #define STUB_WINDOW 0x7ff010000000UL
 #define MAX_SLOTS 1024
 #define WINDOW_SIZE ((unsigned long)MAX_SLOTS * CONTEXT_SIZE)
@@ -124,6 +130,7 @@
 #define CONF_VDSO_CLOCK 8
 #define CONF_FILTER 0x1000
 #define CONF_PREFETCH 0x2000
+#define CONF_FUTEX_WAITERS 0x4000
 
 #define STUB_SOCKET 3
 #define STUB_KICK_SIGNAL 10

@@ -98,6 +98,7 @@ export class PtracePlatform implements Platform {
   readonly name = 'ptrace';
   readonly topAddress: number = TOP_ADDRESS;
   readonly vdsoAddr: number;
+  readonly futexWaiters = null;
   readonly fpStateSize: number;
   readonly hwcap: number;
   readonly hwcap2: number;

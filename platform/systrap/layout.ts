@@ -5,7 +5,7 @@ export const STUB_TEXT_SIZE = 0x10000;
 
 /** The ring and, behind it in the same memfd, what stubs map read-only. */
 export const RING_SIZE = 0x10000;
-export const CONF_SIZE = 0x4000;
+export const CONF_SIZE = 0x5000;
 /** Words of the ring: the count of entries ever added, whether the Sentry sleeps, how long stubs spin. */
 export const RING_HEAD = 0;
 export const RING_SPIN = 2;
@@ -17,8 +17,12 @@ export const RING_BELL = -1;
 /** Byte offsets in the configuration. */
 export const CONF_FILTER_LENGTH = 0;
 export const CONF_PATCH = 4;
+/** Address of the vDSO's clock_gettime(), or 0. */
+export const CONF_VDSO_CLOCK = 8;
 export const CONF_FILTER = 0x1000;
 export const CONF_PREFETCH = 0x2000;
+/** How many threads wait for a futex, by the word's place in its page: FUTEX_BUCKETS words. */
+export const CONF_FUTEX_WAITERS = 0x4000;
 
 /** Where a stub has the contexts of its address space, and how many there can be. */
 export const WINDOW = 0x7ff010000000;
@@ -30,6 +34,13 @@ export const STUB_STACK_SIZE = 0x4000;
 export const EVENT_CLONED = 6;
 /** A system call whose site could be patched: CTX_PATCH_SITE. */
 export const EVENT_SYSCALL_AT_SITE = 7;
+
+/** Entries of CTX_ANSWERS that are no result but say how the stub finds it, if it can. */
+export const HERE_YIELD = -1;
+export const HERE_FUTEX = -2;
+export const HERE_CLOCK = -3;
+export const HERE_TIMEOFDAY = -4;
+export const HERE_TIME = -5;
 
 export const ACTION_RAX = 1;
 export const ACTION_FULL = 2;

@@ -1,7 +1,7 @@
 // One guest thread on the systrap platform: what the Sentry knows of it without asking the page,
 // which the guest can write.
 
-import { SYS_sched_yield } from '../../sentry/abi/sysno-x64.ts';
+import { SYS_clock_gettime, SYS_futex, SYS_gettimeofday, SYS_sched_yield, SYS_time } from '../../sentry/abi/sysno-x64.ts';
 import { Context } from '../context.ts';
 import {
   CTX_ANSWERS,
@@ -19,10 +19,16 @@ import {
   OUT_SIZE,
 } from '../context-page.ts';
 import type { Region } from '../region.ts';
+import { HERE_CLOCK, HERE_FUTEX, HERE_TIME, HERE_TIMEOFDAY, HERE_YIELD } from './layout.ts';
 import type { SystrapSpace } from './systrap-space.ts';
 
-/** An answer of 0 that the stub gives after it has given up its processor. */
-const YIELD = -1;
+/** Calls that the stub answers by doing something, by number. */
+const HERE = new Int8Array(MAX_ANSWERS);
+HERE[SYS_sched_yield] = HERE_YIELD;
+HERE[SYS_futex] = HERE_FUTEX;
+HERE[SYS_clock_gettime] = HERE_CLOCK;
+HERE[SYS_gettimeofday] = HERE_TIMEOFDAY;
+HERE[SYS_time] = HERE_TIME;
 
 /** What the stub does to its address space. No batch is under way; one that reports its end; one that returns to the guest by itself. */
 export const BATCH_NONE = 0;
@@ -128,7 +134,8 @@ export class SystrapContext extends Context {
   override publishAnswer(nr: number, result: number): void {
     if (nr >= MAX_ANSWERS) return;
     this.published = true;
-    this.region.i32[(this.base + CTX_ANSWERS + nr * 4) >> 2] = nr === SYS_sched_yield ? YIELD : result + 1;
+    const here = HERE[nr]!;
+    this.region.i32[(this.base + CTX_ANSWERS + nr * 4) >> 2] = here !== 0 ? here : result + 1;
   }
 
   override withdrawAnswers(): void {

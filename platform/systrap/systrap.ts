@@ -95,6 +95,7 @@ import {
   EVENT_FAULT,
   EVENT_KICKED,
   EVENT_SYSCALL,
+  FUTEX_BUCKETS,
   NEXT_HOST,
   NEXT_TIMEOUT,
   type Platform,
@@ -111,9 +112,11 @@ import {
   ACTION_THREAD,
   CONF_FILTER,
   CONF_FILTER_LENGTH,
+  CONF_FUTEX_WAITERS,
   CONF_PATCH,
   CONF_PREFETCH,
   CONF_SIZE,
+  CONF_VDSO_CLOCK,
   EVENT_CLONED,
   EVENT_SYSCALL_AT_SITE,
   MAX_SLOTS,
@@ -201,6 +204,7 @@ export class SystrapPlatform implements Platform {
   readonly name = 'systrap';
   readonly topAddress: number = TOP_ADDRESS;
   readonly vdsoAddr: number;
+  readonly futexWaiters: Int32Array;
   readonly fpStateSize: number;
   readonly hwcap: number;
   readonly hwcap2: number;
@@ -256,6 +260,7 @@ export class SystrapPlatform implements Platform {
     if (typeof shared === 'number') throw new Error(`mapping the ring: ${errnoName(-shared)}`);
     this.ring = new Int32Array(shared, 0, RING_SIZE / 4);
     this.conf = new Int32Array(shared, RING_SIZE, CONF_SIZE / 4);
+    this.futexWaiters = new Int32Array(shared, RING_SIZE + CONF_FUTEX_WAITERS, FUTEX_BUCKETS);
     const filter = stubFilter();
     new Uint8Array(shared, RING_SIZE + CONF_FILTER).set(filter);
     this.conf[CONF_FILTER_LENGTH >> 2] = filter.length / 8;
@@ -293,6 +298,7 @@ export class SystrapPlatform implements Platform {
     this.awaitZygote();
     this.fpStateSize = this.region.i32[CTX_DATA >> 2]!;
     this.vdsoAddr = this.region.load64(CTX_DATA + 8);
+    for (const half of [0, 1]) this.conf[(CONF_VDSO_CLOCK >> 2) + half] = this.region.i32[(CTX_DATA + 16) / 4 + half]!;
     // The first program of the first container needs two, one before it is found and one to run.
     this.tidy();
     const auxv = hostAuxv();

@@ -70,11 +70,12 @@ function choosePlatform(config: BootConfig): Platform {
 
 function buildKernel(config: BootConfig): Kernel {
   const rootUserNamespace = new UserNamespace(null, 0, 0);
+  const platform = choosePlatform(config);
   const kernel = new Kernel({
-    platform: choosePlatform(config),
+    platform,
     clock: new Timekeeper(),
     vfs: new Vfs(),
-    futexes: new FutexTable(),
+    futexes: new FutexTable(platform.futexWaiters),
     rootPidNamespace: new PidNamespace(null, rootUserNamespace),
     rootUserNamespace,
     rootUtsNamespace: new UtsNamespace(rootUserNamespace, config.hostname, config.domainname),

@@ -169,10 +169,13 @@ export function futexWaitRequeuePi(
   if (isError(key)) return key;
   const key2 = futexKey(t, addr2, isPrivate);
   if (isError(key2)) return key2;
-  const word = t.mm.loadU32(addr);
-  if (word < 0) return word;
-  if (word !== val) return -EAGAIN;
   const waiter = new FutexWaiter(t);
+  waiter.expect(addr);
+  const word = t.mm.loadU32(addr);
+  if (word !== val) {
+    waiter.forgo();
+    return word < 0 ? word : -EAGAIN;
+  }
   waiter.requeueKey = key2;
   waiter.requeueAddr = addr2;
   t.object = waiter;

@@ -3,7 +3,9 @@
 // which is the queue's event mask. PI futexes are in futex-pi.ts, the end of a task in futex-exit.ts.
 //
 // A wake-up cannot be lost: the word is compared and the waiter queued in one handler, and a waker
-// has changed the word before its own call reaches us.
+// has changed the word before its own call reaches us. Where the platform answers a FUTEX_WAKE that
+// finds nobody by itself, it looks at counters, one for all words with the same place in their page:
+// FutexWaiter.expect() raises it before the word is read, as futex_hb_waiters_inc() does.
 
 import { EAGAIN, EFAULT, EINVAL, ERESTART_RESTARTBLOCK, ERESTARTSYS, ETIMEDOUT } from '../abi/errno.ts';
 import { FUTEX_BITSET_MATCH_ANY } from '../abi/sched.ts';
@@ -24,15 +26,35 @@ export class FutexWaiter extends Waiter {
   /** FUTEX_WAIT_REQUEUE_PI: the only futex that it may be moved to, and its address. */
   requeueKey: FutexKey | null = null;
   requeueAddr = 0;
+  /** The counter that tells of it, or -1. */
+  private bucket = -1;
 
   constructor(task: Task) {
     super();
     this.task = task;
   }
 
+  /** It is about to wait for the word at addr: wakers are to ask from now on. */
+  expect(addr: number): void {
+    const counters = this.task.kernel.futexes.waiters;
+    if (counters === null) return;
+    const bucket = Math.floor(addr / 4) % counters.length;
+    Atomics.add(counters, bucket, 1);
+    this.forgo();
+    this.bucket = bucket;
+  }
+
+  /** It does not wait after all, or no more. */
+  forgo(): void {
+    if (this.bucket < 0) return;
+    Atomics.sub(this.task.kernel.futexes.waiters!, this.bucket, 1);
+    this.bucket = -1;
+  }
+
   override notified(_events: number): void {
     const queue = this.queue as FutexQueue;
     this.unlink();
+    this.forgo();
     this.woken = true;
     queue.table.dropIfEmpty(queue);
     this.task.wake(WAKE_EVENT);
@@ -40,6 +62,7 @@ export class FutexWaiter extends Waiter {
 
   /** The wait is over, for whatever reason. */
   leave(): void {
+    this.forgo();
     const queue = this.queue as FutexQueue | null;
     if (queue === null) return;
     this.unlink();
@@ -59,9 +82,15 @@ class FutexQueue extends WaitQueue {
 }
 
 export class FutexTable {
+  /** Platform.futexWaiters. */
+  readonly waiters: Int32Array | null;
   private readonly queues = new Map<FutexKey, FutexQueue>();
   /** PI futexes that are waited for. */
   readonly pi: Map<FutexKey, PiState> = new Map();
+
+  constructor(waiters: Int32Array | null) {
+    this.waiters = waiters;
+  }
 
   /** The queue of a word that is about to be waited for. */
   queue(key: FutexKey): WaitQueue {
@@ -88,8 +117,8 @@ export class FutexTable {
     return queue === undefined ? 0 : queue.notifySome(bitset, count);
   }
 
-  /** FUTEX_REQUEUE: wakes some and moves others to another word's queue; how many of both, and of the woken. */
-  requeue(from: FutexKey, to: FutexKey, wakeCount: number, moveCount: number): number {
+  /** FUTEX_REQUEUE: wakes some and moves others to the queue of the word at toAddr; how many of both, and of the woken. */
+  requeue(from: FutexKey, to: FutexKey, toAddr: number, wakeCount: number, moveCount: number): number {
     const queue = this.queues.get(from);
     if (queue === undefined) return 0;
     const woken = queue.notifySome(MATCH_ANY, wakeCount);
@@ -100,7 +129,8 @@ export class FutexTable {
       return woken + moved;
     }
     while (moved < moveCount && queue.head !== null) {
-      const waiter = queue.head;
+      const waiter = queue.head as FutexWaiter;
+      waiter.expect(toAddr);
       this.queue(to).add(waiter, waiter.mask);
       moved++;
     }
@@ -126,11 +156,14 @@ export function futexWait(t: Task, addr: number, isPrivate: boolean, val: number
   if (bitset === 0) return -EINVAL;
   const key = futexKey(t, addr, isPrivate);
   if (isError(key)) return key;
-  const word = t.mm.loadU32(addr);
-  if (word < 0) return word;
-  if (word !== val) return -EAGAIN;
   const waiter = t.futexWaiter ?? new FutexWaiter(t);
   t.futexWaiter = waiter;
+  waiter.expect(addr);
+  const word = t.mm.loadU32(addr);
+  if (word !== val) {
+    waiter.forgo();
+    return word < 0 ? word : -EAGAIN;
+  }
   waiter.woken = false;
   t.kernel.futexes.queue(key).add(waiter, bitset | 0);
   // For a restart, which waits with the same absolute deadline: kernel/futex/waitwake.c:futex_wait().
@@ -166,23 +199,29 @@ export interface WaitvEntry {
 
 /** futex_waitv(2): waits for any of several words; the index of the one that was woken. */
 export function futexWaitMany(t: Task, entries: readonly WaitvEntry[], deadlineNs: number): number {
-  const keys: FutexKey[] = [];
-  for (const e of entries) {
-    const key = futexKey(t, e.addr, e.isPrivate);
-    if (isError(key)) return key;
-    const word = t.mm.loadU32(e.addr);
-    if (word < 0) return -EFAULT;
-    if (word !== e.val) return -EAGAIN;
-    keys.push(key);
-  }
   const waiters: FutexWaiter[] = [];
-  for (const key of keys) {
-    const waiter = new FutexWaiter(t);
-    t.kernel.futexes.queue(key).add(waiter, MATCH_ANY);
-    waiters.push(waiter);
+  const failed = waitForAll(t, entries, waiters);
+  if (failed < 0) {
+    for (const waiter of waiters) waiter.leave();
+    return failed;
   }
   t.object = waiters;
   return t.park(deadlineNs, resumeWaitMany);
+}
+
+function waitForAll(t: Task, entries: readonly WaitvEntry[], waiters: FutexWaiter[]): number {
+  for (const e of entries) {
+    const key = futexKey(t, e.addr, e.isPrivate);
+    if (isError(key)) return key;
+    const waiter = new FutexWaiter(t);
+    waiter.expect(e.addr);
+    t.kernel.futexes.queue(key).add(waiter, MATCH_ANY);
+    waiters.push(waiter);
+    const word = t.mm.loadU32(e.addr);
+    if (word < 0) return -EFAULT;
+    if (word !== e.val) return -EAGAIN;
+  }
+  return 0;
 }
 
 function resumeWaitMany(t: Task, why: number): number {

@@ -121,6 +121,8 @@ function deadlineOf(t: Task, addr: number, isRelative: boolean, onRealtime: bool
 function wake(t: Task, addr: number, isPrivate: boolean, count: number, bitset: number): number {
   const key = futexKey(t, addr, isPrivate);
   if (isError(key)) return key;
+  // A word that processes may share has to be there: get_futex_key().
+  if (!isPrivate && t.mm.loadU32(addr) < 0) return -EFAULT;
   // "nr_wake <= 0" still wakes one: kernel/futex/waitwake.c counts before it compares.
   return t.kernel.futexes.wake(key, Math.max(count, 1), bitset);
 }
@@ -138,7 +140,7 @@ function requeue(t: Task, a: SyscallArgs, isPrivate: boolean, compares: boolean)
     if (word < 0) return word;
     if (word !== a.uint(5)) return -EAGAIN;
   }
-  return t.kernel.futexes.requeue(from, to, wakeCount, moveCount);
+  return t.kernel.futexes.requeue(from, to, a.addr(4), wakeCount, moveCount);
 }
 
 /** futex_wake_op(): changes the second word, and wakes its waiters too if its old value compares. */
@@ -281,7 +283,7 @@ export function futex_requeue(t: Task, a: SyscallArgs): number {
   if (isError(to)) return to;
   const word = t.mm.loadU32(addr);
   if (word < 0) return word;
-  return word === val ? t.kernel.futexes.requeue(from, to, wakeCount, moveCount) : -EAGAIN;
+  return word === val ? t.kernel.futexes.requeue(from, to, addr2, wakeCount, moveCount) : -EAGAIN;
 }
 
 /** set_robust_list(2). */

@@ -43,7 +43,7 @@ export class FakeGuest {
       platform: this.platform,
       clock: new Timekeeper(),
       vfs: new Vfs(),
-      futexes: new FutexTable(),
+      futexes: new FutexTable(null),
       rootPidNamespace: pidns,
       rootUserNamespace: userns,
       rootUtsNamespace: new UtsNamespace(userns, 'fake'),

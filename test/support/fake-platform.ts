@@ -71,6 +71,7 @@ export class FakePlatform implements Platform {
   readonly vdsoAddr = 0;
   readonly hwcap = 0;
   readonly hwcap2 = 0;
+  readonly futexWaiters = null;
   readonly fpStateSize = 836;
   private readonly region = new Region(new ArrayBuffer(CONTEXT_SIZE * MAX_CONTEXTS));
   private readonly contexts: (Context | undefined)[] = [undefined];
