@@ -11,6 +11,8 @@ const root = join(import.meta.dirname, '..');
 const dist = join(root, 'dist');
 const work = join(dist, 'work');
 const executable = join(dist, 'runsc');
+/** Of the flags' hash in V8's cache: snapshot/code-serializer.h, SerializedCodeData. */
+const CACHE_FLAGS_OFFSET = 12;
 const released = join(root, 'native', 'build', 'Release');
 
 function fail(sentence: string): never {
@@ -74,6 +76,15 @@ async function seal(main: string, output: string, files: Record<string, string>,
   if (sea.status !== 0) fail('node --build-sea failed, see its message above');
 }
 
+/** V8 refuses a cache made under other flags, silently: all three must name the same ones. */
+function checkFlags(): void {
+  const flags = roles.map((role) => {
+    const cache = readFileSync(join(work, `${role}.cache`));
+    return cache.length === 0 ? undefined : cache.readUInt32LE(CACHE_FLAGS_OFFSET);
+  });
+  if (new Set(flags.filter((f) => f !== undefined)).size > 1) fail('the code caches were made under different flags of V8');
+}
+
 const bundles = Object.fromEntries(roles.map((role) => [`${role}.js`, join(work, `${role}.js`)]));
 const recorder = join(work, 'recorder');
 // The sandbox's processes run as other users than the one who builds.
@@ -87,6 +98,7 @@ const rehearsal = spawnSync(recorder, ['do', '/bin/sh', '-c', 'ls -l / | cat'], 
 });
 if (rehearsal.status !== 0)
   console.error(`build: no sandbox can run here, so that dist/runsc will compile at each start: ${rehearsal.stderr.trim()}`);
+checkFlags();
 await seal('main', executable, { ...bundles, ...Object.fromEntries(roles.map((role) => [`${role}.cache`, join(work, `${role}.cache`)])) });
 for (const role of roles) console.log(`${role}: ${statSync(join(work, `${role}.cache`)).size >> 10} KiB compiled`);
 rmSync(work, { recursive: true });
