@@ -10,6 +10,7 @@ import type { BootConfig, CapabilitySets, DeviceConfig, MountConfig, ProcessConf
 import type { Config } from './config.ts';
 import { RunscError } from './errors.ts';
 import { parseMountOptions } from './mount-options.ts';
+import { networkCapabilities } from './network-capabilities.ts';
 import type { SandboxOptions } from './sandbox.ts';
 import type { Spec, SpecDevice, SpecMount, SpecProcess } from './spec.ts';
 import { guestText } from './text.ts';
@@ -18,6 +19,7 @@ export interface BootPlan {
   readonly boot: Omit<BootConfig, 'fds' | 'ownNetwork'>;
   readonly trees: readonly GoferTree[];
   readonly network: SandboxOptions['network'];
+  readonly networkCapabilities: number;
   readonly maps: SandboxOptions['maps'];
   /** Absolute, resolved. */
   readonly rootfs: string;
@@ -52,6 +54,7 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
       ? Math.max(1, Math.ceil(spec.resources.cpu.quota / (spec.resources.cpu.period ?? 100000)))
       : undefined;
   const limit = spec.resources.memory.limit;
+  const network = planNetwork(spec, config);
   return {
     boot: {
       id,
@@ -75,7 +78,8 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
       cpus,
     },
     trees,
-    network: planNetwork(spec, config),
+    network,
+    networkCapabilities: networkCapabilities(spec.process.capabilities, network, config.netRaw),
     maps,
     rootfs,
   };

@@ -83,6 +83,7 @@ export class Container {
         controlPath: dir.controlPath,
         logFd: openLog(config, options.foreground ? 'run' : 'create', id),
         network: plan.network,
+        networkCapabilities: plan.networkCapabilities,
         maps: plan.maps,
         joinCgroup: join,
       });

@@ -6,6 +6,7 @@ export {
   finishProcess,
   flock,
   forkAnchor,
+  forkNetBroker,
   ftruncate,
   getTermios,
   getWindowSize,

@@ -22,6 +22,7 @@ import { errnoText, RunscError } from './errors.ts';
 import {
   closeFd,
   finishProcess,
+  forkNetBroker,
   ftruncate,
   memfdCreate,
   memfdWith,
@@ -50,6 +51,8 @@ export interface SandboxOptions {
   readonly logFd?: number;
   /** The network: the caller's, a new one, or the one this file stands for. */
   readonly network: 'host' | 'new' | { readonly path: string };
+  /** Capabilities that guests may use on that network, as a bit set: what a broker process gets. 0 for no broker. */
+  readonly networkCapabilities: number;
   /** Ids of the gofer's user namespace, as the spec has them; the caller's own ids when undefined. */
   readonly maps?: { readonly uid: readonly IdMap[]; readonly gid: readonly IdMap[] };
   /** Called with each process before it runs: puts it into the cgroup. */
@@ -107,8 +110,10 @@ export class Sandbox {
 
       const goferProcess = startGofer(options, gofer[1]!, region, owned);
       started.push(goferProcess);
-      const sentryProcess = startSentry(options, parent[1]!, gofer[0]!, region, control, owned);
+      const broker = options.networkCapabilities === 0 ? undefined : pair(SOCK_SEQPACKET, owned);
+      const sentryProcess = startSentry(options, parent[1]!, gofer[0]!, region, control, broker?.[0], owned);
       started.push(sentryProcess);
+      if (broker !== undefined) startBroker(options, broker[1]!, sentryProcess.pid);
       for (const process of [...started]) finish(process, started);
 
       const sandbox = new Sandbox(sentryProcess, goferProcess, new ControlClient(parent[0]!));
@@ -302,6 +307,7 @@ function startSentry(
   gofer: number,
   region: number,
   control: number,
+  broker: number | undefined,
   owned: number[],
 ): SandboxProcess {
   const nothing = devNull(owned);
@@ -325,6 +331,7 @@ function startSentry(
     gofer: 5,
     goferRegion: 6,
     control: control < 0 ? undefined : place(control),
+    netBroker: broker === undefined ? undefined : place(broker),
     log: options.logFd === undefined ? undefined : place(options.logFd),
     stdio: options.stdio.map(place),
   };
@@ -340,6 +347,13 @@ function startSentry(
     join.push([fd, 'net']);
   }
   return begin('sentry', { fds, flags, maps: callersMaps(), join, cwd: '/', pdeathsig: SIGKILL, errorsFd }, options);
+}
+
+/** It ends by itself when the Sentry's end of its socket is closed, however that comes. */
+function startBroker(options: SandboxOptions, socket: number, sentry: number): void {
+  const pid = forkNetBroker(socket, options.network === 'host' ? 0 : sentry, options.networkCapabilities);
+  if (pid < 0) throw new RunscError('starting the network broker', errnoText(pid));
+  options.joinCgroup?.(pid);
 }
 
 interface RoleOptions {

@@ -9,6 +9,7 @@ void InitSeccomp(Napi::Env env, Napi::Object exports);
 void InitHostCalls(Napi::Env env, Napi::Object exports);
 void InitProcess(Napi::Env env, Napi::Object exports);
 void InitNet(Napi::Env env, Napi::Object exports);
+void InitNetBroker(Napi::Env env, Napi::Object exports);
 void InitResidency(Napi::Env env, Napi::Object exports);
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
@@ -20,6 +21,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitHostCalls(env, exports);
   InitProcess(env, exports);
   InitNet(env, exports);
+  InitNetBroker(env, exports);
   InitResidency(env, exports);
   return exports;
 }

@@ -4,6 +4,8 @@
 #include <napi.h>
 
 #include <cstring>
+#include <linux/filter.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -32,9 +34,17 @@ napi_value SocketListen(napi_env env, napi_callback_info info) {
   return result(env, listen(a.i32(0), a.i32(1)));
 }
 
+/** (fd, name, out): the descriptor; out[0] is the length of the peer's address, which a connection that is reset by now has too. */
 napi_value SocketAccept(napi_env env, napi_callback_info info) {
-  Args<1> a(env, info);
-  return result(env, accept4(a.i32(0), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  Args<3> a(env, info);
+  size_t room, outSize;
+  uint8_t* name = a.bytes(1, &room);
+  auto* out = reinterpret_cast<int32_t*>(a.bytes(2, &outSize));
+  if (name == nullptr || out == nullptr || outSize < 4) return integer(env, -EFAULT);
+  socklen_t length = static_cast<socklen_t>(room);
+  int fd = accept4(a.i32(0), reinterpret_cast<struct sockaddr*>(name), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  out[0] = static_cast<int32_t>(length);
+  return result(env, fd);
 }
 
 napi_value SocketShutdown(napi_env env, napi_callback_info info) {
@@ -62,6 +72,16 @@ napi_value SocketSetOption(napi_env env, napi_callback_info info) {
   const uint8_t* value = a.span(3, 0, a.u32(4));
   if (value == nullptr) return integer(env, -EFAULT);
   return result(env, setsockopt(a.i32(0), a.i32(1), a.i32(2), value, a.u32(4)));
+}
+
+/** (fd, program, count): SO_ATTACH_FILTER with `count` instructions of classic BPF. */
+napi_value SocketAttachFilter(napi_env env, napi_callback_info info) {
+  Args<3> a(env, info);
+  uint32_t count = a.u32(2);
+  uint8_t* program = a.span(1, 0, static_cast<uint64_t>(count) * sizeof(struct sock_filter));
+  if (program == nullptr || count > BPF_MAXINSNS) return integer(env, -EINVAL);
+  struct sock_fprog filter = {static_cast<unsigned short>(count), reinterpret_cast<struct sock_filter*>(program)};
+  return result(env, setsockopt(a.i32(0), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter));
 }
 
 /** (fd, level, name, value, room): the length of the value. */
@@ -139,6 +159,19 @@ napi_value InterfaceList(napi_env env, napi_callback_info info) {
   return ioctl(a.i32(0), SIOCGIFCONF, &list) < 0 ? integer(env, -errno) : integer(env, list.ifc_len);
 }
 
+/** (fd, ifreq, data): SIOCETHTOOL with the struct that `data` is. */
+napi_value Ethtool(napi_env env, napi_callback_info info) {
+  Args<3> a(env, info);
+  struct ifreq request;
+  const uint8_t* given = a.span(1, 0, sizeof request);
+  size_t room;
+  uint8_t* data = a.bytes(2, &room);
+  if (given == nullptr || data == nullptr || room < 256) return integer(env, -EFAULT);
+  memcpy(&request, given, sizeof request);
+  request.ifr_data = reinterpret_cast<char*>(data);
+  return result(env, ioctl(a.i32(0), SIOCETHTOOL, &request));
+}
+
 }  // namespace
 
 void InitNet(Napi::Env env, Napi::Object exports) {
@@ -150,8 +183,10 @@ void InitNet(Napi::Env env, Napi::Object exports) {
   define(env, exports, "socketShutdown", SocketShutdown);
   define(env, exports, "socketName", SocketName);
   define(env, exports, "socketSetOption", SocketSetOption);
+  define(env, exports, "socketAttachFilter", SocketAttachFilter);
   define(env, exports, "socketGetOption", SocketGetOption);
   define(env, exports, "socketSend", SocketSend);
   define(env, exports, "socketReceive", SocketReceive);
   define(env, exports, "interfaceList", InterfaceList);
+  define(env, exports, "ethtool", Ethtool);
 }

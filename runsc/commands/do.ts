@@ -12,6 +12,7 @@ import { checkNetwork, type NetworkMode } from '../config.ts';
 import { RunscError } from '../errors.ts';
 import { catchSignals, runInForeground } from '../foreground.ts';
 import { openLog } from '../log.ts';
+import { networkCapabilities } from '../network-capabilities.ts';
 import { Sandbox } from '../sandbox.ts';
 import { guestText } from '../text.ts';
 
@@ -80,6 +81,7 @@ export function run({ config, flags, args }: Invocation): number {
     stdio: [0, 1, 2],
     logFd: openLog(config, 'do', 'do'),
     network: network === 'none' ? 'new' : 'host',
+    networkCapabilities: networkCapabilities(privileged, network === 'none' ? 'new' : 'host', config.netRaw),
   });
   return runInForeground(sandbox, signals, { name: args[0]!, terminal });
 }

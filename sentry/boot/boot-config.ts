@@ -111,6 +111,8 @@ export interface BootFds {
   readonly parent: number;
   /** The listening control socket, when the sandbox has one. */
   readonly control?: number;
+  /** Connection to the network broker, when guests may use capabilities on the network. */
+  readonly netBroker?: number;
   /** Lines are appended. */
   readonly log?: number;
   /** Connection to the gofer. */

@@ -12,6 +12,7 @@ import { POLLERR, POLLHUP, POLLRDHUP } from '../abi/poll.ts';
 import { info, setLogSink, warn } from '../base/log.ts';
 import { GoferClient } from '../fs/gofer/client.ts';
 import { bringUpLoopback, closeFd, exitNow, ignoreDebuggerSignal, setProcessName, writeHost } from '../host/confine.ts';
+import { useNetBroker } from '../host/net-broker.ts';
 import { FutexTable } from '../kernel/futex.ts';
 import { type HostWatcher, Kernel } from '../kernel/kernel.ts';
 import { loadMachine } from '../kernel/machine.ts';
@@ -119,6 +120,7 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   const kernel = buildKernel(config);
   registerFilesystems(kernel);
   registerSocketFamilies();
+  if (config.fds.netBroker !== undefined) useNetBroker(config.fds.netBroker);
   for (const [name, value] of Object.entries(config.sysctl)) {
     // Both spellings are sysctl(8)'s.
     if (kernel.sysctls.set(name.replaceAll('/', '.'), value) < 0) warn(`sysctl ${name}=${value} is not supported`);

@@ -2,10 +2,12 @@
 
 export {
   close,
+  ethtool,
   interfaceList,
   ioctl,
   pollFd,
   socketAccept,
+  socketAttachFilter,
   socketBind,
   socketConnect,
   socketGetOption,

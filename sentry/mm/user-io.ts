@@ -71,6 +71,10 @@ export class UserIo implements IoBuffer {
     this.remaining = this.total;
   }
 
+  get isOneRange(): boolean {
+    return this.count === 1;
+  }
+
   /** Bytes moved since the last set or rewind. */
   get moved(): number {
     return this.total - this.remaining;

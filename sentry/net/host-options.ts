@@ -77,7 +77,18 @@ import {
   SIOCGIFNAME,
   SIOCGIFNETMASK,
   SIOCGIFTXQLEN,
+  SIOCGSTAMP,
+  SIOCGSTAMPNS,
   SIOCOUTQNSD,
+  SIOCSIFADDR,
+  SIOCSIFBRDADDR,
+  SIOCSIFDSTADDR,
+  SIOCSIFFLAGS,
+  SIOCSIFHWADDR,
+  SIOCSIFMTU,
+  SIOCSIFNAME,
+  SIOCSIFNETMASK,
+  SIOCSIFTXQLEN,
   SO_ACCEPTCONN,
   SO_BINDTODEVICE,
   SO_BINDTOIFINDEX,
@@ -86,6 +97,7 @@ import {
   SO_BUSY_POLL,
   SO_COOKIE,
   SO_DEBUG,
+  SO_DETACH_FILTER,
   SO_DOMAIN,
   SO_DONTROUTE,
   SO_ERROR,
@@ -93,6 +105,7 @@ import {
   SO_INCOMING_NAPI_ID,
   SO_KEEPALIVE,
   SO_LINGER,
+  SO_LOCK_FILTER,
   SO_MARK,
   SO_MAX_PACING_RATE,
   SO_MEMINFO,
@@ -118,9 +131,12 @@ import {
   SO_TIMESTAMPNS_NEW,
   SO_TIMESTAMPNS_OLD,
   SO_TYPE,
+  SOL_ICMPV6,
   SOL_IP,
   SOL_IPV6,
   SOL_NETLINK,
+  SOL_PACKET,
+  SOL_RAW,
   SOL_SOCKET,
   SOL_TCP,
   TCP_CC_INFO,
@@ -157,6 +173,23 @@ const UDPLITE_RECV_CSCOV = 11;
 const UDP_CORK = 1;
 const UDP_SEGMENT = 103;
 const UDP_GRO = 104;
+const ICMP_FILTER = 1;
+const ICMPV6_FILTER = 1;
+const PACKET_ADD_MEMBERSHIP = 1;
+const PACKET_DROP_MEMBERSHIP = 2;
+const PACKET_STATISTICS = 6;
+const PACKET_COPY_THRESH = 7;
+const PACKET_AUXDATA = 8;
+const PACKET_ORIGDEV = 9;
+const PACKET_VERSION = 10;
+const PACKET_HDRLEN = 11;
+const PACKET_RESERVE = 12;
+const PACKET_LOSS = 14;
+const PACKET_VNET_HDR = 15;
+const PACKET_TIMESTAMP = 17;
+const PACKET_FANOUT = 18;
+const PACKET_QDISC_BYPASS = 20;
+const PACKET_IGNORE_OUTGOING = 23;
 const IP_LOCAL_PORT_RANGE = 51;
 /** MCAST_JOIN_GROUP … MCAST_MSFILTER: group addresses without pointers, the same numbers for both IPs. */
 const MCAST_FIRST = 42;
@@ -203,6 +236,8 @@ const bySocket: readonly number[] = [
   SO_INCOMING_NAPI_ID,
   SO_MEMINFO,
   SO_COOKIE,
+  SO_DETACH_FILTER,
+  SO_LOCK_FILTER,
 ];
 
 const byIp: readonly number[] = [
@@ -304,6 +339,25 @@ const byNetlink: readonly number[] = [
   NETLINK_GET_STRICT_CHK,
 ];
 
+// Rings are left out: they are mapped, and a mapping of the guest is a descriptor in the stub's hands.
+const byPacket: readonly number[] = [
+  PACKET_ADD_MEMBERSHIP,
+  PACKET_DROP_MEMBERSHIP,
+  PACKET_STATISTICS,
+  PACKET_COPY_THRESH,
+  PACKET_AUXDATA,
+  PACKET_ORIGDEV,
+  PACKET_VERSION,
+  PACKET_HDRLEN,
+  PACKET_RESERVE,
+  PACKET_LOSS,
+  PACKET_VNET_HDR,
+  PACKET_TIMESTAMP,
+  PACKET_FANOUT,
+  PACKET_QDISC_BYPASS,
+  PACKET_IGNORE_OUTGOING,
+];
+
 const allowed: ReadonlyMap<number, ReadonlySet<number>> = new Map([
   [SOL_SOCKET, new Set(bySocket)],
   [SOL_IP, new Set(byIp)],
@@ -312,6 +366,9 @@ const allowed: ReadonlyMap<number, ReadonlySet<number>> = new Map([
   [SOL_UDP, new Set([UDP_CORK, UDP_SEGMENT, UDP_GRO])],
   [SOL_UDPLITE, new Set([UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV])],
   [SOL_NETLINK, new Set(byNetlink)],
+  [SOL_RAW, new Set([ICMP_FILTER])],
+  [SOL_ICMPV6, new Set([ICMPV6_FILTER])],
+  [SOL_PACKET, new Set(byPacket)],
 ]);
 
 /** Whether the option may be set and read. */
@@ -340,6 +397,23 @@ const interfaceRequests: ReadonlySet<number> = new Set([
   SIOCGIFTXQLEN,
 ]);
 
+const interfaceChanges: ReadonlySet<number> = new Set([
+  SIOCSIFFLAGS,
+  SIOCSIFADDR,
+  SIOCSIFDSTADDR,
+  SIOCSIFBRDADDR,
+  SIOCSIFNETMASK,
+  SIOCSIFMTU,
+  SIOCSIFHWADDR,
+  SIOCSIFTXQLEN,
+  SIOCSIFNAME,
+]);
+
+/** ioctls on a struct ifreq that change an interface. */
+export function isInterfaceChange(cmd: number): boolean {
+  return interfaceChanges.has(cmd);
+}
+
 /** ioctls on a struct ifreq that only look. */
 export function isInterfaceRequest(cmd: number): boolean {
   return interfaceRequests.has(cmd);
@@ -348,4 +422,12 @@ export function isInterfaceRequest(cmd: number): boolean {
 /** ioctls that answer an int about the socket's queues. */
 export function isQueueRequest(cmd: number): boolean {
   return cmd === FIONREAD || cmd === TIOCOUTQ || cmd === SIOCATMARK || cmd === SIOCOUTQNSD;
+}
+
+const SIOCGSTAMP_NEW = 0x80108906 | 0;
+const SIOCGSTAMPNS_NEW = 0x80108907 | 0;
+
+/** ioctls that answer when the last packet came, as two 64-bit numbers. */
+export function isStampRequest(cmd: number): boolean {
+  return cmd === SIOCGSTAMP || cmd === SIOCGSTAMPNS || cmd === SIOCGSTAMP_NEW || cmd === SIOCGSTAMPNS_NEW;
 }

@@ -3,6 +3,9 @@
 // socket never blocks; the notifier (Platform.watch) tells of changes, edge-triggered, from the
 // first time that somebody has to wait. A watch that is added while the socket is ready says so
 // at once, so nothing is missed between an -EAGAIN and the watch.
+//
+// Bytes of a stream go between guest memory and the host socket natively, without a buffer of ours;
+// datagrams and all that has an address or control messages go through one shared buffer.
 
 import {
   EADDRNOTAVAIL,
@@ -15,18 +18,12 @@ import {
   EMSGSIZE,
   ENETUNREACH,
   ENOPROTOOPT,
-  EPERM,
-  EPROTONOSUPPORT,
-  ESOCKTNOSUPPORT,
+  ENOTCONN,
 } from '../abi/errno.ts';
 import { POLLERR, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDHUP, POLLRDNORM, POLLWRBAND, POLLWRNORM } from '../abi/poll.ts';
-import { CAP_NET_RAW } from '../abi/sched.ts';
 import {
-  IPPROTO_ICMP,
-  IPPROTO_ICMPV6,
-  IPPROTO_TCP,
-  IPPROTO_UDP,
-  IPPROTO_UDPLITE,
+  AF_INET,
+  AF_INET6,
   MSG_CONFIRM,
   MSG_DONTROUTE,
   MSG_EOR,
@@ -37,14 +34,13 @@ import {
   MSG_PEEK,
   MSG_TRUNC,
   MSG_WAITALL,
+  SHUT_WR,
+  SO_ATTACH_FILTER,
   SO_PEERCRED,
   SO_RCVTIMEO_NEW,
   SO_RCVTIMEO_OLD,
   SO_SNDTIMEO_NEW,
   SO_SNDTIMEO_OLD,
-  SOCK_DGRAM,
-  SOCK_RAW,
-  SOCK_STREAM,
   SOL_SOCKET,
 } from '../abi/socket.ts';
 import { getU64, put64 } from '../base/int64.ts';
@@ -53,25 +49,24 @@ import {
   ioctl,
   pollFd,
   socketAccept,
-  socketBind,
   socketConnect,
   socketGetOption,
   socketListen,
   socketName,
-  socketOpen,
   socketReceive,
   socketSend,
-  socketSetOption,
   socketShutdown,
 } from '../host/host-net.ts';
 import { nextWatchToken } from '../host/watch-token.ts';
 import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import type { Task } from '../kernel/task.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
-import { isHostControl, isHostOption, isQueueRequest } from './host-options.ts';
+import { isHostControl, isHostOption, isQueueRequest, isStampRequest } from './host-options.ts';
+import { bindHost, setHostOption } from './host-privileges.ts';
 import { interfaceIoctl } from './interfaces.ts';
 import type { Message } from './message.ts';
 import { Socket, type SocketName } from './socket.ts';
+import { attachFilter } from './socket-filter.ts';
 import { getTimeout, setTimeout } from './socket-timeout.ts';
 
 const WATCHED = POLLIN | POLLOUT | POLLPRI | POLLRDHUP;
@@ -87,11 +82,16 @@ const CONTROL_ROOM = 4096;
 const SEND_FLAGS = MSG_OOB | MSG_DONTROUTE | MSG_EOR | MSG_CONFIRM | MSG_MORE | MSG_FASTOPEN;
 const RECEIVE_FLAGS = MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_ERRQUEUE;
 const CMSG_HEADER = 16;
+/** struct timeval and struct timespec. */
+const STAMP_SIZE = 16;
 
 // One set of buffers for all: handlers do not interleave, and nothing stays in them across calls.
 const buffer = new Uint8Array(CHUNK);
 const view = new DataView(buffer.buffer);
 const received = new Int32Array(3);
+/** The peer's address of the connection that was accepted last. */
+const accepted = new Uint8Array(128);
+const acceptedLength = new Int32Array(1);
 
 export class HostSocket extends Socket implements HostWatcher {
   protected readonly kernel: Kernel;
@@ -162,9 +162,9 @@ export class HostSocket extends Socket implements HostWatcher {
 
   // ---- connections
 
-  override bind(_t: Task, name: Uint8Array, length: number): number {
+  override bind(t: Task, name: Uint8Array, length: number): number {
     if (this.isolated) return -EADDRNOTAVAIL;
-    return socketBind(this.hostFd, name, length);
+    return bindHost(t, this.hostFd, name, length);
   }
 
   override connect(_t: Task, name: Uint8Array, length: number): number {
@@ -184,8 +184,15 @@ export class HostSocket extends Socket implements HostWatcher {
   }
 
   override accept(t: Task, flags: number): Socket | number {
-    const hostFd = this.answer(socketAccept(this.hostFd), INPUT);
+    const hostFd = this.answer(socketAccept(this.hostFd, accepted, acceptedLength), INPUT);
     return hostFd < 0 ? hostFd : new HostSocket(t.kernel, t, this.family, this.type, this.protocol, flags, hostFd);
+  }
+
+  /** As it was accepted: a peer that has reset the connection since is no longer to be asked for. */
+  override acceptedName(_t: Task, out: SocketName): number {
+    out.length = Math.min(acceptedLength[0]!, out.bytes.length);
+    out.bytes.set(accepted.subarray(0, out.length));
+    return 0;
   }
 
   override getName(_t: Task, peer: boolean, out: SocketName): number {
@@ -196,7 +203,18 @@ export class HostSocket extends Socket implements HostWatcher {
   }
 
   override shutdown(_t: Task, how: number): number {
-    return socketShutdown(this.hostFd, how);
+    const n = socketShutdown(this.hostFd, how);
+    // A datagram socket without a peer is told ENOTCONN, and shut down all the same: inet_shutdown(). The host
+    // ends a blocking receive then, but knows none of ours.
+    if (how !== SHUT_WR && !this.isStream && (n === 0 || n === -ENOTCONN)) {
+      this.isReadShut = true;
+      this.waiters.notify(POLLIN | POLLRDNORM | POLLRDHUP);
+    }
+    return n;
+  }
+
+  override receivesAtOnce(flags: number): boolean {
+    return (flags & MSG_ERRQUEUE) !== 0 && (this.family === AF_INET || this.family === AF_INET6);
   }
 
   // ---- data
@@ -207,6 +225,9 @@ export class HostSocket extends Socket implements HostWatcher {
     const controlLength = m.controlLength === 0 ? 0 : keepAllowed(m);
     if (controlLength < 0) return controlLength;
     const flags = m.flags & SEND_FLAGS;
+    if (this.isStream && flags === 0 && controlLength === 0 && m.nameLength === 0 && io.isOneRange && io.remaining > 0) {
+      return this.sendDirectly(io);
+    }
     let done = 0;
     do {
       const n = Math.min(io.remaining, CHUNK);
@@ -224,10 +245,20 @@ export class HostSocket extends Socket implements HostWatcher {
     return done;
   }
 
+  /** Part of a stream, from guest memory into the host's in one native call. */
+  private sendDirectly(io: IoBuffer): number {
+    const wanted = io.remaining;
+    const n = this.answer(io.toHost(this.hostFd, wanted, -1), ANYTHING);
+    // The caller may wait for room without asking again.
+    if (n >= 0 && n < wanted) this.watch();
+    return n;
+  }
+
   override receive(_t: Task, io: IoBuffer, m: Message): number {
+    const flags = m.flags & RECEIVE_FLAGS;
+    if (this.isStream && flags === 0 && m.controlRoom === 0 && io.isOneRange && io.remaining > 0) return this.receiveDirectly(io, m);
     const controlRoom = Math.min(m.controlRoom, CONTROL_ROOM);
     if (controlRoom > 0) m.needControl(CONTROL_ROOM);
-    const flags = m.flags & RECEIVE_FLAGS;
     let done = 0;
     do {
       const room = Math.min(io.remaining, CHUNK);
@@ -250,14 +281,23 @@ export class HostSocket extends Socket implements HostWatcher {
     return done;
   }
 
+  private receiveDirectly(io: IoBuffer, m: Message): number {
+    const wanted = io.remaining;
+    const n = this.answer(io.fromHost(this.hostFd, wanted, -1), INPUT);
+    // The caller may wait for the rest without asking again.
+    if (n >= 0 && n < wanted && (m.flags & MSG_WAITALL) !== 0) this.watch();
+    return n;
+  }
+
   // ---- options
 
-  override setOption(_t: Task, level: number, name: number, value: Uint8Array, length: number): number {
+  override setOption(t: Task, level: number, name: number, value: Uint8Array, length: number): number {
     if (level === SOL_SOCKET) {
       const isRead = name === SO_RCVTIMEO_OLD || name === SO_RCVTIMEO_NEW;
       if (isRead || name === SO_SNDTIMEO_OLD || name === SO_SNDTIMEO_NEW) return setTimeout(this, isRead, value, length);
+      if (name === SO_ATTACH_FILTER) return attachFilter(t, this.hostFd, value, length);
     }
-    return isHostOption(level, name) ? socketSetOption(this.hostFd, level, name, value, length) : -ENOPROTOOPT;
+    return isHostOption(level, name) ? setHostOption(t, this.hostFd, level, name, value, length) : -ENOPROTOOPT;
   }
 
   override getOption(_t: Task, level: number, name: number, value: Uint8Array, length: number): number {
@@ -278,6 +318,10 @@ export class HostSocket extends Socket implements HostWatcher {
     if (isQueueRequest(cmd)) {
       const n = ioctl(this.hostFd, cmd, buffer);
       return n < 0 ? n : t.mm.storeU32(arg, view.getUint32(0, true));
+    }
+    if (isStampRequest(cmd)) {
+      const n = ioctl(this.hostFd, cmd, buffer);
+      return n < 0 ? n : t.mm.copyOut(arg, buffer, 0, STAMP_SIZE);
     }
     return interfaceIoctl(t, cmd, arg);
   }
@@ -302,22 +346,4 @@ function keepAllowed(m: Message): number {
   }
   m.controlLength = kept;
   return kept;
-}
-
-/** socket(AF_INET or AF_INET6, …): TCP, UDP and, where the host lets us, ping. */
-export function newInetSocket(t: Task, family: number, type: number, protocol: number, flags: number): Socket | number {
-  if (type === SOCK_RAW) return t.creds.capableIn(t.ns.net.userns, CAP_NET_RAW) ? open(t, family, type, protocol, flags) : -EPERM;
-  if (type !== SOCK_STREAM && type !== SOCK_DGRAM) return -ESOCKTNOSUPPORT;
-  const isTcp = type === SOCK_STREAM && (protocol === 0 || protocol === IPPROTO_TCP);
-  const isUdp = type === SOCK_DGRAM && (protocol === 0 || protocol === IPPROTO_UDP || protocol === IPPROTO_UDPLITE);
-  const isPing = type === SOCK_DGRAM && (protocol === IPPROTO_ICMP || protocol === IPPROTO_ICMPV6);
-  if (!isTcp && !isUdp && !isPing) return -EPROTONOSUPPORT;
-  return open(t, family, type, protocol, flags);
-}
-
-function open(t: Task, family: number, type: number, protocol: number, flags: number): Socket | number {
-  const hostFd = socketOpen(family, type, protocol);
-  if (hostFd < 0) return hostFd;
-  const named = protocol !== 0 ? protocol : type === SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
-  return new HostSocket(t.kernel, t, family, type, named, flags, hostFd);
 }

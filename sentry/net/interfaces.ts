@@ -1,11 +1,16 @@
-// SIOCGIF*: what programs ask about network interfaces through a socket of any family. The host
-// answers, for the sandbox's network namespace, on a socket that is kept for this alone.
+// SIOCGIF* and SIOCSIF*: what programs ask about network interfaces, and change of them, through a
+// socket of any family. The host answers, for the sandbox's network namespace, on a socket that is
+// kept for this alone; changes are the broker's.
 
-import { EFAULT, ENODEV, ENOTTY } from '../abi/errno.ts';
-import { AF_INET, SIOCGIFCONF, SOCK_DGRAM } from '../abi/socket.ts';
+import { EFAULT, ENODEV, ENOTTY, EPERM } from '../abi/errno.ts';
+import { CAP_NET_ADMIN } from '../abi/sched.ts';
+import { AF_INET, SIOCETHTOOL, SIOCGIFCONF, SOCK_DGRAM } from '../abi/socket.ts';
 import { interfaceList, ioctl, socketOpen } from '../host/host-net.ts';
+import { brokerIoctl } from '../host/net-broker.ts';
 import type { Task } from '../kernel/task.ts';
-import { isInterfaceRequest } from './host-options.ts';
+import { ethtoolIoctl } from './ethtool.ts';
+import { isInterfaceChange, isInterfaceRequest } from './host-options.ts';
+import { netCapable } from './host-privileges.ts';
 
 const IFREQ_SIZE = 40;
 /** More interfaces than these are not listed. */
@@ -16,7 +21,7 @@ let asker = -1;
 
 /** Answers an interface request: 0, its errno, or -ENOTTY for any other request. */
 export function interfaceIoctl(t: Task, cmd: number, arg: number): number {
-  if (cmd !== SIOCGIFCONF && !isInterfaceRequest(cmd)) return -ENOTTY;
+  if (cmd !== SIOCGIFCONF && cmd !== SIOCETHTOOL && !isInterfaceRequest(cmd) && !isInterfaceChange(cmd)) return -ENOTTY;
   // The interfaces of the sandbox's namespace are not those of one made inside it.
   if (t.ns.net.isolated) return -ENODEV;
   if (asker < 0) {
@@ -25,6 +30,11 @@ export function interfaceIoctl(t: Task, cmd: number, arg: number): number {
   }
   if (cmd === SIOCGIFCONF) return listInterfaces(t, arg);
   if (t.mm.copyIn(arg, bytes, 0, IFREQ_SIZE) < 0) return -EFAULT;
+  if (cmd === SIOCETHTOOL) return ethtoolIoctl(t, asker, bytes);
+  if (isInterfaceChange(cmd)) {
+    // The broker tells what is wrong beyond the capability: dev_ioctl() checks that first.
+    return netCapable(t, CAP_NET_ADMIN) ? Math.min(brokerIoctl(asker, cmd, bytes, IFREQ_SIZE), 0) : -EPERM;
+  }
   const n = ioctl(asker, cmd, bytes);
   return n < 0 ? n : t.mm.copyOut(arg, bytes, 0, IFREQ_SIZE);
 }

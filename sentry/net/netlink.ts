@@ -1,39 +1,96 @@
 // AF_NETLINK. NETLINK_ROUTE is the host's, in the sandbox's network namespace: what a guest asks of
-// links, addresses and routes is answered as it is, and the Sentry has no capability by which it
-// could change them, so that requests to change something get the host's own EPERM. Events of
-// devices (NETLINK_KOBJECT_UEVENT) there are none; a listener hears nothing.
+// links, addresses and routes is answered as it is. Requests that change something go through the
+// broker if the guest may make them; the Sentry has no capability by which it could, so that any
+// other gets the host's own EPERM. Events of devices (NETLINK_KOBJECT_UEVENT) there are none; a
+// listener hears nothing.
 
-import { EAFNOSUPPORT, EAGAIN, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from '../abi/errno.ts';
+import { EADDRINUSE, EAFNOSUPPORT, EAGAIN, EFAULT, EINVAL, EMSGSIZE, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from '../abi/errno.ts';
 import { POLLOUT, POLLWRBAND, POLLWRNORM } from '../abi/poll.ts';
-import { AF_NETLINK, NETLINK_KOBJECT_UEVENT, NETLINK_ROUTE, SOCK_DGRAM, SOCK_RAW } from '../abi/socket.ts';
-import { socketOpen } from '../host/host-net.ts';
+import { CAP_NET_ADMIN } from '../abi/sched.ts';
+import {
+  AF_NETLINK,
+  NETLINK_KOBJECT_UEVENT,
+  NETLINK_LIST_MEMBERSHIPS,
+  NETLINK_ROUTE,
+  SOCK_DGRAM,
+  SOCK_RAW,
+  SOL_NETLINK,
+} from '../abi/socket.ts';
+import { socketBind, socketOpen } from '../host/host-net.ts';
+import { brokerSend, brokerSocket, hasNetBroker } from '../host/net-broker.ts';
 import type { Task } from '../kernel/task.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
+import { netCapable } from './host-privileges.ts';
 import { HostSocket } from './host-socket.ts';
 import type { Message } from './message.ts';
 import type { Socket, SocketName } from './socket.ts';
 import { KernelSocket } from './socket-options.ts';
 
-/** sizeof(struct sockaddr_nl). */
+// struct sockaddr_nl.
 const SOCKADDR_NL_SIZE = 12;
+const NL_PID = 4;
+const NL_GROUPS = 8;
+
+// struct nlmsghdr.
+const NLMSG_HEADER = 16;
+const NLMSG_TYPE = 4;
+/** Types below are netlink's own: NLMSG_MIN_TYPE. */
+const NLMSG_MIN_TYPE = 16;
+/** rtnetlink: the two low bits of a type say what is done; this is "get", which anybody may. */
+const KIND_GET = 2;
+
+/** What goes through the broker is at most this long, with the address. */
+const CHANGE_MAX = 64 * 1024;
+/** How many port numbers are tried when the process's own is taken: netlink_autobind() tries all. */
+const PORT_TRIES = 16;
+
+const bytes = new Uint8Array(CHANGE_MAX);
+const view = new DataView(bytes.buffer);
+const ownName = new Uint8Array(SOCKADDR_NL_SIZE);
+const ownView = new DataView(ownName.buffer);
+
+function putName(out: SocketName, portId: number, groups: number): void {
+  out.view.setUint32(0, AF_NETLINK, true);
+  out.view.setInt32(NL_PID, portId, true);
+  out.view.setInt32(NL_GROUPS, groups, true);
+  out.length = SOCKADDR_NL_SIZE;
+}
 
 /** A socket on which nothing ever happens. */
 class SilentNetlinkSocket extends KernelSocket {
   private portId = 0;
   private groups = 0;
+  private peerPort = 0;
+  private peerGroups = 0;
 
-  override bind(t: Task, name: Uint8Array, _length: number): number {
+  override bind(t: Task, name: Uint8Array, length: number): number {
     const v = new DataView(name.buffer, name.byteOffset, name.byteLength);
-    this.portId = v.getInt32(4, true) || t.group.tgid;
-    this.groups = v.getInt32(8, true);
+    if (length < SOCKADDR_NL_SIZE || v.getUint16(0, true) !== AF_NETLINK) return -EINVAL;
+    if (this.portId !== 0 && v.getInt32(NL_PID, true) !== 0 && v.getInt32(NL_PID, true) !== this.portId) return -EINVAL;
+    this.portId = this.portId || v.getInt32(NL_PID, true) || t.group.tgid;
+    this.groups = v.getInt32(NL_GROUPS, true);
     return 0;
   }
 
-  override getName(_t: Task, _peer: boolean, out: SocketName): number {
-    out.view.setUint32(0, AF_NETLINK, true);
-    out.view.setInt32(4, this.portId, true);
-    out.view.setInt32(8, this.groups, true);
-    out.length = SOCKADDR_NL_SIZE;
+  /** netlink_connect(): a datagram socket's default destination, and a port number of its own. */
+  override connect(t: Task, name: Uint8Array, length: number): number {
+    const v = new DataView(name.buffer, name.byteOffset, name.byteLength);
+    const family = v.getUint16(0, true);
+    if (family === 0) {
+      this.peerPort = 0;
+      this.peerGroups = 0;
+      return 0;
+    }
+    if (length < SOCKADDR_NL_SIZE || family !== AF_NETLINK) return -EINVAL;
+    this.peerPort = v.getInt32(NL_PID, true);
+    this.peerGroups = v.getInt32(NL_GROUPS, true);
+    this.portId ||= t.group.tgid;
+    return 0;
+  }
+
+  override getName(_t: Task, peer: boolean, out: SocketName): number {
+    if (peer) putName(out, this.peerPort, this.peerGroups);
+    else putName(out, this.portId, this.groups);
     return 0;
   }
 
@@ -54,6 +111,78 @@ class SilentNetlinkSocket extends KernelSocket {
   }
 }
 
+class RouteSocket extends HostSocket {
+  private isBound = false;
+
+  /**
+   * netlink_autobind(): a socket without a port number gets its process's, which on the host would be the Sentry's. Others that
+   * share the namespace may have that number; then one that is no process's is taken, as Linux does.
+   */
+  private autobind(t: Task, groups: number): number {
+    let portId = t.group.tgid;
+    for (let tries = 0; ; tries++) {
+      ownView.setUint32(0, AF_NETLINK, true);
+      ownView.setInt32(NL_PID, portId, true);
+      ownView.setInt32(NL_GROUPS, groups, true);
+      const n = socketBind(this.hostFd, ownName, SOCKADDR_NL_SIZE);
+      if (n === 0) this.isBound = true;
+      if (n !== -EADDRINUSE || tries === PORT_TRIES) return n;
+      portId = -4097 - Math.floor(Math.random() * 0x7fff0000);
+    }
+  }
+
+  override bind(t: Task, name: Uint8Array, length: number): number {
+    const v = new DataView(name.buffer, name.byteOffset, name.byteLength);
+    const isOurs = length >= SOCKADDR_NL_SIZE && v.getUint16(0, true) === AF_NETLINK;
+    if (isOurs && !this.isBound && v.getInt32(NL_PID, true) === 0) return this.autobind(t, v.getInt32(NL_GROUPS, true));
+    const n = super.bind(t, name, length);
+    if (n === 0) this.isBound = true;
+    return n;
+  }
+
+  override connect(t: Task, name: Uint8Array, length: number): number {
+    const bad = this.isBound ? 0 : this.autobind(t, 0);
+    return bad < 0 ? bad : super.connect(t, name, length);
+  }
+
+  override send(t: Task, io: IoBuffer, m: Message): number {
+    const bad = this.isBound ? 0 : this.autobind(t, 0);
+    if (bad < 0) return bad;
+    if (!netCapable(t, CAP_NET_ADMIN) || !hasNetBroker()) return super.send(t, io, m);
+    const n = io.remaining;
+    if (n > CHANGE_MAX - SOCKADDR_NL_SIZE) return -EMSGSIZE;
+    if (io.take(bytes, 0, n) !== n) return -EFAULT;
+    if (!isToOthers(m) && onlyAsks(n)) {
+      io.back(n);
+      return super.send(t, io, m);
+    }
+    bytes.set(m.name.subarray(0, m.nameLength), n);
+    return brokerSend(this.hostFd, bytes, n + m.nameLength, m.nameLength);
+  }
+
+  override tellsWholeLength(level: number, name: number): boolean {
+    return level === SOL_NETLINK && name === NETLINK_LIST_MEMBERSHIPS;
+  }
+}
+
+/** A message for another socket, or a group of them, and not for the kernel. */
+function isToOthers(m: Message): boolean {
+  return m.nameLength >= SOCKADDR_NL_SIZE && (m.nameView.getInt32(NL_PID, true) !== 0 || m.nameView.getInt32(NL_GROUPS, true) !== 0);
+}
+
+/** Whether none of the messages in bytes[0, n) would change anything. */
+function onlyAsks(n: number): boolean {
+  let at = 0;
+  while (at + NLMSG_HEADER <= n) {
+    const size = view.getUint32(at, true);
+    const type = view.getUint16(at + NLMSG_TYPE, true);
+    if (type >= NLMSG_MIN_TYPE && (type & 3) !== KIND_GET) return false;
+    if (size < NLMSG_HEADER) break;
+    at += Math.ceil(size / 4) * 4;
+  }
+  return true;
+}
+
 /** socket(AF_NETLINK, …). */
 export function newNetlinkSocket(t: Task, family: number, type: number, protocol: number, flags: number): Socket | number {
   if (type !== SOCK_RAW && type !== SOCK_DGRAM) return -ESOCKTNOSUPPORT;
@@ -61,6 +190,8 @@ export function newNetlinkSocket(t: Task, family: number, type: number, protocol
   if (protocol !== NETLINK_ROUTE) return -EPROTONOSUPPORT;
   // The interfaces of the sandbox's namespace are not those of one made inside it.
   if (t.ns.net.isolated) return -EAFNOSUPPORT;
-  const hostFd = socketOpen(family, type, protocol);
-  return hostFd < 0 ? hostFd : new HostSocket(t.kernel, t, family, type, protocol, flags, hostFd);
+  // Both who opened the socket and who sends have to be capable: netlink_ns_capable().
+  let hostFd = netCapable(t, CAP_NET_ADMIN) && hasNetBroker() ? brokerSocket(family, type, protocol) : -1;
+  if (hostFd < 0) hostFd = socketOpen(family, type, protocol);
+  return hostFd < 0 ? hostFd : new RouteSocket(t.kernel, t, family, type, protocol, flags, hostFd);
 }

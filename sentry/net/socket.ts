@@ -28,6 +28,8 @@ export abstract class Socket extends FileDescription {
   readonly type: number;
   readonly protocol: number;
   private readonly node: Inode;
+  /** Reads were shut down: a blocking receive that finds nothing ends with 0. */
+  isReadShut = false;
 
   /** flags: O_NONBLOCK. */
   constructor(t: Task | null, family: number, type: number, protocol: number, flags: number, waiters?: WaitQueue) {
@@ -105,6 +107,16 @@ export abstract class Socket extends FileDescription {
     return -EOPNOTSUPP;
   }
 
+  /** The peer's address for accept(2), asked right after it. */
+  acceptedName(t: Task, out: SocketName): number {
+    return this.getName(t, true, out);
+  }
+
+  /** Whether getsockopt(2) is told the whole length of this value, even if not all of it had room. */
+  tellsWholeLength(_level: number, _name: number): boolean {
+    return false;
+  }
+
   /** getsockname(2), or getpeername(2). */
   getName(_t: Task, _peer: boolean, _out: SocketName): number {
     return -EOPNOTSUPP;
@@ -118,6 +130,11 @@ export abstract class Socket extends FileDescription {
   /** Joins two fresh sockets of one family and type: socketpair(2). */
   pairWith(_t: Task, _other: Socket): number {
     return -EOPNOTSUPP;
+  }
+
+  /** Whether a receive with these flags waits for nobody: the queue of errors is as it is. */
+  receivesAtOnce(_flags: number): boolean {
+    return false;
   }
 
   /** Bytes sent. What was sent of m.rights is gone from it. */

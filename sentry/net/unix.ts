@@ -111,7 +111,7 @@ export class UnixAddress {
   }
 }
 
-/** Abstract names of each network namespace. */
+/** Abstract names of each network namespace. Each type of socket has names of its own: unix_find_socket_byname(). */
 const abstractNames = new WeakMap<NetNamespace, Map<string, UnixSocket>>();
 
 function abstractTable(t: Task): Map<string, UnixSocket> {
@@ -191,12 +191,13 @@ export class UnixSocket extends KernelSocket {
     if (this.address !== null) return -EINVAL;
     if (text.charCodeAt(0) === 0) {
       const table = abstractTable(t);
-      if (table.has(text)) return -EADDRINUSE;
-      table.set(text, this);
+      const key = this.abstractKey(text);
+      if (table.has(key)) return -EADDRINUSE;
+      table.set(key, this);
       this.address = new UnixAddress(text, null);
       return 0;
     }
-    const place = t.kernel.vfs.makeNode(t, null, text, S_IFSOCK | (0o777 & ~t.fs.umask), 0);
+    const place = t.kernel.vfs.makeNode(t, null, text, S_IFSOCK | (this.inode().mode & 0o777 & ~t.fs.umask), 0);
     if (typeof place === 'number') return place === -EEXIST ? -EADDRINUSE : place;
     place.dentry.inode!.boundSocket = this;
     this.address = new UnixAddress(text, place);
@@ -210,12 +211,17 @@ export class UnixSocket extends KernelSocket {
     const first = Math.floor(Math.random() * 0x100000);
     for (let i = 0; i < 0x100000; i++) {
       const text = `\0${((first + i) % 0x100000).toString(16).padStart(5, '0')}`;
-      if (table.has(text)) continue;
-      table.set(text, this);
+      const key = this.abstractKey(text);
+      if (table.has(key)) continue;
+      table.set(key, this);
       this.address = new UnixAddress(text, null);
       return 0;
     }
     return -ENOSPC;
+  }
+
+  private abstractKey(name: string): string {
+    return `${this.type}${name}`;
   }
 
   /** The socket with this address, of our type: unix_find_other(). */
@@ -224,7 +230,7 @@ export class UnixSocket extends KernelSocket {
     if (typeof text === 'number') return text;
     let found: UnixSocket | null;
     if (text.charCodeAt(0) === 0) {
-      found = abstractTable(t).get(text) ?? null;
+      found = abstractTable(t).get(this.abstractKey(text)) ?? null;
     } else {
       const place = t.kernel.vfs.lookup(t, null, text, LOOKUP_FOLLOW);
       if (typeof place === 'number') return place;
@@ -746,7 +752,8 @@ export class UnixSocket extends KernelSocket {
     if (address !== null) {
       if (address.place === null) {
         const table = this.netns === null ? undefined : abstractNames.get(this.netns);
-        if (table?.get(address.name) === this) table.delete(address.name);
+        const key = this.abstractKey(address.name);
+        if (table?.get(key) === this) table.delete(key);
       } else if (address.place.dentry.inode?.boundSocket === this) address.place.dentry.inode.boundSocket = null;
     }
     const other = this.peer;

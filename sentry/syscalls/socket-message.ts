@@ -354,7 +354,10 @@ function attemptReceive(t: Task, sock: Socket, m: Message): number {
     n = sock.receive(t, t.io, m);
     if (n > 0) m.done += n;
   } while (n > 0 && wantsMore(t, sock, m));
-  if (n === -EAGAIN && mayWait(sock, m)) return WAIT;
+  if (n === -EAGAIN && mayWait(sock, m) && !sock.receivesAtOnce(m.flags)) {
+    if (!sock.isReadShut) return WAIT;
+    n = 0;
+  }
   return m.done > 0 ? m.done : n;
 }
 

@@ -44,7 +44,7 @@ export function getsockopt(t: Task, a: SyscallArgs): number {
   if (n < 0) return n;
   const length = Math.min(n, space);
   if (t.mm.copyOut(a.addr(3), scratch.u8, 0, length) < 0) return -EFAULT;
-  return t.mm.storeU32(a.addr(4), length);
+  return t.mm.storeU32(a.addr(4), sock.tellsWholeLength(a.int(1), a.int(2)) ? n : length);
 }
 
 /** A descriptor of who is at the other end: sk_getsockopt(), -ENODATA for nobody. */

@@ -183,7 +183,7 @@ function finishAccept(t: Task, made: Socket | number, fd: number, flags: number)
   }
   const nameAddr = t.args.addr(1);
   if (nameAddr !== 0) {
-    const named = made.getName(t, true, outName);
+    const named = made.acceptedName(t, outName);
     const stored = named < 0 ? -ECONNABORTED : storeName(t, nameAddr, t.args.addr(2), outName.bytes, outName.length);
     if (stored < 0) {
       t.fds.release(fd);

@@ -8,6 +8,7 @@ export class BufferIo implements IoBuffer {
   bytes: Uint8Array;
   at = 0;
   remaining = 0;
+  readonly isOneRange: boolean = true;
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;

@@ -5,6 +5,8 @@
 export interface IoBuffer {
   /** Bytes left to transfer: a file moves at most this many. */
   remaining: number;
+  /** Whether all of it is one range of memory, so that one host call can move it. */
+  readonly isOneRange: boolean;
   /** Copies src[at, at+n) to the target and advances. Bytes copied (fewer when guest memory ends), or -EFAULT if none. */
   put(src: Uint8Array, at: number, n: number): number;
   /** Like put with n zero bytes. */

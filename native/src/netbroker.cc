@@ -1,0 +1,379 @@
+// The network broker: a process of its own that does for the Sentry the few things in the sandbox's network namespace
+// that need a capability. The Sentry keeps none; whether a guest may ask is the Sentry's decision, and what the broker
+// can do at all is bounded by the capabilities it was given, by the list of requests below, and by a seccomp filter.
+//
+// It is forked from runsc, which is Node, so it gives all memory back but this addon's code and the region that it
+// stands on, and from then on makes raw system calls only. It ends when the Sentry's end of the socket is closed.
+//
+//   request (SOCK_SEQPACKET): BrokerHeader, then `length` bytes, and one descriptor where the request needs one
+//   answer: int32 result or -errno, then the bytes of an ioctl's struct, and the descriptor that was made
+#include <napi.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/seccomp.h>
+#include <link.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+
+#include "args.h"
+
+namespace {
+
+// Twin of the constants in sentry/host/net-broker.ts.
+enum Request : int32_t { kSocket, kBind, kSetOption, kSend, kIoctl, kTun };
+
+struct BrokerHeader {
+  int32_t request, a, b, c, length;
+};
+
+constexpr size_t kMaxBytes = 64 * 1024;
+constexpr size_t kRegion = 256 * 1024;
+constexpr int kTunCount = 16;
+constexpr int kSocketFd = 3;
+constexpr int kFirstTun = 4;
+constexpr size_t kControl = CMSG_SPACE(sizeof(int));
+
+long Raw(long nr, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
+  long result;
+  register long r10 asm("r10") = d;
+  register long r8 asm("r8") = e;
+  register long r9 asm("r9") = f;
+  asm volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+  return result;
+}
+
+template <typename T>
+long Ptr(T* p) {
+  return reinterpret_cast<long>(p);
+}
+
+struct Range {
+  uintptr_t low, high;
+};
+
+/// All memory that a process may have, but for what nobody may map.
+constexpr uintptr_t kLowest = 65536, kHighest = 0x7ffffffff000;
+
+/// What the child works with: all of it lies in the region that survives.
+struct Broker {
+  int userFd, netFd, tuns;
+  uint32_t capabilities;
+  /// By address: our code, the region, and what is around the thread pointer, where the host looks for rseq(2)'s words.
+  Range keep[3];
+  int tunUsed;
+  BrokerHeader header;
+  alignas(8) uint8_t bytes[kMaxBytes];
+  alignas(8) uint8_t control[kControl];
+};
+
+[[noreturn]] void Leave() {
+  for (;;) Raw(SYS_exit_group, 0);
+}
+
+// ioctls on a struct ifreq that change an interface: all of them want CAP_NET_ADMIN of the host.
+bool IsInterfaceChange(int32_t request) {
+  switch (static_cast<uint32_t>(request)) {
+    case SIOCSIFFLAGS:
+    case SIOCSIFADDR:
+    case SIOCSIFDSTADDR:
+    case SIOCSIFBRDADDR:
+    case SIOCSIFNETMASK:
+    case SIOCSIFMTU:
+    case SIOCSIFHWADDR:
+    case SIOCSIFTXQLEN:
+    case SIOCSIFNAME:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// Serves one request; *made is a descriptor that goes with the answer, *back how many bytes do.
+long Serve(Broker& b, int fd, int* made, size_t* back) {
+  const BrokerHeader& h = b.header;
+  switch (h.request) {
+    case kSocket: {
+      bool isRaw = (h.a == AF_INET || h.a == AF_INET6) && h.b == SOCK_RAW;
+      bool isNetlink = h.a == AF_NETLINK && h.c == NETLINK_ROUTE;
+      if (!isRaw && !isNetlink && h.a != AF_PACKET) return -EPERM;
+      long made_ = Raw(SYS_socket, h.a, h.b | SOCK_NONBLOCK | SOCK_CLOEXEC, h.c);
+      if (made_ >= 0) *made = static_cast<int>(made_);
+      return made_ < 0 ? made_ : 0;
+    }
+    case kBind:
+      return Raw(SYS_bind, fd, Ptr(b.bytes), h.length);
+    case kSetOption:
+      return Raw(SYS_setsockopt, fd, h.a, h.b, Ptr(b.bytes), h.length);
+    case kSend:
+      // Of all sockets netlink alone asks for the sender's capabilities. The last `a` bytes are the address.
+      if (h.a < 0 || h.a > h.length) return -EINVAL;
+      return Raw(SYS_sendto, fd, Ptr(b.bytes), h.length - h.a, MSG_DONTWAIT | MSG_NOSIGNAL, h.a == 0 ? 0 : Ptr(b.bytes + h.length - h.a), h.a);
+    case kIoctl:
+      if (!IsInterfaceChange(h.a) || h.length != sizeof(struct ifreq)) return -EPERM;
+      *back = sizeof(struct ifreq);
+      return Raw(SYS_ioctl, fd, h.a, Ptr(b.bytes));
+    case kTun: {
+      if (b.tunUsed >= b.tuns) return -EBUSY;
+      if (h.length != sizeof(struct ifreq)) return -EINVAL;
+      int tun = kFirstTun + b.tunUsed;
+      long r = Raw(SYS_ioctl, tun, TUNSETIFF, Ptr(b.bytes));
+      if (r < 0) return r;
+      b.tunUsed++;
+      *made = tun;
+      *back = sizeof(struct ifreq);
+      return 0;
+    }
+    default:
+      return -EINVAL;
+  }
+}
+
+/// The one descriptor of a message, or -1.
+int DescriptorOf(msghdr& m) {
+  cmsghdr* c = CMSG_FIRSTHDR(&m);
+  if (c == nullptr || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int))) return -1;
+  return *reinterpret_cast<int*>(CMSG_DATA(c));
+}
+
+void PutDescriptor(msghdr& m, uint8_t* control, int fd) {
+  m.msg_control = control;
+  m.msg_controllen = kControl;
+  cmsghdr* c = CMSG_FIRSTHDR(&m);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof(int));
+  *reinterpret_cast<int*>(CMSG_DATA(c)) = fd;
+}
+
+[[noreturn]] void Loop(Broker& b) {
+  for (;;) {
+    iovec parts[2] = {{&b.header, sizeof b.header}, {b.bytes, sizeof b.bytes}};
+    msghdr m = {};
+    m.msg_iov = parts;
+    m.msg_iovlen = 2;
+    m.msg_control = b.control;
+    m.msg_controllen = sizeof b.control;
+    long n = Raw(SYS_recvmsg, kSocketFd, Ptr(&m), MSG_CMSG_CLOEXEC);
+    if (n == -EINTR) continue;
+    if (n < static_cast<long>(sizeof b.header)) Leave();
+    int fd = DescriptorOf(m);
+    int made = -1;
+    size_t back = 0;
+    long fits = b.header.length >= 0 && b.header.length <= n - static_cast<long>(sizeof b.header);
+    int32_t answer = static_cast<int32_t>(fits ? Serve(b, fd, &made, &back) : -EINVAL);
+    iovec reply[2] = {{&answer, sizeof answer}, {b.bytes, back}};
+    msghdr r = {};
+    r.msg_iov = reply;
+    r.msg_iovlen = 2;
+    if (made >= 0) PutDescriptor(r, b.control, made);
+    Raw(SYS_sendmsg, kSocketFd, Ptr(&r), MSG_NOSIGNAL);
+    if (made >= 0) Raw(SYS_close, made);
+    if (fd >= 0) Raw(SYS_close, fd);
+  }
+}
+
+bool Confine(uint32_t wanted) {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  if (Raw(SYS_capget, Ptr(&header), Ptr(data)) < 0) return false;
+  uint32_t kept = wanted & data[0].permitted;
+  if (kept == 0) return false;
+  data[0] = {kept, kept, 0};
+  data[1] = {0, 0, 0};
+  if (Raw(SYS_capset, Ptr(&header), Ptr(data)) < 0) return false;
+  if (Raw(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return false;
+  constexpr uint32_t kCalls[] = {SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_socket, SYS_bind, SYS_setsockopt, SYS_ioctl, SYS_close, SYS_exit_group};
+  constexpr size_t kCount = sizeof kCalls / sizeof kCalls[0];
+  sock_filter program[4 + kCount + 2];
+  size_t i = 0;
+  program[i++] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch));
+  program[i++] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
+  program[i++] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+  program[i++] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr));
+  for (size_t k = 0; k < kCount; k++)
+    program[i++] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kCalls[k], static_cast<uint8_t>(kCount - k), 0);
+  program[i++] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+  program[i++] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+  sock_fprog filter = {static_cast<unsigned short>(i), program};
+  return Raw(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, Ptr(&filter)) == 0;
+}
+
+/// The child's life, on a stack in the region.
+int BrokerMain(void* arg) {
+  Broker& b = *static_cast<Broker*>(arg);
+  Raw(SYS_setsid);
+  Raw(SYS_prctl, PR_SET_NAME, Ptr("runsc-net"), 0, 0, 0);
+  for (int sig = 1; sig <= 64; sig++) {
+    unsigned long none[4] = {0, 0, 0, 0};
+    if (sig != SIGKILL && sig != SIGSTOP) Raw(SYS_rt_sigaction, sig, Ptr(none), 0, 8);
+  }
+  unsigned long empty = 0;
+  Raw(SYS_rt_sigprocmask, SIG_SETMASK, Ptr(&empty), 0, 8);
+  if (b.netFd >= 0 && Raw(SYS_setns, b.netFd, CLONE_NEWNET) < 0) {
+    // Who is not root owns the sandbox's user namespace, and is root in it.
+    if (Raw(SYS_setns, b.userFd, CLONE_NEWUSER) < 0 || Raw(SYS_setns, b.netFd, CLONE_NEWNET) < 0) Leave();
+  }
+  // A tun descriptor belongs to the network namespace it was opened in, so they are opened here, and not later: the
+  // filter lets nothing be opened.
+  int tuns = 0;
+  while (tuns < b.tuns) {
+    long fd = Raw(SYS_openat, AT_FDCWD, Ptr("/dev/net/tun"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) break;
+    if (fd != kFirstTun + tuns) {
+      Raw(SYS_dup2, fd, kFirstTun + tuns);
+      Raw(SYS_close, fd);
+    }
+    tuns++;
+  }
+  b.tuns = tuns;
+  Raw(SYS_close_range, kFirstTun + tuns, ~0U, 0);
+  Raw(SYS_close_range, 0, kSocketFd - 1, 0);
+  Raw(SYS_chdir, Ptr("/"));
+  uintptr_t from = kLowest;
+  for (const Range& range : b.keep) {
+    if (range.low > from) Raw(SYS_munmap, static_cast<long>(from), static_cast<long>(range.low - from));
+    if (range.high > from) from = range.high;
+  }
+  Raw(SYS_munmap, static_cast<long>(from), static_cast<long>(kHighest - from));
+  if (!Confine(b.capabilities)) Leave();
+  Loop(b);
+}
+
+/// The addon's own pages: where this file's code and constants are.
+int FindCode(dl_phdr_info* info, size_t, void* out) {
+  auto* code = static_cast<Range*>(out);
+  auto self = reinterpret_cast<uintptr_t>(&BrokerMain);
+  uintptr_t low = ~0UL, high = 0;
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    const auto& p = info->dlpi_phdr[i];
+    if (p.p_type != PT_LOAD) continue;
+    uintptr_t start = info->dlpi_addr + p.p_vaddr;
+    low = std::min<uintptr_t>(low, start & ~4095UL);
+    high = std::max<uintptr_t>(high, (start + p.p_memsz + 4095) & ~4095UL);
+  }
+  if (self < low || self >= high) return 0;
+  *code = {low, high};
+  return 1;
+}
+
+int OpenNamespace(int pid, const char* name) {
+  std::string path = "/proc/" + std::to_string(pid) + "/ns/" + name;
+  return open(path.c_str(), O_RDONLY | O_CLOEXEC);
+}
+
+/** (socket, pid in whose network namespace it works or 0 for ours, capability bits): its pid or -errno. */
+napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
+  Args<3> a(env, info);
+  static_assert(sizeof(Broker) + 64 * 1024 <= kRegion);
+  void* region = mmap(nullptr, kRegion, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (region == MAP_FAILED) return integer(env, -errno);
+  auto* b = static_cast<Broker*>(region);
+  auto low = reinterpret_cast<uintptr_t>(region);
+  auto thread = reinterpret_cast<uintptr_t>(__builtin_thread_pointer()) & ~4095UL;
+  b->keep[1] = {low, low + kRegion};
+  b->keep[2] = {thread - 2 * 4096, thread + 3 * 4096};
+  b->capabilities = a.u32(2);
+  b->tuns = (b->capabilities & (1u << CAP_NET_ADMIN)) != 0 ? kTunCount : 0;
+  b->userFd = b->netFd = -1;
+  int pid = a.i32(1);
+  int64_t answer = dl_iterate_phdr(FindCode, &b->keep[0]) == 1 ? 0 : -ENOEXEC;
+  std::sort(b->keep, b->keep + 3, [](const Range& x, const Range& y) { return x.low < y.low; });
+  if (answer == 0 && pid > 0) {
+    b->userFd = OpenNamespace(pid, "user");
+    b->netFd = OpenNamespace(pid, "net");
+    if (b->userFd < 0 || b->netFd < 0) answer = -errno;
+  }
+  // Descriptors 0 to 19 are the child's to arrange, so none that it needs may lie there.
+  int socketFd = answer == 0 ? fcntl(a.i32(0), F_DUPFD_CLOEXEC, kFirstTun + kTunCount) : -1;
+  int netFd = b->netFd < 0 ? -1 : fcntl(b->netFd, F_DUPFD_CLOEXEC, kFirstTun + kTunCount);
+  int userFd = b->userFd < 0 ? -1 : fcntl(b->userFd, F_DUPFD_CLOEXEC, kFirstTun + kTunCount);
+  if (b->netFd >= 0) close(b->netFd);
+  if (b->userFd >= 0) close(b->userFd);
+  if (answer == 0 && (socketFd < 0 || (pid > 0 && (netFd < 0 || userFd < 0)))) answer = -EMFILE;
+  if (answer == 0) {
+    b->netFd = netFd;
+    b->userFd = userFd;
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    answer = Raw(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (answer == 0) {
+      Raw(SYS_dup2, socketFd, kSocketFd);
+      Raw(SYS_close_range, kFirstTun, kFirstTun + kTunCount - 1, 0);
+      // Onto the stack that stays: the region's end.
+      uintptr_t top = low + kRegion - 64;
+      asm volatile("mov %0, %%rsp\n\txor %%ebp, %%ebp\n\tcall *%1\n\tud2" : : "r"(top), "r"(&BrokerMain), "D"(b) : "memory");
+      __builtin_unreachable();
+    }
+    pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  }
+  for (int fd : {socketFd, netFd, userFd})
+    if (fd >= 0) close(fd);
+  munmap(region, kRegion);
+  return integer(env, static_cast<int32_t>(answer));
+}
+
+/** (socket, request, a, b, c, fd or -1, bytes, n, back): the result or -errno. A descriptor that was made is the result; bytes of an ioctl's struct replace those sent when `back` is true. */
+napi_value NetBrokerCall(napi_env env, napi_callback_info info) {
+  Args<9> a(env, info);
+  uint32_t n = a.u32(7);
+  uint8_t* bytes = a.span(6, 0, n);
+  if (n > kMaxBytes || (bytes == nullptr && n > 0)) return integer(env, -EINVAL);
+  int sock = a.i32(0), fd = a.i32(5);
+  BrokerHeader header = {a.i32(1), a.i32(2), a.i32(3), a.i32(4), static_cast<int32_t>(n)};
+  iovec parts[2] = {{&header, sizeof header}, {bytes, n}};
+  msghdr m = {};
+  m.msg_iov = parts;
+  m.msg_iovlen = 2;
+  alignas(8) uint8_t control[kControl] = {};
+  if (fd >= 0) PutDescriptor(m, control, fd);
+  ssize_t r;
+  do r = sendmsg(sock, &m, MSG_NOSIGNAL);
+  while (r < 0 && errno == EINTR);
+  if (r < 0) return integer(env, -EPERM);
+  int32_t answer = -EPERM;
+  bool back = false;
+  napi_get_value_bool(env, a.v[8], &back);
+  iovec reply[2] = {{&answer, sizeof answer}, {bytes, back ? n : 0}};
+  msghdr got = {};
+  got.msg_iov = reply;
+  got.msg_iovlen = 2;
+  got.msg_control = control;
+  got.msg_controllen = sizeof control;
+  do r = recvmsg(sock, &got, MSG_CMSG_CLOEXEC);
+  while (r < 0 && errno == EINTR);
+  // It is gone: as if there had been none.
+  if (r < static_cast<ssize_t>(sizeof answer)) return integer(env, -EPERM);
+  int made = DescriptorOf(got);
+  if (answer < 0) {
+    if (made >= 0) close(made);
+    return integer(env, answer);
+  }
+  return integer(env, made >= 0 ? made : answer);
+}
+
+}  // namespace
+
+void InitNetBroker(Napi::Env env, Napi::Object exports) {
+  define(env, exports, "forkNetBroker", ForkNetBroker);
+  define(env, exports, "netBrokerCall", NetBrokerCall);
+}

@@ -1,0 +1,40 @@
+// Which capabilities a sandbox's network broker gets. The Sentry has none of its own; what a guest does with one of
+// these on the sandbox's network goes through the broker, so that it is worth what the container's configuration says
+// and never more.
+
+import { existsSync, statSync } from 'node:fs';
+import { CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW } from '../sentry/abi/sched.ts';
+import type { CapabilitySets } from '../sentry/boot/boot-config.ts';
+import type { SandboxOptions } from './sandbox.ts';
+
+/** A bit set. Raw sockets need --net-raw; interfaces, routes and filters are never those of the host itself. */
+export function networkCapabilities(sets: CapabilitySets, network: SandboxOptions['network'], netRaw: boolean): number {
+  const [low] = sets.bounding;
+  let caps = low & (1 << CAP_NET_BIND_SERVICE);
+  if (netRaw) caps |= low & (1 << CAP_NET_RAW);
+  if (!isHostNetwork(network)) caps |= low & (1 << CAP_NET_ADMIN);
+  return caps;
+}
+
+/** The host's first network namespace alone has settings that are the whole machine's: net/core/sysctl_net_core.c. */
+const OWN_SETTINGS = '/proc/sys/net/core';
+const FIRST_ONLY = '/proc/sys/net/core/netdev_max_backlog';
+
+/** Whether this is the network of the host itself; one of which that cannot be told counts as that. */
+function isHostNetwork(network: SandboxOptions['network']): boolean {
+  if (network === 'new') return false;
+  const own = namespaceOf('/proc/self/ns/net');
+  const target = network === 'host' ? own : namespaceOf(network.path);
+  if (target === undefined || own === undefined || target === namespaceOf('/proc/1/ns/net')) return true;
+  return target === own && (!existsSync(OWN_SETTINGS) || existsSync(FIRST_ONLY));
+}
+
+function namespaceOf(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path);
+    return `${dev}:${ino}`;
+  } catch {
+    // Another's namespaces are shown to those only that may trace it.
+    return undefined;
+  }
+}

@@ -1,0 +1,65 @@
+// What guests may do on a network by their capabilities, in a network namespace of its own that stands for a container's.
+import test from 'ava';
+import { buildGuest } from '../support/guest.ts';
+import { run } from '../support/processes.ts';
+import { launcher, platforms } from '../support/sandbox.ts';
+import { missing } from '../support/system.ts';
+
+const reason = missing(['root', 'static-libc', 'unshare', 'ip']);
+const inOwnNetwork = ['unshare', '--net', 'sh', '-c', 'ip link set lo up; exec "$@"', 'sh'];
+
+const ALL = [
+  'socket(AF_INET, SOCK_RAW, IPPROTO_ICMP): ok',
+  'socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL)): ok',
+  'socket(AF_INET, SOCK_STREAM, 0): ok',
+  'bind(fd, (void *)&at, sizeof at): ok',
+  'setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark): ok',
+  'setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &big, sizeof big): ok',
+  'ioctl(fd, SIOCSIFMTU, &ifr): ok',
+  'RTM_NEWADDR: ok',
+];
+const NO_RAW = ALL.map((line) => (/SOCK_RAW/.test(line) ? line.replace(': ok', ' = -1 EPERM') : line));
+const NONE = NO_RAW.map((line) => {
+  if (/^bind/.test(line)) return line.replace(': ok', ' = -1 EACCES');
+  if (/^(setsockopt|ioctl)/.test(line)) return line.replace(': ok', ' = -1 EPERM');
+  return line.replace('RTM_NEWADDR: ok', 'RTM_NEWADDR: EPERM');
+});
+
+interface Case {
+  title: string;
+  flags: string[];
+  /** Before the program, inside. */
+  as?: string[];
+  lines: string[];
+}
+
+const cases: Case[] = [
+  { title: 'root in a network of its own has all it would have natively', flags: ['--net-raw'], lines: ALL },
+  { title: 'raw sockets need --net-raw', flags: [], lines: NO_RAW },
+  { title: 'the same with --network=none', flags: ['--net-raw', '--network=none'], lines: ALL },
+  {
+    title: 'a user has no capability to use',
+    flags: ['--net-raw'],
+    as: ['setpriv', '--reuid=1000', '--regid=1000', '--clear-groups'],
+    lines: NONE,
+  },
+  {
+    title: 'root of a user namespace made inside has none over the network outside it',
+    flags: ['--net-raw'],
+    as: ['unshare', '--user', '--map-root-user'],
+    lines: NONE,
+  },
+];
+
+for (const platform of platforms) {
+  for (const { title, flags, as = [], lines } of cases) {
+    const declare = reason === undefined ? test.serial : test.skip;
+    declare(`${title} (${platform})`, async (t) => {
+      t.timeout(120_000);
+      const program = await buildGuest('helper-netcaps');
+      const command = [...inOwnNetwork, launcher, `--platform=${platform}`, ...flags, 'do', '--', ...as, program];
+      const result = await run(command, { timeoutMs: 30_000 });
+      t.deepEqual(result.stdout.trim().split('\n'), lines, result.stderr);
+    });
+  }
+}
