@@ -1,4 +1,4 @@
-// Builds build/Release/ptrace_napi.node and build/Release/stub. Runs on any Node that npm runs on, so it is plain JavaScript.
+// Builds build/Release/ptrace_napi.node, build/Release/stub and build/Release/anchor. Runs on any Node that npm runs on, so it is plain JavaScript.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -68,6 +68,12 @@ function loadAsset() {
 
 export const addon = isSea() ? loadAsset() : loadBuilt();
 
+/** Where the anchor's executable is, for as long as we run: a path that our children can execute. */
+export function anchorPath() {
+  if (isSea()) return `/proc/${process.pid}/fd/${extract('anchor', (fd) => fd)}`;
+  return fileURLToPath(new URL('./build/Release/anchor', import.meta.url));
+}
+
 /** Only the Sentry needs it, and so only the Sentry unpacks it. */
 export function openStub() {
   if (isSea()) return extract('stub', (fd) => fd);

@@ -7,6 +7,7 @@ import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../sentry/ab
 import { CAP_NET_RAW } from '../sentry/abi/sched.ts';
 import { S_IFBLK, S_IFCHR, S_IFIFO } from '../sentry/abi/stat.ts';
 import type { BootConfig, CapabilitySets, DeviceConfig, MountConfig, ProcessConfig } from '../sentry/boot/boot-config.ts';
+import type { ViewMount } from './anchor.ts';
 import type { Config } from './config.ts';
 import { RunscError } from './errors.ts';
 import { parseMountOptions } from './mount-options.ts';
@@ -23,6 +24,8 @@ export interface BootPlan {
   readonly maps: SandboxOptions['maps'];
   /** Absolute, resolved. */
   readonly rootfs: string;
+  /** The mounts as who joins the container's mount namespace on the host finds them. */
+  readonly view: readonly ViewMount[];
 }
 
 /** Mounts that a program on Linux cannot do without; config.json may leave them out. */
@@ -82,7 +85,23 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
     networkCapabilities: networkCapabilities(spec.process.capabilities, network, config.netRaw),
     maps,
     rootfs,
+    view: viewOf(spec, bundle),
   };
+}
+
+/** Bind mounts are what they are; of a tmpfs nothing can be shown but that it hides what is below. */
+function viewOf(spec: Spec, bundle: string): ViewMount[] {
+  const view: ViewMount[] = [];
+  for (const mount of spec.mounts) {
+    const { flags } = parseMountOptions(mount.options);
+    const target = normalize(mount.destination);
+    const readOnly = (flags & MS_RDONLY) !== 0;
+    if (mount.type === 'bind' || (flags & MS_BIND) !== 0) {
+      const source = isAbsolute(mount.source) ? mount.source : join(bundle, mount.source);
+      view.push({ kind: 'bind', source, target, readOnly });
+    } else if (mount.type === 'tmpfs') view.push({ kind: 'tmpfs', source: '', target, readOnly });
+  }
+  return view;
 }
 
 function findRootfs(bundle: string, spec: Spec): string {

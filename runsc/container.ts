@@ -5,7 +5,8 @@ import { renameSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { SIGCONT, SIGKILL, SIGSTOP } from '../sentry/abi/signal.ts';
 import type { SandboxState } from '../sentry/boot/control-protocol.ts';
-import { planBoot } from './boot-from-spec.ts';
+import { startAnchor } from './anchor.ts';
+import { type BootPlan, planBoot } from './boot-from-spec.ts';
 import { Cgroup, type CgroupRecord, cgroupPath, createCgroup, startScope, systemdUnit } from './cgroup.ts';
 import type { Config } from './config.ts';
 import { sendConsole } from './console.ts';
@@ -88,7 +89,11 @@ export class Container {
         joinCgroup: join,
       });
       undo.push(() => sandbox.end());
-      dir.saveRemains({ sentry: identify(sandbox.sentry.pid), gofer: identify(sandbox.gofer.pid), cgroup: cgroup()?.record });
+      const remains = { sentry: identify(sandbox.sentry.pid), gofer: identify(sandbox.gofer.pid), cgroup: cgroup()?.record };
+      dir.saveRemains(remains);
+      const anchor = anchorOf(dir, plan, spec, sandbox, join);
+      sandbox.anchorPid = anchor;
+      dir.saveRemains({ ...remains, anchor: identify(anchor) });
       const state: ContainerState = {
         ociVersion: spec.ociVersion,
         id,
@@ -99,6 +104,7 @@ export class Container {
         annotations: spec.annotations,
         sentry: identify(sandbox.sentry.pid),
         gofer: identify(sandbox.gofer.pid),
+        anchor: identify(anchor),
         started: false,
         paused: false,
         process: spec.process,
@@ -115,7 +121,7 @@ export class Container {
       const checked = sandbox.control.await(sandbox.control.send({ method: 'check' }));
       if (checked.error !== undefined) throw startError(spec.process.args[0]!, checked.error, checked.errno);
       dir.save(state);
-      if (options.pidFile !== undefined) writePidFile(options.pidFile, sandbox.sentry.pid);
+      if (options.pidFile !== undefined) writePidFile(options.pidFile, anchor);
       if (!options.foreground) sandbox.control.ask('letting the sandbox go', { method: 'detach' });
       return { container, sandbox, spec };
     } catch (error) {
@@ -135,14 +141,14 @@ export class Container {
 
   /** What it is doing. Asks the host, not the sandbox, so that a paused or dead one can be asked too. */
   get status(): Status {
-    if (!isAlive(this.state.sentry)) return 'stopped';
+    if (!isAlive(this.state.anchor) || !isAlive(this.state.sentry)) return 'stopped';
     if (this.state.paused) return 'paused';
     return this.state.started ? 'running' : 'created';
   }
 
   ociState(status: Status = this.status): OciState {
-    const { ociVersion, id, bundle, annotations, sentry } = this.state;
-    return { ociVersion, id, status, pid: status === 'stopped' ? 0 : sentry.pid, bundle, annotations };
+    const { ociVersion, id, bundle, annotations, anchor } = this.state;
+    return { ociVersion, id, status, pid: status === 'stopped' ? 0 : anchor.pid, bundle, annotations };
   }
 
   private update(change: Partial<ContainerState>): void {
@@ -267,6 +273,19 @@ export class Container {
   }
 }
 
+/** Starts the process that stands for the container, which hears of its end over a connection of its own. */
+function anchorOf(dir: StateDir, plan: BootPlan, spec: Spec, sandbox: Sandbox, joinCgroup: (pid: number) => void): number {
+  const client = ControlClient.connect(dir.controlPath);
+  try {
+    const reply = client.send({ method: 'anchor', pid: 1 });
+    const networkOf = plan.network === 'host' ? undefined : sandbox.sentry.pid;
+    const view = { spec, rootfs: plan.rootfs, mounts: plan.view, networkOf };
+    return startAnchor({ connection: client.fd, reply, pid: 1, view, joinCgroup });
+  } finally {
+    client.close();
+  }
+}
+
 /** runc's rules: a terminal needs somebody to give it to. */
 function checkConsole(spec: Spec, socket: string | undefined): void {
   if (spec.process.terminal && socket === undefined)
@@ -325,7 +344,8 @@ export function writePidFile(path: string, pid: number): void {
 export function removeRemains(dir: StateDir): void {
   const remains = dir.loadRemains();
   if (remains !== undefined) {
-    for (const process of [remains.sentry, remains.gofer]) if (isAlive(process)) killProcess(process.pid, SIGKILL);
+    for (const process of [remains.sentry, remains.gofer, remains.anchor])
+      if (process !== undefined && isAlive(process)) killProcess(process.pid, SIGKILL);
     awaitDeath(dir.id, remains);
     if (remains.cgroup !== undefined) new Cgroup(remains.cgroup as CgroupRecord).remove();
   }
@@ -335,7 +355,7 @@ export function removeRemains(dir: StateDir): void {
 /** A killed Sentry takes its stubs along, and the gofer ends when the Sentry's end of their socket is closed. */
 function awaitDeath(id: string, state: Remains): void {
   for (let waited = 0; waited < DEATH_MS; waited += POLL_MS) {
-    if (!isAlive(state.sentry) && !isAlive(state.gofer)) return;
+    if (!isAlive(state.sentry) && !isAlive(state.gofer) && (state.anchor === undefined || !isAlive(state.anchor))) return;
     if (waited === DEATH_MS / 2 && isAlive(state.gofer)) killProcess(state.gofer.pid, SIGKILL);
     sleepMs(POLL_MS);
   }

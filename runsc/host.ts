@@ -2,10 +2,10 @@
 
 export {
   acceptSocket,
+  anchorPath,
   closeFd,
   finishProcess,
   flock,
-  forkAnchor,
   forkNetBroker,
   ftruncate,
   getTermios,

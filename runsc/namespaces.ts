@@ -1,6 +1,7 @@
 // Namespaces of running processes, read from /proc.
 
-import { readdirSync, readlinkSync } from 'node:fs';
+import { openSync, readdirSync, readlinkSync } from 'node:fs';
+import { RunscError } from './errors.ts';
 
 function pidNamespaceOf(pid: number | string): string | undefined {
   try {
@@ -18,4 +19,13 @@ export function processesInNamespaceOf(pid: number): number[] {
   const found: number[] = [];
   for (const name of readdirSync('/proc')) if (/^\d+$/.test(name) && pidNamespaceOf(name) === namespace) found.push(Number(name));
   return found;
+}
+
+/** Opens a namespace file such as /proc/7/ns/net. */
+export function openNamespace(path: string, kind: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw new RunscError(`opening the ${kind} namespace ${path}`, error);
+  }
 }

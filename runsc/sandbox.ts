@@ -17,6 +17,7 @@ import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, C
 import { SIGKILL } from '../sentry/abi/signal.ts';
 import { SOCK_SEQPACKET } from '../sentry/abi/socket.ts';
 import type { BootConfig, BootFds } from '../sentry/boot/boot-config.ts';
+import { endAnchor } from './anchor.ts';
 import { ControlClient, SandboxGone } from './control-client.ts';
 import { errnoText, RunscError } from './errors.ts';
 import {
@@ -34,6 +35,7 @@ import {
   waitPid,
 } from './host.ts';
 import { type IdMap, oneId, writeIdMaps } from './id-maps.ts';
+import { openNamespace } from './namespaces.ts';
 
 /** At least gofer/protocol's REGION_SIZE. */
 const GOFER_REGION_SIZE = 1024 * 1024;
@@ -91,6 +93,8 @@ export class Sandbox {
   readonly sentry: SandboxProcess;
   readonly gofer: SandboxProcess;
   readonly control: ControlClient;
+  /** The process that stands for the container, while it is our child; 0: none. */
+  anchorPid = 0;
 
   constructor(sentry: SandboxProcess, gofer: SandboxProcess, control: ControlClient) {
     this.sentry = sentry;
@@ -197,6 +201,7 @@ export class Sandbox {
   end(): void {
     endProcess(this.sentry);
     endProcess(this.gofer);
+    if (this.anchorPid > 0) endAnchor(this.anchorPid);
     this.control.close();
   }
 }
@@ -445,13 +450,4 @@ function refused(name: string, error: unknown): RunscError {
     `starting the ${name}: the host refuses new namespaces (is runsc itself in a container without CAP_SYS_ADMIN and with a seccomp profile?)`,
     error,
   );
-}
-
-/** Opens a namespace file such as /proc/7/ns/net. */
-function openNamespace(path: string, kind: string): number {
-  try {
-    return openSync(path, 'r');
-  } catch (error) {
-    throw new RunscError(`opening the ${kind} namespace ${path}`, error);
-  }
 }

@@ -29,6 +29,8 @@ export interface ContainerState {
   readonly annotations: Readonly<Record<string, string>>;
   readonly sentry: ProcessId;
   readonly gofer: ProcessId;
+  /** Stands for the container's program on the host. */
+  readonly anchor: ProcessId;
   /** Its program has been started. */
   readonly started: boolean;
   readonly paused: boolean;
@@ -45,6 +47,8 @@ export interface ContainerState {
 export interface Remains {
   readonly sentry: ProcessId;
   readonly gofer: ProcessId;
+  /** Absent while there is none yet. */
+  readonly anchor?: ProcessId;
   readonly cgroup: unknown;
 }
 

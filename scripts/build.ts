@@ -1,5 +1,5 @@
 // `npm run build`: one executable, dist/runsc. esbuild joins the sources of each role, Node's --build-sea puts them, what V8
-// made of them, the addon and the stub behind a copy of Node itself. executable/ and native/load.js are the other half:
+// made of them, the addon, the stub and the anchor behind a copy of Node itself. executable/ and native/load.js are the other half:
 // they take the assets out at run time.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ function fail(sentence: string): never {
   process.exit(1);
 }
 
-for (const path of [join(root, 'runsc', 'main.ts'), join(released, 'ptrace_napi.node'), join(released, 'stub')]) {
+for (const path of [join(root, 'runsc', 'main.ts'), join(released, 'ptrace_napi.node'), join(released, 'stub'), join(released, 'anchor')]) {
   if (!existsSync(path)) fail(`${path} is missing`);
 }
 rmSync(dist, { recursive: true, force: true });
@@ -69,7 +69,12 @@ async function seal(main: string, output: string, files: Record<string, string>,
       useCodeCache: true,
       // A NODE_OPTIONS in the caller's environment is meant for the caller's programs.
       execArgvExtension: 'none',
-      assets: { 'ptrace_napi.node': join(released, 'ptrace_napi.node'), stub: join(released, 'stub'), ...files },
+      assets: {
+        'ptrace_napi.node': join(released, 'ptrace_napi.node'),
+        stub: join(released, 'stub'),
+        anchor: join(released, 'anchor'),
+        ...files,
+      },
     }),
   );
   const sea = spawnSync(process.execPath, ['--build-sea', config], { stdio: ['ignore', 'ignore', 'inherit'] });

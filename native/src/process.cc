@@ -397,54 +397,6 @@ Value WaitPidAsync(const CallbackInfo& info) {
   return worker->Promise();
 }
 
-/// The number after `key` in a JSON message of ours, or -1: the messages are flat and made by JSON.stringify.
-long NumberAfter(const char* text, const char* key) {
-  const char* at = strstr(text, key);
-  if (at == nullptr) return -1;
-  long value = 0;
-  bool any = false;
-  for (at += strlen(key); *at >= '0' && *at <= '9'; at++, any = true) value = value * 10 + (*at - '0');
-  return any ? value : -1;
-}
-
-[[noreturn]] void AnchorMain(int fd, int replyId) {
-  Raw(SYS_setsid);
-  Raw(SYS_prctl, PR_SET_NAME, Ptr("runsc-anchor"), 0, 0, 0);
-  // Signals for the program go to it by `runsc kill`; what is sent here ends the anchor as it would a program.
-  for (int sig = 1; sig <= kMaxSignal; sig++) {
-    KernelSigaction none = {0, 0, 0, 0};
-    if (sig != SIGKILL && sig != SIGSTOP) Raw(SYS_rt_sigaction, sig, Ptr(&none), 0, 8);
-  }
-  Raw(SYS_dup2, fd, 0);
-  Raw(SYS_close_range, 1, ~0U, 0);
-  char buffer[4096];
-  for (;;) {
-    long n = Raw(SYS_read, 0, Ptr(buffer), sizeof buffer - 1);
-    if (n == -EINTR) continue;
-    if (n <= 0) Raw(SYS_exit_group, 128 + SIGKILL);
-    buffer[n] = 0;
-    if (NumberAfter(buffer, "\"id\":") != replyId) continue;
-    long status = NumberAfter(buffer, "\"result\":");
-    if (status < 0) Raw(SYS_exit_group, 255);
-    Raw(SYS_exit_group, (status & 0x7f) == 0 ? status >> 8 & 0xff : 128 + (status & 0x7f));
-  }
-}
-
-Value ForkAnchor(const CallbackInfo& info) {
-  int fd = Int(info, 0), replyId = Int(info, 1);
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
-  pid_t pid = static_cast<pid_t>(Raw(SYS_clone, SIGCHLD, 0, 0, 0, 0));
-  if (pid == 0) {
-    unsigned long empty = 0;
-    Raw(SYS_rt_sigprocmask, SIG_SETMASK, Ptr(&empty), 0, 8);
-    AnchorMain(fd, replyId);
-  }
-  pthread_sigmask(SIG_SETMASK, &old, nullptr);
-  return Num(info, pid);
-}
-
 Value Kill(const CallbackInfo& info) { return Result(info, kill(Int(info, 0), Int(info, 1))); }
 Value PidfdOpen(const CallbackInfo& info) { return Result(info, syscall(SYS_pidfd_open, Int(info, 0), 0)); }
 Value PidfdSendSignal(const CallbackInfo& info) { return Result(info, syscall(SYS_pidfd_send_signal, Int(info, 0), Int(info, 1), nullptr, 0)); }
@@ -874,7 +826,6 @@ void InitProcess(Napi::Env env, Napi::Object exports) {
       {"finishProcess", FinishProcess},
       {"waitPid", WaitPid},
       {"waitPidAsync", WaitPidAsync},
-      {"forkAnchor", ForkAnchor},
       {"killProcess", Kill},
       {"pidfdOpen", PidfdOpen},
       {"pidfdSendSignal", PidfdSendSignal},

@@ -42,11 +42,6 @@ export function finishProcess(pid: number, abandon?: boolean): void;
 /** [pid, status] with pid 0 when WNOHANG found nothing, or -errno. */
 export function waitPid(pid: number, flags: number): [number, number];
 /** The wait status, or -errno. */
-/**
- * Forks a process that stands for a program of the sandbox: it waits on the connection for the reply with this number,
- * whose result is a wait status, and ends with it (or by SIGKILL's code when the connection ends). Its pid or -errno.
- */
-export function forkAnchor(fd: number, replyId: number): number;
 export function waitPidAsync(pid: number): Promise<number>;
 export function killProcess(pid: number, signal: number): number;
 export function pidfdOpen(pid: number): number;

@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import type { CapabilitySets } from '../../sentry/boot/boot-config.ts';
+import { startAnchor } from '../anchor.ts';
 import { planProcess } from '../boot-from-spec.ts';
 import type { Invocation } from '../cli.ts';
 import { sendConsole } from '../console.ts';
@@ -13,7 +14,7 @@ import { RunscError } from '../errors.ts';
 import { Field } from '../field.ts';
 import type { FlagValues } from '../flags.ts';
 import { catchSignals, startError, superviseExec } from '../foreground.ts';
-import { closeFd, forkAnchor } from '../host.ts';
+import { closeFd } from '../host.ts';
 import { capabilityNumber, capabilityWords, checkProcess, type SpecProcess } from '../spec.ts';
 import { passedFds } from './create.ts';
 
@@ -36,9 +37,9 @@ export function run({ config, flags, args }: Invocation): number {
   if (internal !== undefined) writePidFile(internal, pid);
   const pidFile = flags.string('pid-file');
   if (detach || pidFile !== undefined) {
-    const wait = client.send({ method: 'wait', pid });
-    const anchor = forkAnchor(client.fd, wait);
-    if (anchor < 0) throw new RunscError('starting a process that stands for it', `errno ${-anchor}`);
+    const reply = client.send({ method: 'anchor', pid });
+    const cgroup = container.cgroup();
+    const anchor = startAnchor({ connection: client.fd, reply, pid, joinCgroup: (host) => cgroup?.join(host) });
     if (pidFile !== undefined) writePidFile(pidFile, anchor);
     if (detach) return 0;
     const own = container.connect();

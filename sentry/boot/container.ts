@@ -32,6 +32,8 @@ export class Container {
   /** Called with the wait status of the first program, once. */
   onEnd: (status: number) => void = () => {};
   private readonly waiters: Map<ThreadGroup, ((status: number) => void)[]> = new Map();
+  /** Who waits for the first program before it is there. */
+  private readonly early: ((status: number) => void)[] = [];
   private readonly unclaimed: Map<number, number> = new Map();
   private readonly terminals: Map<ThreadGroup, Console> = new Map();
 
@@ -99,6 +101,10 @@ export class Container {
       told(status);
       return true;
     }
+    if (pid === 1 && this.init === null) {
+      this.early.push(told);
+      return this.status !== 'stopped';
+    }
     const group = this.kernel.rootPidNamespace.group(pid);
     if (group === undefined || group.isDead) return false;
     const others = this.waiters.get(group);
@@ -109,7 +115,7 @@ export class Container {
   }
 
   private ended(group: ThreadGroup, status: number): void {
-    const told = this.waiters.get(group);
+    const told = group === this.init ? [...this.early, ...(this.waiters.get(group) ?? [])] : this.waiters.get(group);
     this.waiters.delete(group);
     this.terminals.get(group)?.close();
     this.terminals.delete(group);
@@ -123,6 +129,7 @@ export class Container {
   /** Ends the container before its program has started, with this wait status. */
   abandon(status: number): void {
     this.status = 'stopped';
+    for (const tell of this.early) tell(status);
     this.onEnd(status);
   }
 

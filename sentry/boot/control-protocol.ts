@@ -11,6 +11,11 @@ export type Request =
   | { readonly id: number; readonly method: 'start' }
   /** Replies when the process has ended, with its wait status. pid 1, or what exec answered. */
   | { readonly id: number; readonly method: 'wait'; readonly pid: number }
+  /**
+   * The same, for the host process that stands for it: when its connection ends before, the process is killed. pid 1
+   * may be asked for before it has been started.
+   */
+  | { readonly id: number; readonly method: 'anchor'; readonly pid: number }
   /** To one process, its process group, or all of the container. */
   | {
       readonly id: number;

@@ -4,7 +4,7 @@
 import { EAGAIN, EBADMSG, EINVAL, ESRCH } from '../abi/errno.ts';
 import { O_NONBLOCK, O_RDWR } from '../abi/fcntl.ts';
 import { POLLIN } from '../abi/poll.ts';
-import { SI_USER, SIG_DFL, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH } from '../abi/signal.ts';
+import { SI_USER, SIG_DFL, SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH } from '../abi/signal.ts';
 import { SOCK_NONBLOCK } from '../abi/socket.ts';
 import { debug, warn } from '../base/log.ts';
 import { acceptSocket, fcntlSetFlags, setPdeathsig } from '../host/confine.ts';
@@ -54,9 +54,18 @@ export class ControlServer {
 
   removeConnection(connection: Connection): void {
     if (!this.connections.delete(connection)) return;
+    if (connection.anchorOf !== 0) this.anchorGone(connection.anchorOf);
     this.kernel.platform.unwatch(connection.peer.fd);
     this.kernel.hostWatchers.delete(connection.token);
     connection.peer.close();
+  }
+
+  /** Who kills the host process that stands for a program means the program. */
+  private anchorGone(pid: number): void {
+    const { container } = this;
+    if (container.init === null) container.abandon(SIGKILL);
+    const group = pid === 1 ? container.init : (this.kernel.rootPidNamespace.group(pid) ?? null);
+    if (group !== null && !group.isDead) sendToGroup(group, new SigInfo(SIGKILL, SI_USER), true);
   }
 
   /** The first program has ended. */
@@ -65,7 +74,8 @@ export class ControlServer {
   }
 
   /** Serves one request; a thrown error would be a bug and ends the sandbox. */
-  serve(peer: Peer, request: Request): void {
+  serve(connection: Connection, request: Request): void {
+    const { peer } = connection;
     const reply = (result: unknown): void => peer.send({ id: request.id, result });
     const fail = (error: string, errno?: number): void => peer.send({ id: request.id, error, errno });
     const { container } = this;
@@ -98,6 +108,10 @@ export class ControlServer {
       }
       case 'wait':
         if (!container.onExitOf(request.pid, reply)) fail(`process ${request.pid}`, ESRCH);
+        return;
+      case 'anchor':
+        if (!container.onExitOf(request.pid, reply)) fail(`process ${request.pid}`, ESRCH);
+        else connection.anchorOf = request.pid;
         return;
       case 'signal': {
         const result = this.signal(request);
@@ -227,6 +241,8 @@ class Connection implements HostWatcher {
   readonly server: ControlServer;
   readonly peer: Peer;
   token = 0;
+  /** The process that its other end stands for; 0: none. */
+  anchorOf = 0;
 
   constructor(server: ControlServer, peer: Peer) {
     this.server = server;
@@ -237,7 +253,7 @@ class Connection implements HostWatcher {
     for (let turn = 0; turn < TURN; turn++) {
       const what = this.peer.receive();
       if (what === PEER_REQUEST) {
-        this.server.serve(this.peer, this.peer.request!);
+        this.server.serve(this, this.peer.request!);
         continue;
       }
       if (what === PEER_GONE) this.server.removeConnection(this);

@@ -1,4 +1,5 @@
 // Containers from outside, the way podman, containerd and docker drive an OCI runtime.
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -226,6 +227,23 @@ bundled('bad input is told by its field or its name', 'true', async (t, b) => {
   t.is(await ok(t, b, 'list', '--quiet'), '');
   await ok(t, b, 'delete', '--force', 'nobody');
 });
+
+bundled(
+  'the process of --pid-file shows the container: files, name, signals',
+  'trap "echo got; exit 5" TERM; echo x > /made; while :; do sleep 0.1; done',
+  async (t, b) => {
+    b.config.hostname = 'guest';
+    b.write();
+    const pidFile = join(b.path, 'pid');
+    await ok(t, b, 'create', '--pid-file', pidFile, 'a');
+    const pid = Number(readFileSync(pidFile, 'utf8'));
+    await ok(t, b, 'start', 'a');
+    t.true(await until(() => existsSync(`/proc/${pid}/root/made`)));
+    t.is(spawnSync('nsenter', ['-u', '-t', String(pid), 'hostname'], { encoding: 'utf8' }).stdout, 'guest\n');
+    process.kill(pid, 'SIGTERM');
+    t.true(await until(async () => (await statusOf(b, 'a')) === 'stopped'));
+  },
+);
 
 bundled('list, features and spec are JSON that tools read', 'sleep 60', async (t, b) => {
   b.write();

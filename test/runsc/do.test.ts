@@ -103,7 +103,12 @@ const wrong: [string, string[], number, RegExp][] = [
   ['an unknown global flag', ['--nope', 'do', 'true'], 1, /flag provided but not defined: --nope/],
   ['an unknown command', ['dance'], 1, /unknown command "dance"/],
   ['an unknown platform', ['--platform=kvm', 'do', 'true'], 1, /must be one of systrap, ptrace/],
-  ['a missing working directory', ['do', '--cwd', '/no/such', 'true'], 127, /working directory \/no\/such: no such file or directory/],
+  [
+    'a missing working directory',
+    ['do', '--cwd', '/no/such', 'true'],
+    127,
+    /chdir to cwd \("\/no\/such"\) set in config.json failed: no such file or directory/,
+  ],
   ['a missing root', ['do', '--root', '/no/such', 'true'], 1, /--root \/no\/such: no such file or directory \(ENOENT\)/],
   ['a bad volume', ['do', '--volume', 'x', 'true'], 1, /--volume x: must be SRC:DST/],
 ];

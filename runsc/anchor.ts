@@ -1,0 +1,156 @@
+// The host process that stands for a program of a sandbox (native/anchor/anchor.c): a container's is what --pid-file
+// names. It is no part of the sandbox. It has namespaces of its own, so that whoever joins those of "the container's
+// process", as podman's cp and top or a second container do, finds the container's files, network and name there.
+
+import { join } from 'node:path';
+import { CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS } from '../sentry/abi/sched.ts';
+import { errnoText, RunscError } from './errors.ts';
+import { anchorPath, closeFd, finishProcess, killProcess, memfdWith, startProcess, waitPid } from './host.ts';
+import { openNamespace } from './namespaces.ts';
+import type { Spec } from './spec.ts';
+
+/** A mount as it is to look from outside. */
+export interface ViewMount {
+  readonly kind: 'bind' | 'tmpfs';
+  /** A path of the host; '' for a tmpfs. */
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+export interface AnchorOptions {
+  /** Connection to the sandbox, on which request `reply` has been sent. Stays the caller's. */
+  readonly connection: number;
+  readonly reply: number;
+  /** Number of the program in the sandbox. */
+  readonly pid: number;
+  /** What it shows; none for a program of exec. */
+  readonly view?: AnchorView;
+  /** Called before it runs: puts it into the cgroup. */
+  readonly joinCgroup?: (pid: number) => void;
+}
+
+export interface AnchorView {
+  readonly spec: Spec;
+  readonly rootfs: string;
+  readonly mounts: readonly ViewMount[];
+  /** The process whose network the container has; undefined: the caller's network. */
+  readonly networkOf: number | undefined;
+}
+
+/** Size of what a sandbox may tell of its processes: the pages are charged to the container. */
+const PROC_OPTIONS = 'size=16m,nr_inodes=100k,mode=555';
+
+/** Starts it; its pid. The caller is its parent, whose subreaper inherits it. */
+export function startAnchor(options: AnchorOptions): number {
+  const { view } = options;
+  const owned: number[] = [];
+  try {
+    if (view === undefined) return begin(options, [], 0, [], owned);
+    const { flags, joined } = namespacesOf(view, owned);
+    try {
+      return begin(options, planOf(view), flags, joined, owned);
+    } catch (error) {
+      // Who may not make namespaces has a container without a view: nobody can look for it then, either.
+      if (!(error instanceof RunscError) || (process.geteuid!() === 0 && !refusedByHost(error))) throw error;
+      return begin(options, [], 0, [], owned);
+    }
+  } finally {
+    for (const fd of owned) closeFd(fd);
+  }
+}
+
+function refusedByHost(error: RunscError): boolean {
+  return (error.cause as NodeJS.ErrnoException | undefined)?.code === 'EPERM';
+}
+
+function begin(
+  options: AnchorOptions,
+  plan: readonly string[],
+  cloneFlags: number,
+  joined: readonly (readonly [number, string])[],
+  owned: number[],
+): number {
+  const text = plan.map((word) => `${word}\0`).join('');
+  const planFd = memfdWith('anchor-plan', Buffer.from(text, 'utf8'));
+  if (planFd < 0) throw new RunscError('making a memfd for the anchor', errnoText(planFd));
+  owned.push(planFd);
+  let child: { pid: number; pidfd: number };
+  try {
+    child = startProcess({
+      exe: anchorPath(),
+      argv: ['runsc-anchor', String(options.reply), String(options.pid)],
+      env: [],
+      fds: [
+        [0, options.connection],
+        [3, planFd],
+      ],
+      cwd: '/',
+      session: true,
+      cloneFlags,
+      join: joined,
+      privateMounts: (cloneFlags & CLONE_NEWNS) !== 0,
+    });
+  } catch (error) {
+    throw new RunscError('starting the process that stands for the container', error);
+  }
+  let finished = false;
+  try {
+    options.joinCgroup?.(child.pid);
+    finished = true;
+    finishProcess(child.pid);
+  } catch (error) {
+    if (!finished) {
+      finishProcess(child.pid, true);
+      waitPid(child.pid, 0);
+      closeFd(child.pidfd);
+    }
+    throw new RunscError('starting the process that stands for the container', error);
+  }
+  closeFd(child.pidfd);
+  return child.pid;
+}
+
+/** Kills it and takes its end. */
+export function endAnchor(pid: number): void {
+  killProcess(pid, 9);
+  waitPid(pid, 0);
+}
+
+/** Namespaces of its own where the container has them, and those of others by path. */
+function namespacesOf(view: AnchorView, owned: number[]): { flags: number; joined: [number, string][] } {
+  let flags = CLONE_NEWNS;
+  const joined: [number, string][] = [];
+  const enter = (path: string, kind: string, name: string): void => {
+    const fd = openNamespace(path, kind);
+    owned.push(fd);
+    joined.push([fd, name]);
+  };
+  const own: readonly (readonly [string, string, number])[] = [
+    ['uts', 'uts', CLONE_NEWUTS],
+    ['ipc', 'ipc', CLONE_NEWIPC],
+    ['pid', 'pid_for_children', CLONE_NEWPID],
+  ];
+  for (const [kind, name, flag] of own) {
+    const namespace = view.spec.namespaces.find((n) => n.type === kind);
+    if (namespace === undefined) continue;
+    if (namespace.path === undefined) flags |= flag;
+    else enter(namespace.path, kind, name);
+  }
+  if (view.networkOf !== undefined) enter(`/proc/${view.networkOf}/ns/net`, 'network', 'net');
+  return { flags, joined };
+}
+
+function planOf(view: AnchorView): string[] {
+  const { spec } = view;
+  const plan: string[] = [];
+  const uts = spec.namespaces.find((n) => n.type === 'uts');
+  if (uts !== undefined && uts.path === undefined && spec.hostname !== undefined) plan.push('h', spec.hostname);
+  plan.push('r', view.rootfs);
+  for (const mount of view.mounts) {
+    if (mount.kind === 'bind') plan.push('b', mount.source, mount.target, mount.readOnly ? 'ro' : 'rw');
+    else plan.push('t', mount.target, 'size=0,mode=755');
+  }
+  plan.push('p', join('/', 'proc'), PROC_OPTIONS, 'v');
+  return plan;
+}
