@@ -190,6 +190,7 @@ export class MqueueFilesystem extends KernfsFilesystem {
     this.source = 'mqueue';
     this.rootDir = new QueueDir(this, this.newIno());
     this.ownMount = Mount.of(this, 0);
+    this.ownMount.internal = true;
   }
 
   static of(kernel: Kernel, ns: IpcNamespace): MqueueFilesystem {

@@ -152,6 +152,7 @@ export function nsPath(ns: Namespace): VfsPath {
     // The root of its own mount is never shown as deleted.
     dentry.hashed = true;
     path = { mount: new Mount(nsfs, dentry, 0), dentry };
+    path.mount.internal = true;
     paths.set(ns, path);
   }
   return path;

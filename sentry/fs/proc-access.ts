@@ -4,6 +4,7 @@ import { EPERM } from '../abi/errno.ts';
 import { CAP_SYS_PTRACE } from '../abi/sched.ts';
 import type { CapSet } from '../kernel/credentials.ts';
 import type { Task } from '../kernel/task.ts';
+import { landlockMayTrace } from '../vfs/landlock.ts';
 
 const SUID_DUMP_USER = 1;
 
@@ -13,6 +14,7 @@ const SUID_DUMP_USER = 1;
  */
 export function ptraceMayAccess(t: Task, target: Task, byFsIds: boolean): number {
   if (t.group === target.group) return 0;
+  if (!landlockMayTrace(t.landlock, target.landlock)) return -EPERM;
   const mine = t.creds;
   const theirs = target.creds;
   const uid = byFsIds ? mine.fsuid : mine.uid;

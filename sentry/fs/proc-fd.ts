@@ -104,6 +104,7 @@ export function placeOf(file: FileDescription): VfsPath {
   if (place === undefined) {
     const dentry = detachedDentry(inode.fs, file.linkText(), inode);
     place = { mount: new Mount(inode.fs, dentry, 0), dentry };
+    place.mount.internal = true;
     detachedPlaces.set(inode, place);
   }
   return place;

@@ -268,6 +268,8 @@ function inherit(t: Task, child: Task, a: CloneArgs, sharesMemory: boolean): voi
   }
   child.clearTidAddr = (a.flags & CLONE_CHILD_CLEARTID) !== 0 ? a.childTidAddr : 0;
   inheritFilters(t, child);
+  child.landlock = t.landlock;
+  t.landlock?.incRef();
   child.timerSlackNs = t.timerSlackNs;
   child.defaultTimerSlackNs = t.timerSlackNs;
   child.sched.inherit(t.sched);

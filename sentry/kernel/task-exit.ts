@@ -75,6 +75,8 @@ export function exitThread(t: Task, status: number): number {
   t.pollTable?.disarm();
   exitFutexes(t);
   releaseFilters(t);
+  t.landlock?.decRef();
+  t.landlock = null;
   vforkDone(t);
 
   t.priorCpuNs = cpuTimeNs(t);

@@ -9,6 +9,7 @@
 
 import { RAX, RIP } from '../../platform/platform.ts';
 import { EAGAIN, EINTR, EPERM, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS, ESRCH } from '../abi/errno.ts';
+import { LANDLOCK_SCOPE_SIGNAL } from '../abi/landlock.ts';
 import { POLLIN } from '../abi/poll.ts';
 import { CAP_KILL, RLIMIT_SIGPENDING } from '../abi/sched.ts';
 import {
@@ -27,6 +28,7 @@ import {
 } from '../abi/signal.ts';
 import { SYS_restart_syscall } from '../abi/sysno-x64.ts';
 import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
+import { landlockScoped } from '../vfs/landlock.ts';
 import type { PidNamespace } from './pid-namespace.ts';
 import type { ProcessGroup } from './process-group.ts';
 import { signalStop, stopsWhenAsked } from './ptrace.ts';
@@ -105,6 +107,7 @@ export function isFromOutside(sender: Task, ns: PidNamespace): boolean {
 /** kernel/signal.c:check_kill_permission(), for signals that a user sends. 0 or -EPERM. */
 export function checkKill(sender: Task, group: ThreadGroup, signo: number): number {
   if (group === sender.group) return 0;
+  if (sender.landlock !== null && landlockScoped(sender.landlock, group.leader.landlock, LANDLOCK_SCOPE_SIGNAL)) return -EPERM;
   const from = sender.creds;
   const to = group.leader.creds;
   if (from.euid === to.suid || from.euid === to.uid || from.uid === to.suid || from.uid === to.uid) return 0;

@@ -17,6 +17,7 @@ import { Waiter, type WaitQueue } from '../base/wait-queue.ts';
 import type { MemoryManager } from '../mm/memory-manager.ts';
 import type { UserIo } from '../mm/user-io.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
+import type { Domain } from '../vfs/landlock.ts';
 import type { Credentials } from './credentials.ts';
 import type { FdTable } from './fd-table.ts';
 import type { FsContext } from './fs-context.ts';
@@ -138,6 +139,8 @@ export class Task implements ListNode<Task> {
   seccompMode = 0;
   /** Newest first. */
   seccompFilters: readonly SeccompFilter[] = NO_FILTERS;
+  /** The Landlock rules that the task is under: vfs/landlock.ts. */
+  landlock: Domain | null = null;
   /** Who traces us and how far: ptrace.ts. */
   tracee: Tracee | null = null;
   /** Whom we trace. */

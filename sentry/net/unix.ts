@@ -25,6 +25,7 @@ import {
   ESOCKTNOSUPPORT,
 } from '../abi/errno.ts';
 import { FIONREAD, TIOCOUTQ } from '../abi/ioctl.ts';
+import { LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET } from '../abi/landlock.ts';
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDHUP, POLLRDNORM, POLLWRBAND, POLLWRNORM } from '../abi/poll.ts';
 import {
   AF_UNIX,
@@ -54,6 +55,7 @@ import type { Task } from '../kernel/task.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
+import { type Domain, landlockScoped } from '../vfs/landlock.ts';
 import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { inodePermission, MAY_WRITE } from '../vfs/permissions.ts';
 import { interfaceIoctl } from './interfaces.ts';
@@ -147,6 +149,8 @@ export class UnixSocket extends KernelSocket {
   private peer: UnixSocket | null = null;
   private address: UnixAddress | null = null;
   private readonly netns: NetNamespace | null;
+  /** The Landlock rules that whoever made the socket was under. */
+  private readonly domain: Domain | null;
   private readonly queue: PacketQueue = newPacketQueue();
   /** The packet of the urgent byte that has not been received: oob_skb. */
   private urgentPacket: Packet | null = null;
@@ -167,6 +171,7 @@ export class UnixSocket extends KernelSocket {
     super(t, AF_UNIX, type, 0, flags);
     this.netns = t === null ? null : t.ns.net;
     this.backlog = t === null ? DGRAM_QUEUE : t.kernel.sysctls.int('net.unix.max_dgram_qlen');
+    this.domain = t === null ? null : t.landlock;
     live.add(this);
   }
 
@@ -231,6 +236,7 @@ export class UnixSocket extends KernelSocket {
     let found: UnixSocket | null;
     if (text.charCodeAt(0) === 0) {
       found = abstractTable(t).get(this.abstractKey(text)) ?? null;
+      if (found !== null && landlockScoped(t.landlock, found.domain, LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET)) return -EPERM;
     } else {
       const place = t.kernel.vfs.lookup(t, null, text, LOOKUP_FOLLOW);
       if (typeof place === 'number') return place;

@@ -1,7 +1,8 @@
 // chmod, chown, utimensat, truncate, umask and their kin.
 
-import { EBADF, EFAULT, EFBIG, EINVAL } from '../abi/errno.ts';
+import { EACCES, EBADF, EFAULT, EFBIG, EINVAL } from '../abi/errno.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_PATH } from '../abi/fcntl.ts';
+import { LANDLOCK_ACCESS_FS_TRUNCATE } from '../abi/landlock.ts';
 import { SIGXFSZ } from '../abi/signal.ts';
 import { UTIME_OMIT } from '../abi/stat.ts';
 import {
@@ -227,6 +228,7 @@ export function ftruncate(t: Task, a: SyscallArgs): number {
   if (file === undefined || (file.flags & O_PATH) !== 0) return -EBADF;
   const inode = file.inode();
   if (!inode.isRegular() || !file.writable) return -EINVAL;
+  if ((file.landlockAccess & LANDLOCK_ACCESS_FS_TRUNCATE) === 0) return -EACCES;
   let error = inode.getattr(t) || sizeAllowed(t, inode, size);
   if (error < 0) return error;
   error = truncateInode(t, t.creds, inode, size, file);

@@ -70,12 +70,13 @@ import {
   FIOQSIZE,
   FIOSETOWN,
 } from '../abi/ioctl.ts';
+import { LANDLOCK_ACCESS_FS_IOCTL_DEV } from '../abi/landlock.ts';
 import { NAME_MAX } from '../abi/limits.ts';
 import { MAP_SHARED, MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_HUGETLB, MFD_NOEXEC_SEAL, PROT_WRITE } from '../abi/mman.ts';
 import { CAP_LEASE, CAP_SYS_RESOURCE } from '../abi/sched.ts';
 import { NSIG } from '../abi/signal.ts';
 import { SIOCGPGRP, SIOCSPGRP } from '../abi/socket.ts';
-import { S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../abi/stat.ts';
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../abi/stat.ts';
 import { SYS_dup, SYS_dup2, SYS_dup3, SYS_fcntl, SYS_flock, SYS_ioctl, SYS_memfd_create, SYS_pipe, SYS_pipe2 } from '../abi/sysno-x64.ts';
 import { notifyDirectory } from '../fs/dnotify.ts';
 import { newPipe, PipeFile } from '../fs/pipe.ts';
@@ -359,6 +360,29 @@ function resumeFlock(t: Task, why: number): number {
 
 const FIGETBSZ = 2;
 
+function isDevice(file: FileDescription): boolean {
+  const type = file.inode().mode & S_IFMT;
+  return type === S_IFCHR || type === S_IFBLK;
+}
+
+/** Requests that no driver sees, so that Landlock lets them through: is_masked_device_ioctl(). */
+function servedByVfs(cmd: number): boolean {
+  switch (cmd) {
+    case FIOCLEX:
+    case FIONCLEX:
+    case FIONBIO:
+    case FIOASYNC:
+    case FIOQSIZE:
+    case FIGETBSZ:
+    case FICLONE:
+    case FICLONERANGE:
+    case FIDEDUPERANGE:
+      return true;
+    default:
+      return false;
+  }
+}
+
 /** ioctl(2): what every file knows, then the file's own. fs/ioctl.c:do_vfs_ioctl(). */
 export function ioctl(t: Task, a: SyscallArgs): number {
   const fd = a.int(0);
@@ -366,6 +390,7 @@ export function ioctl(t: Task, a: SyscallArgs): number {
   if (file === undefined) return -EBADF;
   const cmd = a.uint(1);
   const arg = a.addr(2);
+  if ((file.landlockAccess & LANDLOCK_ACCESS_FS_IOCTL_DEV) === 0 && isDevice(file) && !servedByVfs(cmd)) return -EACCES;
   switch (cmd) {
     case FIOCLEX:
     case FIONCLEX:
@@ -435,6 +460,7 @@ function sharedMemoryMount(): Mount {
     const fs = newTmpfs();
     if (typeof fs === 'number') throw new Error('no tmpfs for memory files');
     memfdMount = Mount.of(fs, 0);
+    memfdMount.internal = true;
   }
   return memfdMount;
 }

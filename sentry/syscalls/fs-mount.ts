@@ -70,6 +70,7 @@ import type { Task } from '../kernel/task.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { Filesystem, VfsPath } from '../vfs/filesystem.ts';
+import { landlockMount } from '../vfs/landlock.ts';
 import { Mount } from '../vfs/mount.ts';
 import {
   cloneForBind,
@@ -225,6 +226,7 @@ export function moveMount(t: Task, a: SyscallArgs): number {
   if ((flags & MOVE_MOUNT_T_EMPTY_PATH) !== 0) lookup |= LOOKUP_EMPTY;
   const to = placeAt(t, a.int(2), a.addr(3), lookup);
   if (typeof to === 'number') return to;
+  if (landlockMount(t) < 0) return -EPERM;
   if ((flags & MOVE_MOUNT_SET_GROUP) !== 0) return joinGroup(from.mount, to.mount);
   return moveMountTo(t, from, to);
 }

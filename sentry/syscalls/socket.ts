@@ -5,7 +5,8 @@
 
 import { EAFNOSUPPORT, EAGAIN, EALREADY, ECONNABORTED, EFAULT, EINPROGRESS, EINVAL } from '../abi/errno.ts';
 import { O_CLOEXEC, O_NONBLOCK } from '../abi/fcntl.ts';
-import { AF_MAX, SHUT_RDWR, SOCK_CLOEXEC, SOCK_NONBLOCK } from '../abi/socket.ts';
+import { LANDLOCK_ACCESS_NET_BIND_TCP, LANDLOCK_ACCESS_NET_CONNECT_TCP } from '../abi/landlock.ts';
+import { AF_INET, AF_INET6, AF_MAX, AF_UNSPEC, SHUT_RDWR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from '../abi/socket.ts';
 import {
   SYS_accept,
   SYS_accept4,
@@ -23,6 +24,7 @@ import { type Task, WAKE_SIGNAL, WAKE_TIMEOUT } from '../kernel/task.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { giveMessage, type Message, takeMessage } from '../net/message.ts';
 import { familyOf, type Socket, SocketName } from '../net/socket.ts';
+import { landlockPort } from '../vfs/landlock.ts';
 import { deadlineAfter, interruptedIo, READ_EVENTS, WRITE_EVENTS } from './io-common.ts';
 import { loadName, socketOf, storeName } from './socket-common.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
@@ -98,13 +100,28 @@ function makePair(t: Task, a: SyscallArgs, first: number, second: number, flags:
 
 const outName = new SocketName();
 
+/** security/landlock/net.c:current_check_access_socket(): the port of a TCP socket's address. */
+function landlockTcp(t: Task, sock: Socket, m: Message, access: number): number {
+  if (t.landlock === null || sock.type !== SOCK_STREAM || (sock.family !== AF_INET && sock.family !== AF_INET6)) return 0;
+  const { name, nameLength } = m;
+  if (nameLength < 2) return -EINVAL;
+  const family = name[0]! | (name[1]! << 8);
+  if (family === AF_UNSPEC) {
+    // Connecting to nothing takes the connection back, which is always allowed; binding to it means any address.
+    if (access === LANDLOCK_ACCESS_NET_CONNECT_TCP) return 0;
+    if (sock.family === AF_INET6) return -EAFNOSUPPORT;
+  } else if (family !== sock.family) return -EINVAL;
+  if (nameLength < (family === AF_INET6 ? 24 : 16)) return -EINVAL;
+  return landlockPort(t, name[2]! * 256 + name[3]!, access);
+}
+
 /** bind(2). */
 export function bind(t: Task, a: SyscallArgs): number {
   const sock = socketOf(t, a.int(0));
   if (typeof sock === 'number') return sock;
   const m = takeMessage();
   let n = loadName(t, a.addr(1), a.int(2), m);
-  if (n === 0) n = sock.bind(t, m.name, m.nameLength);
+  if (n === 0) n = landlockTcp(t, sock, m, LANDLOCK_ACCESS_NET_BIND_TCP) || sock.bind(t, m.name, m.nameLength);
   giveMessage(m);
   return n;
 }
@@ -203,6 +220,7 @@ export function connect(t: Task, a: SyscallArgs): number {
   if (typeof sock === 'number') return sock;
   const m = takeMessage();
   let n = loadName(t, a.addr(1), a.int(2), m);
+  if (n === 0 && m.nameLength >= 2) n = landlockTcp(t, sock, m, LANDLOCK_ACCESS_NET_CONNECT_TCP);
   if (n === 0) n = m.nameLength < 2 ? -EINVAL : sock.connect(t, m.name, m.nameLength);
   const underWay = n === -EINPROGRESS || n === -EALREADY;
   if ((n !== -EAGAIN && !underWay) || sock.nonblocking) {

@@ -21,6 +21,7 @@ import { fsSyncCalls } from './fs-sync.ts';
 import { futexCalls } from './futex.ts';
 import { identityCalls } from './identity.ts';
 import { ipcCalls } from './ipc.ts';
+import { landlockCalls } from './landlock.ts';
 import { memoryCalls } from './mm.ts';
 import { pollCalls } from './poll.ts';
 import { processCalls } from './process.ts';
@@ -42,6 +43,7 @@ const families: readonly (readonly SyscallLine[])[] = [
   fsSpliceCalls,
   fsSyncCalls,
   fsFdCalls,
+  landlockCalls,
   memoryCalls,
   processCalls,
   identityCalls,

@@ -3,6 +3,7 @@
 // dentry are null for files without a place in the tree.
 
 import { EINVAL, EISDIR, EOVERFLOW, EPERM, EROFS, ETXTBSY } from '../abi/errno.ts';
+import { LANDLOCK_ACCESS_FS_TRUNCATE } from '../abi/landlock.ts';
 import { IN_ACCESS, IN_ATTRIB, IN_MODIFY } from '../abi/poll.ts';
 import { CAP_CHOWN, CAP_FSETID } from '../abi/sched.ts';
 import { S_IALLUGO, S_IFDIR, S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP, UTIME_NOW, UTIME_OMIT } from '../abi/stat.ts';
@@ -23,6 +24,7 @@ import {
   SetAttr,
 } from './filesystem.ts';
 import { notifyDentry } from './fsnotify.ts';
+import { landlockPath } from './landlock.ts';
 import type { Mount } from './mount.ts';
 import { capableOver, inodePermission, MAY_WRITE, ownerOrCapable, privilegeBits, wantWrite } from './permissions.ts';
 
@@ -147,6 +149,8 @@ export function truncatePath(
   const error = (mount === null ? 0 : wantWrite(mount)) || inodePermission(inode, creds, MAY_WRITE);
   if (error < 0) return error;
   if (inode.writers < 0) return -ETXTBSY;
+  const refused = mount === null || d === null ? 0 : landlockPath(t, mount, d, LANDLOCK_ACCESS_FS_TRUNCATE);
+  if (refused < 0) return refused;
   const failed = truncateInode(t, creds, inode, size, null);
   if (failed === 0 && d !== null) notifyDentry(d, IN_MODIFY);
   return failed;

@@ -48,6 +48,8 @@ export abstract class FileDescription {
   writeTimeoutNs = Number.POSITIVE_INFINITY;
   /** Who has opened it by path; null for the kernel. f_cred. */
   creds: Credentials | null = null;
+  /** LANDLOCK_ACCESS_FS_* that its opener had: all bits where nothing restricted it. */
+  landlockAccess = -1;
   /** O_ASYNC: sends the owner's signal. */
   async: Waiter | null = null;
   /** epoll items that watch this file. */

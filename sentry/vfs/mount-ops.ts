@@ -37,6 +37,7 @@ import { CAP_SYS_ADMIN } from '../abi/sched.ts';
 import type { VfsContext } from './context.ts';
 import type { Filesystem, VfsPath } from './filesystem.ts';
 import { notifyUnmounted } from './fsnotify.ts';
+import { landlockMount } from './landlock.ts';
 import { attachTree, copyTree, discardTree, fitsNamespaces, MOUNT_FLAGS, Mount, type MountNamespace, umountTree } from './mount.ts';
 import { isDeleted } from './path-name.ts';
 import { LOOKUP_FOLLOW } from './path-walk.ts';
@@ -82,7 +83,7 @@ export function mountPath(
   flags: number,
   data: string,
 ): number {
-  if (!mayMount(ctx)) return -EPERM;
+  if (!mayMount(ctx) || landlockMount(ctx.task) < 0) return -EPERM;
   if ((flags & (MS_REMOUNT | MS_BIND)) === (MS_REMOUNT | MS_BIND)) return remountMount(ctx, at, flags);
   if ((flags & MS_REMOUNT) !== 0) return remountFilesystem(ctx, at, flags, data);
   if ((flags & MS_BIND) !== 0) {
@@ -349,6 +350,7 @@ export function umountPath(ctx: VfsContext, at: VfsPath, flags: number, isBusy: 
   const m = at.mount;
   if (!mayMount(ctx)) return -EPERM;
   if (at.dentry !== m.root || !isOurs(ctx, m) || m.locked) return -EINVAL;
+  if (landlockMount(ctx.task) < 0) return -EPERM;
   if ((flags & MNT_FORCE) !== 0 && !ctx.creds.capableIn(ctx.fs.mountNamespace.userns, CAP_SYS_ADMIN)) return -EPERM;
   if ((flags & MNT_EXPIRE) !== 0) {
     if (m === ctx.fs.root.mount || (flags & (MNT_FORCE | MNT_DETACH)) !== 0) return -EINVAL;
@@ -373,7 +375,7 @@ export function umountPath(ctx: VfsContext, at: VfsPath, flags: number, isBusy: 
 
 /** pivot_root(2): `newRoot` becomes the root mount, the old one goes to `putOld`. The caller moves tasks' roots. */
 export function pivotRoot(ctx: VfsContext, newRoot: VfsPath, putOld: VfsPath): number {
-  if (!mayMount(ctx)) return -EPERM;
+  if (!mayMount(ctx) || landlockMount(ctx.task) < 0) return -EPERM;
   const root = ctx.fs.root;
   const newMount = newRoot.mount;
   const rootMount = root.mount;

@@ -91,6 +91,8 @@ export class Mount {
   writers = 0;
   /** The top of a tree that open_tree(2) or fsmount(2) has made and nobody has attached: it may be copied and moved. is_anon_ns(). */
   anonymous = false;
+  /** The kernel's own, mounted nowhere: memory files, queues. MNT_INTERNAL. */
+  internal = false;
   /** umount2(MNT_EXPIRE) has been here and nothing has used it since. */
   expiryMark = false;
 

@@ -2,13 +2,15 @@
 
 import { EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, EXDEV } from '../abi/errno.ts';
 import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT } from '../abi/fcntl.ts';
+import { LANDLOCK_ACCESS_FS_REMOVE_DIR, LANDLOCK_ACCESS_FS_REMOVE_FILE } from '../abi/landlock.ts';
 import { IN_ATTRIB, IN_CREATE, IN_DELETE, IN_MOVED_FROM, IN_MOVED_TO } from '../abi/poll.ts';
 import { CAP_MKNOD } from '../abi/sched.ts';
-import { S_IALLUGO, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK, S_ISVTX } from '../abi/stat.ts';
+import { S_IALLUGO, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, S_ISVTX } from '../abi/stat.ts';
 import type { VfsContext } from './context.ts';
 import { type Dentry, exchangeDentries, instantiate, lookupChild, moveDentry, removed } from './dentry.ts';
 import type { Inode, VfsPath } from './filesystem.ts';
 import { moveCookie, notifyEntry, notifyMoveSelf, notifySelf } from './fsnotify.ts';
+import { landlockPath, landlockRefer, makeAccess } from './landlock.ts';
 import { detachMounts, isMountpointIn } from './mount.ts';
 import { LAST_DOT, LAST_DOTDOT, LAST_NONE, LAST_NORM, PathWalk } from './path-walk.ts';
 import { capableInit, inodePermission, MAY_WRITE, mayCreate, mayDelete, newMode, wantWrite } from './permissions.ts';
@@ -21,9 +23,9 @@ export class VfsNames {
 
   /**
    * filename_create(): the negative dentry of a new name in `this.walk.dentry`, or -errno.
-   * A trailing slash is for directories only.
+   * `mode` has the type of what is made: a trailing slash is for directories only. 0 is for a further link.
    */
-  private newName(ctx: VfsContext, start: VfsPath | null, path: string, isDir: boolean): Dentry | number {
+  private newName(ctx: VfsContext, start: VfsPath | null, path: string, mode: number): Dentry | number {
     const walk = this.walk;
     const error = walk.parent(ctx, start, path);
     if (error < 0) return error;
@@ -33,18 +35,19 @@ export class VfsNames {
     const child = lookupChild(dir, walk.last);
     if (typeof child === 'number') return child;
     if (child.inode !== null) return -EEXIST;
-    if (walk.lastSlash && !isDir) return -ENOENT;
+    if (walk.lastSlash && (mode & S_IFMT) !== S_IFDIR) return -ENOENT;
     const readOnly = wantWrite(walk.mount);
     if (readOnly < 0) return readOnly;
     const parent = dir.inode!;
     if (parent.dead) return -ENOENT;
-    const denied = mayCreate(parent, ctx.creds);
+    if (mode === 0) return child;
+    const denied = landlockPath(ctx.task, walk.mount, dir, makeAccess(mode)) || mayCreate(parent, ctx.creds);
     return denied < 0 ? denied : child;
   }
 
   /** mkdir(2); mode has the umask applied. */
   mkdirAt(ctx: VfsContext, start: VfsPath | null, path: string, mode: number): number {
-    const child = this.newName(ctx, start, path, true);
+    const child = this.newName(ctx, start, path, S_IFDIR);
     if (typeof child === 'number') return child;
     const parent = child.parent!.inode!;
     const inode = parent.mkdir(ctx.creds, child.name, newMode(parent, ctx.creds, S_IFDIR | (mode & (0o777 | S_ISVTX))));
@@ -62,7 +65,7 @@ export class VfsNames {
     const type = (mode & S_IFMT) === 0 ? S_IFREG : mode & S_IFMT;
     if (type === S_IFDIR) return -EPERM;
     if (type !== S_IFREG && type !== S_IFCHR && type !== S_IFBLK && type !== S_IFIFO && type !== S_IFSOCK) return -EINVAL;
-    const child = this.newName(ctx, start, path, false);
+    const child = this.newName(ctx, start, path, type);
     if (typeof child === 'number') return child;
     const parent = child.parent!.inode!;
     const full = newMode(parent, ctx.creds, type | (mode & S_IALLUGO));
@@ -80,7 +83,7 @@ export class VfsNames {
   /** symlink(2). */
   symlinkAt(ctx: VfsContext, target: string, start: VfsPath | null, path: string): number {
     if (target === '') return -ENOENT;
-    const child = this.newName(ctx, start, path, false);
+    const child = this.newName(ctx, start, path, S_IFLNK);
     if (typeof child === 'number') return child;
     return this.made(child, child.parent!.inode!.symlink(ctx.creds, child.name, target));
   }
@@ -99,10 +102,13 @@ export class VfsNames {
     const oldMount = this.walk.mount;
     const old = this.walk.dentry;
     const inode = old.inode!;
-    const child = this.newName(ctx, newStart, newPath, false);
+    const child = this.newName(ctx, newStart, newPath, 0);
     if (typeof child === 'number') return child;
     const dir = child.parent!.inode!;
-    if (oldMount !== this.walk.mount || inode.fs !== dir.fs) return -EXDEV;
+    if (oldMount !== this.walk.mount) return -EXDEV;
+    error = landlockRefer(ctx.task, oldMount, old, child, false, false) || mayCreate(dir, ctx.creds);
+    if (error < 0) return error;
+    if (inode.fs !== dir.fs) return -EXDEV;
     if (inode.isDir()) return -EPERM;
     if (inode.nlink === 0 && !inode.mayBeLinked) return -ENOENT;
     error = dir.link(child.name, inode);
@@ -133,7 +139,7 @@ export class VfsNames {
     if (readOnly < 0) return readOnly;
     if (inode === null) return -ENOENT;
     const parent = dir.inode!;
-    const denied = mayDelete(parent, inode, ctx.creds);
+    const denied = landlockPath(ctx.task, walk.mount, dir, LANDLOCK_ACCESS_FS_REMOVE_FILE) || mayDelete(parent, inode, ctx.creds);
     if (denied < 0) return denied;
     if (inode.isDir()) return -EISDIR;
     if (isMountpointIn(ctx.fs.mountNamespace, child)) return -EBUSY;
@@ -163,7 +169,7 @@ export class VfsNames {
     const inode = child.inode;
     if (inode === null) return -ENOENT;
     const parent = dir.inode!;
-    const denied = mayDelete(parent, inode, ctx.creds);
+    const denied = landlockPath(ctx.task, walk.mount, dir, LANDLOCK_ACCESS_FS_REMOVE_DIR) || mayDelete(parent, inode, ctx.creds);
     if (denied < 0) return denied;
     if (!inode.isDir()) return -ENOTDIR;
     if (isMountpointIn(ctx.fs.mountNamespace, child)) return -EBUSY;
@@ -216,7 +222,8 @@ export class VfsNames {
     // "an attempt was made to make a directory a subdirectory of itself" - rename(2)
     if (newDir.isUnder(old)) return -EINVAL;
     if (oldDir.isUnder(target)) return exchange ? -EINVAL : -ENOTEMPTY;
-    return this.rename(ctx, oldDir, old, newDir, target, flags);
+    error = landlockRefer(ctx.task, mount, old, target, true, exchange);
+    return error < 0 ? error : this.rename(ctx, oldDir, old, newDir, target, flags);
   }
 
   /** vfs_rename(). */

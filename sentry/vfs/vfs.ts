@@ -24,6 +24,7 @@ import {
   O_TRUNC,
   O_WRONLY,
 } from '../abi/fcntl.ts';
+import { LANDLOCK_ACCESS_FS_MAKE_REG, LANDLOCK_ACCESS_FS_TRUNCATE } from '../abi/landlock.ts';
 import { MS_NODEV, MS_NOEXEC } from '../abi/mount.ts';
 import { IN_CREATE } from '../abi/poll.ts';
 import { S_IALLUGO, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../abi/stat.ts';
@@ -35,6 +36,7 @@ import { type Dentry, detachedDentry, instantiate, lookupChild, unhash } from '.
 import type { FileDescription } from './file-description.ts';
 import type { Filesystem, Inode, VfsPath } from './filesystem.ts';
 import { notifyEntry, notifyModify, notifyOpen } from './fsnotify.ts';
+import { landlockOpen, landlockPath } from './landlock.ts';
 import type { Mount } from './mount.ts';
 import { PathFile } from './path-file.ts';
 import { LAST_NONE, LAST_NORM, LOOKUP_DIRECTORY, LOOKUP_FOLLOW, type PathWalk } from './path-walk.ts';
@@ -164,7 +166,7 @@ export class Vfs extends VfsNames {
     const denied = inodePermission(inode, ctx.creds, MAY_EXEC);
     if (denied < 0) return denied;
     if (inode.writers > 0) return -ETXTBSY;
-    const file = this.opened(ctx.task, inode, { mount, dentry }, O_RDONLY);
+    const file = this.opened(ctx.task, inode, { mount, dentry }, O_RDONLY, undefined, true);
     if (typeof file !== 'number') file.denyWrites();
     return file;
   }
@@ -228,7 +230,8 @@ export class Vfs extends VfsNames {
     const error = wantWrite(mount);
     if (error < 0) return error;
     const parent = dir.inode!;
-    const denied = parent.dead ? -ENOENT : mayCreate(parent, ctx.creds);
+    const refused = parent.dead ? -ENOENT : landlockPath(ctx.task, mount, dir, LANDLOCK_ACCESS_FS_MAKE_REG);
+    const denied = refused < 0 ? refused : mayCreate(parent, ctx.creds);
     if (denied < 0) return denied;
     const inode = parent.create(ctx.creds, child.name, newMode(parent, ctx.creds, S_IFREG | (mode & S_IALLUGO)));
     if (typeof inode === 'number') return inode;
@@ -280,10 +283,13 @@ export class Vfs extends VfsNames {
   }
 
   /** vfs_open() and, for O_TRUNC, handle_truncate(). */
-  private opened(t: Task | null, inode: Inode, at: VfsPath, flags: number, creds?: Credentials): FileDescription | number {
+  private opened(t: Task | null, inode: Inode, at: VfsPath, flags: number, creds?: Credentials, forExec = false): FileDescription | number {
     const type = inode.mode & S_IFMT;
     const forWriting = type === S_IFREG && ((flags & O_ACCMODE) === O_WRONLY || (flags & O_ACCMODE) === O_RDWR);
     if ((forWriting || (flags & O_TRUNC) !== 0) && inode.writers < 0) return -ETXTBSY;
+    const landlock = t === null || t.landlock === null ? -1 : landlockOpen(t, at.mount, at.dentry, flags, forExec);
+    if (landlock < -1) return landlock;
+    if ((flags & O_TRUNC) !== 0 && (landlock & LANDLOCK_ACCESS_FS_TRUNCATE) === 0) return -EACCES;
     let file: FileDescription | number;
     if (type === S_IFREG || type === S_IFDIR || inode.opensItself) file = inode.open(t, at, flags);
     else if (type === S_IFIFO) file = this.openFifo === null ? -ENXIO : this.openFifo(t, at, flags);
@@ -295,6 +301,7 @@ export class Vfs extends VfsNames {
     file.flags &= ~OPEN_ONLY_FLAGS;
     file.countOpen(inode, forWriting);
     file.creds = t?.creds ?? null;
+    file.landlockAccess = landlock;
     notifyOpen(file);
     if ((flags & O_TRUNC) !== 0 && creds !== undefined) {
       const error = truncateInode(t, creds, inode, 0, file);
