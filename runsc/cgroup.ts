@@ -2,10 +2,10 @@
 // controllers are version 1's). cgroups(7), Documentation/admin-guide/cgroup-v2.rst. Limits apply to the sandbox as a
 // whole: the guest's processes are processes of the host in it.
 
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, RunscError } from './errors.ts';
+import { spawnSync } from './host-program.ts';
 import type { Resources } from './spec.ts';
 
 /** Controllers that limits are set with; on version 1 each may be a tree of its own. */

@@ -1,7 +1,7 @@
 // Hooks of config.json: programs of the host that are run at points of a container's life, with its state on stdin.
 
-import { spawnSync } from 'node:child_process';
 import { RunscError } from './errors.ts';
+import { spawnSync } from './host-program.ts';
 import type { HookName, SpecHook } from './spec.ts';
 
 /** OCI's state, as hooks and `state` get it. */

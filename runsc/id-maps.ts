@@ -1,8 +1,8 @@
 // Id maps of user namespaces: what /proc/PID/uid_map and gid_map are told.
 
-import { spawnSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { RunscError } from './errors.ts';
+import { spawnSync } from './host-program.ts';
 
 /** OCI's linux.uidMappings entry. */
 export interface IdMap {

@@ -4,8 +4,6 @@
 //   activity --> armed --1 s--> quiet since? --no--> 1 s more
 //                                            --yes-> collect, and sleep with no timer at all
 
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { trimHeap } from '../host/memory.ts';
 import type { Timekeeper } from './timekeeper.ts';
 import { Timer, type TimerHeap } from './timers.ts';
@@ -13,13 +11,21 @@ import { Timer, type TimerHeap } from './timers.ts';
 /** How long the guest must have been quiet, in nanoseconds. */
 const QUIET_NS = 1_000_000_000;
 
-/** What is done: V8's own collector call, there for programs that ask for it by a flag, and then the C library's. */
+/**
+ * What is done: V8's own collector call, there for programs that ask for it by a flag, and then the C library's.
+ * The modules are loaded when the guest has paused for the first time: a start does not wait for them.
+ */
 function giver(): () => void {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as (options: object) => void;
-  setFlagsFromString('--no-expose-gc');
+  let collect: ((options: object) => void) | undefined;
   const options = { type: 'major', execution: 'sync', flavor: 'last-resort' };
   return () => {
+    if (collect === undefined) {
+      const { setFlagsFromString } = process.getBuiltinModule('node:v8');
+      // A larger young generation only delays its collections, which cost by what survives: there is next to nothing.
+      setFlagsFromString('--semi-space-growth-factor=1');
+      setFlagsFromString('--expose-gc');
+      collect = process.getBuiltinModule('node:vm').runInNewContext('gc') as (options: object) => void;
+    }
     collect(options);
     trimHeap();
   };
@@ -37,8 +43,6 @@ export class Housekeeping extends Timer {
     this.timers = timers;
     this.clock = clock;
     this.giveBack = giveBack;
-    // A larger young generation only delays its collections, which cost by what survives: there is next to nothing.
-    setFlagsFromString('--semi-space-growth-factor=1');
   }
 
   /** Called by the run loop now and then while guests make calls. */
