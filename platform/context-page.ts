@@ -30,6 +30,8 @@ export const CTX_PARKED = 48;
 export const CTX_WAKE_SLOT = 52;
 /** systrap: how often in a row the stub has spun in vain. Its own. */
 export const CTX_SPIN_MISSES = 56;
+/** systrap: the processor, plus 1, on which the stub has last gone to sleep. */
+export const CTX_CPU = 60;
 // A fault: host signal number, si_code, trap number, error code, address.
 export const CTX_FAULT_SIGNO = 192;
 export const CTX_FAULT_CODE = 196;

@@ -214,9 +214,22 @@ napi_value Spin(napi_env env, napi_callback_info info) {
     __builtin_ia32_pause();
     changed = BellRead() != seen;
   }
+  BellTellCpu();
   napi_value value;
   napi_get_boolean(env, changed, &value);
   return value;
+}
+
+// systrapLeaveCpu(): goes on on another processor, if there is one that may be used. The scheduler is free again right after.
+napi_value LeaveCpu(napi_env, napi_callback_info) {
+  cpu_set_t all, others;
+  int cpu = sched_getcpu();
+  if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof all, &all) < 0) return nullptr;
+  others = all;
+  CPU_CLR(cpu, &others);
+  if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0) sched_setaffinity(0, sizeof all, &all);
+  BellTellCpu();
+  return nullptr;
 }
 
 // systrapLookNs(): what one look of a spinning side costs, ns: between 25 and 60 by the processor.
@@ -261,5 +274,6 @@ void InitSystrap(Napi::Env env, Napi::Object exports) {
   define(env, exports, "systrapForced", Forced);
   define(env, exports, "systrapPause", Pause);
   define(env, exports, "systrapSpin", Spin);
+  define(env, exports, "systrapLeaveCpu", LeaveCpu);
   define(env, exports, "systrapLookNs", LookNs);
 }

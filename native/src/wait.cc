@@ -5,6 +5,7 @@
 #include <napi.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
@@ -25,6 +26,7 @@ std::atomic<uint32_t> ownSleeping{0};
 std::atomic<uint32_t>* bell = &ownBell;
 std::atomic<uint32_t>* sleeping = &ownSleeping;
 std::atomic<uint32_t>* slots = nullptr;
+std::atomic<uint32_t>* ownCpu = nullptr;
 int futexFlags = FUTEX_PRIVATE_FLAG;
 
 int epollFd = -1;
@@ -134,8 +136,17 @@ void BellAttach(void* ring) {
   auto* words = static_cast<std::atomic<uint32_t>*>(ring);
   slots = words + RING_SLOTS;
   sleeping = words + RING_SENTRY_SLEEPING;
+  ownCpu = words + RING_SENTRY_CPU;
+  BellTellCpu();
   futexFlags = 0;
   bell = words + RING_HEAD;
+}
+
+void BellTellCpu() {
+  if (ownCpu == nullptr) return;
+  uint32_t cpu = (static_cast<uint32_t>(sched_getcpu()) & 0xfff) + 1;
+  // All stubs read this cache line at every call: written only when it changes.
+  if (ownCpu->load(std::memory_order_relaxed) != cpu) ownCpu->store(cpu, std::memory_order_relaxed);
 }
 
 void BellRing() {
@@ -157,6 +168,7 @@ void BellSleep(uint32_t seen, double deadlineNs) {
   if (bell->load(std::memory_order_seq_cst) == seen)
     syscall(SYS_futex, bell, FUTEX_WAIT_BITSET | futexFlags, seen, until, nullptr, FUTEX_BITSET_MATCH_ANY);
   sleeping->store(0, std::memory_order_seq_cst);
+  BellTellCpu();
 }
 
 bool HostEventPending() { return queue.head.load(std::memory_order_relaxed) != queue.tail.load(std::memory_order_acquire); }

@@ -9,6 +9,8 @@ void BellRing();
 void BellAttach(void* ring);
 /** Sleeps while the bell still reads `seen`, until the monotonic deadline in ns (infinite when not finite). */
 void BellSleep(uint32_t seen, double deadlineNs);
+/** Tells the stubs on which processor the Sentry runs. */
+void BellTellCpu();
 /** A watched host descriptor has something to tell. */
 bool HostEventPending();
 double MonotonicNs();

@@ -144,8 +144,19 @@ static int spin_for_answer(u8 *c) {
   return 0;
 }
 
+/* The processor of this thread, plus 1: the low bits of what the kernel keeps for getcpu(2). */
+static u32 own_cpu(void) {
+  u32 cpu;
+  __asm__ volatile("rdtscp" : "=c"(cpu)::"eax", "edx");
+  return (cpu & 0xfff) + 1;
+}
+
 static void wait_answer(u8 *c) {
-  if (spin_for_answer(c)) return;
+  if (__atomic_load_n(&U32(c, CTX_STATE), __ATOMIC_ACQUIRE) != 1) return;
+  /* Where the Sentry is to answer on this very processor, it can only do so while we sleep. */
+  u32 cpu = own_cpu();
+  if (cpu != RING[RING_SENTRY_CPU] && spin_for_answer(c)) return;
+  U32(c, CTX_CPU) = cpu;
   __atomic_store_n(&U32(c, CTX_SLEEPING), 1, __ATOMIC_SEQ_CST);
   while (__atomic_load_n(&U32(c, CTX_STATE), __ATOMIC_SEQ_CST) == 1) sys6(__NR_futex, (long)(c + CTX_STATE), FUTEX_WAIT, 1, 0, 0, 0);
   __atomic_store_n(&U32(c, CTX_SLEEPING), 0, __ATOMIC_SEQ_CST);

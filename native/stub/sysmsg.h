@@ -27,6 +27,7 @@
 #define CTX_PARKED 48
 #define CTX_WAKE_SLOT 52
 #define CTX_SPIN_MISSES 56
+#define CTX_CPU 60
 #define CTX_FAULT_SIGNO 192
 #define CTX_FAULT_CODE 196
 #define CTX_FAULT_TRAPNO 200
@@ -120,6 +121,7 @@
 #define RING_HEAD 0
 #define RING_SENTRY_SLEEPING 1
 #define RING_SPIN 2
+#define RING_SENTRY_CPU 3
 #define RING_SLOTS 64
 #define RING_MASK 8191
 /* A slot's value when it is not a context that rings but a host descriptor or a dead child. */

@@ -30,6 +30,8 @@ export function systrapCpuTime(pid: number): number;
 export function systrapForced(tid: number, addr: number, buffer: Uint8Array, at: number, n: number, write: number): number;
 /** Looks at the ring's head that often, until it does not read `seen` any more: whether it has changed. */
 export function systrapSpin(seen: number, looks: number): boolean;
+/** Moves the calling thread to another processor. */
+export function systrapLeaveCpu(): void;
 /** What one look costs here, ns; the stubs' are as long. */
 export function systrapLookNs(): number;
 /** Sleeps that many ns. */

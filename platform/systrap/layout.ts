@@ -6,9 +6,10 @@ export const STUB_TEXT_SIZE = 0x10000;
 /** The ring and, behind it in the same memfd, what stubs map read-only. */
 export const RING_SIZE = 0x10000;
 export const CONF_SIZE = 0x5000;
-/** Words of the ring: the count of entries ever added, whether the Sentry sleeps, how long stubs spin. */
+/** Words of the ring: the count of entries ever added, whether the Sentry sleeps, how long stubs spin, the Sentry's processor plus 1. */
 export const RING_HEAD = 0;
 export const RING_SPIN = 2;
+export const RING_SENTRY_CPU = 3;
 export const RING_SLOTS = 64;
 export const RING_MASK = 8191;
 /** An entry that is no context: a host descriptor, a dead child. */

@@ -28,6 +28,7 @@ import {
   systrapIsThread,
   systrapKick,
   systrapKill,
+  systrapLeaveCpu,
   systrapLookNs,
   systrapMap,
   systrapPause,
@@ -56,6 +57,7 @@ import {
   CTX_CALLS,
   CTX_CLONE_RESULT,
   CTX_CLONE_SLOT,
+  CTX_CPU,
   CTX_DATA,
   CTX_DIRTY,
   CTX_DONE_SEQ,
@@ -124,6 +126,7 @@ import {
   RING_BELL,
   RING_HEAD,
   RING_MASK,
+  RING_SENTRY_CPU,
   RING_SIZE,
   RING_SLOTS,
   RING_SPIN,
@@ -151,6 +154,9 @@ const SENTRY_LOOKS = 300;
 /** After so many spins in vain in a row only one sleep in 32 is preceded by one: twin of stub.c:spin_for_answer(). */
 const MISSES_ALLOWED = 4;
 const PROBE_MASK = 31;
+/** So many sleeps in a row on the processor of the thread that is waited for, and the Sentry leaves it; next after so many more. */
+const STACKED_ALLOWED = 8;
+const STACKED_AGAIN = -200;
 /** A thread without an event for this long computes, and needs its processor. Looked at after so many sleeps or events, and not more often than that. */
 const COMPUTING_MS = 1;
 const EVENTS_PER_SAMPLE = 512;
@@ -237,6 +243,9 @@ export class SystrapPlatform implements Platform {
   /** Of those, the ones that compute: they have had no event for a while. */
   private computing = 0;
   private spinMisses = 0;
+  /** Where the stub slept that was let go on last, as CTX_CPU, and how often in a row that was our own processor. */
+  private lastCpu = 0;
+  private stacked = 0;
   private readonly spinLooks: number;
   private readonly stubLooks: number;
   private readonly crowdedLooks: number;
@@ -789,7 +798,10 @@ export class SystrapPlatform implements Platform {
   private release(c: SystrapContext): void {
     const { i32 } = this.region;
     Atomics.store(i32, c.word + (CTX_STATE >> 2), 0);
-    if (Atomics.load(i32, c.word + (CTX_SLEEPING >> 2)) !== 0) systrapWake(this.region.buffer, c.base + CTX_STATE);
+    this.lastCpu = 0;
+    if (Atomics.load(i32, c.word + (CTX_SLEEPING >> 2)) === 0) return;
+    this.lastCpu = i32[c.word + (CTX_CPU >> 2)]!;
+    systrapWake(this.region.buffer, c.base + CTX_STATE);
   }
 
   private releaseDue(): void {
@@ -830,6 +842,12 @@ export class SystrapPlatform implements Platform {
     if (this.sinceSample >= EVENTS_PER_SAMPLE) this.sample();
     // The thread that is to make a call needs a processor as well.
     if (this.running === 0 || this.computing + 2 > this.cpus) return false;
+    // The scheduler may leave both sides of a conversation on one processor for a long time: they keep taking turns on it.
+    if (this.lastCpu !== 0 && this.lastCpu === this.ring[RING_SENTRY_CPU]) {
+      if (++this.stacked <= STACKED_ALLOWED) return false;
+      this.stacked = STACKED_AGAIN;
+      systrapLeaveCpu();
+    }
     const misses = this.spinMisses;
     if (misses < MISSES_ALLOWED || (misses & PROBE_MASK) === 0) {
       for (let looks = SENTRY_LOOKS; looks > 0; looks--) {
