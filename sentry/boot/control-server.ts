@@ -7,6 +7,7 @@ import { POLLIN } from '../abi/poll.ts';
 import { SI_USER, SIG_DFL, SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH } from '../abi/signal.ts';
 import { SOCK_NONBLOCK } from '../abi/socket.ts';
 import { debug, warn } from '../base/log.ts';
+import { doubt } from '../fs/gofer/doubt.ts';
 import { acceptSocket, fcntlSetFlags, setPdeathsig } from '../host/confine.ts';
 import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import { SigInfo } from '../kernel/signal-queue.ts';
@@ -80,6 +81,8 @@ export class ControlServer {
     const fail = (error: string, errno?: number): void => peer.send({ id: request.id, error, errno });
     const { container } = this;
     debug(`control: ${request.method}`);
+    // Whoever has just changed the container's files from outside expects them to be there.
+    doubt();
     switch (request.method) {
       case 'check': {
         const failure = container.check();

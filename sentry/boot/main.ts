@@ -11,6 +11,7 @@ import type { Platform } from '../../platform/platform.ts';
 import { POLLERR, POLLHUP, POLLRDHUP } from '../abi/poll.ts';
 import { info, setLogSink, warn } from '../base/log.ts';
 import { GoferClient } from '../fs/gofer/client.ts';
+import { doubt } from '../fs/gofer/doubt.ts';
 import { bringUpLoopback, closeFd, exitNow, ignoreDebuggerSignal, setProcessName, writeHost } from '../host/confine.ts';
 import { useNetBroker } from '../host/net-broker.ts';
 import { FutexTable } from '../kernel/futex.ts';
@@ -126,6 +127,7 @@ function boot(config: BootConfig, parent: Peer): Kernel {
     if (kernel.sysctls.set(name.replaceAll('/', '.'), value) < 0) warn(`sysctl ${name}=${value} is not supported`);
   }
   const root = setupVfs(kernel.vfs, connectGofer(config), kernel.rootUserNamespace, config);
+  kernel.everySecond = doubt;
   const container = new Container(kernel, config, root);
   // Everything that will ever be loaded has been: a checkout keeps what it compiled for the next start.
   flushCompileCache();

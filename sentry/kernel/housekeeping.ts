@@ -35,11 +35,14 @@ export class Housekeeping extends Timer {
   private readonly timers: TimerHeap;
   private readonly clock: Pick<Timekeeper, 'monotonicNs'>;
   private readonly giveBack: () => void;
+  /** Called once a second while guests make calls, and once when they pause. */
+  private readonly everySecond: () => void;
   private armed = false;
   private busy = false;
 
-  constructor(timers: TimerHeap, clock: Pick<Timekeeper, 'monotonicNs'>, giveBack = giver()) {
+  constructor(timers: TimerHeap, clock: Pick<Timekeeper, 'monotonicNs'>, giveBack = giver(), everySecond: () => void = () => {}) {
     super();
+    this.everySecond = everySecond;
     this.timers = timers;
     this.clock = clock;
     this.giveBack = giveBack;
@@ -54,6 +57,7 @@ export class Housekeeping extends Timer {
   }
 
   fired(nowNs: number): void {
+    this.everySecond();
     if (this.busy) {
       this.busy = false;
       this.timers.start(this, nowNs + QUIET_NS);

@@ -14,7 +14,7 @@ const TIMER_INTERVAL = 32;
 /** Runs until kernel.stop(). */
 export function runLoop(kernel: Kernel): void {
   const platform = kernel.platform;
-  const housekeeping = new Housekeeping(kernel.timers, kernel.clock);
+  const housekeeping = new Housekeeping(kernel.timers, kernel.clock, undefined, () => kernel.everySecond());
   let untilTimers = TIMER_INTERVAL;
   while (!kernel.stopped) {
     for (let t = kernel.ready.shift(); t !== null; t = kernel.ready.shift()) {

@@ -2,7 +2,8 @@
 //
 //   exclusive  nobody: names and attributes that were learned once hold until we change them ourselves, so that a
 //              stat that hits talks to nobody. What the host changes by itself in answer to our writes (mtime, ctime,
-//              blocks) is marked stale and read from the donated descriptor when somebody asks.
+//              blocks) is marked stale and read from the donated descriptor when somebody asks. doubt.ts tells what
+//              becomes of changes that come from the host all the same.
 //   shared     others: names are revalidated at every step of a walk, attributes at every stat.
 
 import { Attributes } from '../../../gofer/protocol/attributes.ts';

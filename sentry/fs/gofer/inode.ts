@@ -17,6 +17,7 @@ import { ATTR_SIZE, Inode, type SetAttr, type VfsPath } from '../../vfs/filesyst
 import type { Mount } from '../../vfs/mount.ts';
 import { atimeIsDue, readClock } from '../../vfs/times.ts';
 import type { Listing } from './client.ts';
+import { doubts } from './doubt.ts';
 import { GoferDirectory, GoferFile } from './file.ts';
 import type { GoferFilesystem } from './filesystem.ts';
 import { HostFile } from './host-file.ts';
@@ -37,6 +38,14 @@ export class GoferInode extends Inode {
   stale = false;
   /** Mapped shared and writable: the guest writes without any call of ours. */
   sharedMapping = false;
+  /** doubts.count when the attributes were last asked for, and when the directory was last looked at for changes. */
+  private checkedAt: number = doubts.count;
+  private namesCheckedAt: number = doubts.count;
+  /** ctime of the directory for which the names hold that are cached. */
+  private namesSec = -1;
+  private namesNsec = 0;
+  /** In a directory that others have changed, the names that have been asked for since; null: nobody has. */
+  private checkedNames: Set<string> | null = null;
   private reader: HostFd | null = null;
   private writer: HostFd | null = null;
   /** Open descriptions that use reader or writer. */
@@ -65,6 +74,14 @@ export class GoferInode extends Inode {
     this.rdev = makedev(a.rdevMajor, a.rdevMinor);
     this.setContents(a);
     this.stale = false;
+    this.checkedAt = doubts.count;
+    if (this.namesSec < 0) this.believeNames();
+  }
+
+  /** The names that are cached are those of the directory as it now is. */
+  private believeNames(): void {
+    this.namesSec = this.ctimeSec;
+    this.namesNsec = this.ctimeNsec;
   }
 
   private setContents(a: Attributes): void {
@@ -152,11 +169,15 @@ export class GoferInode extends Inode {
   }
 
   override childStillValid(name: string, child: Inode | undefined): boolean {
-    if (!this.fs.shared) return true;
+    if (!this.fs.shared) {
+      if (this.namesCheckedAt !== doubts.count) this.checkNames();
+      if (this.checkedNames === null || this.checkedNames.has(name)) return true;
+    }
     const parent = this.ensureHandle();
     if (parent < 0) return false;
     const { client } = this.fs;
     const found = client.walkOne(parent, WALK_LOOK, name);
+    this.checkedNames?.add(name);
     if (found < 0) return found === -ENOENT && child === undefined;
     const a = client.attributes;
     if (child === undefined || this.fs.inoOf(a) !== child.ino || (a.mode & S_IFMT) !== (child.mode & S_IFMT)) return false;
@@ -166,8 +187,19 @@ export class GoferInode extends Inode {
     return true;
   }
 
+  /** Whether somebody else has changed the directory: then each name is asked for once more. */
+  private checkNames(): void {
+    this.namesCheckedAt = doubts.count;
+    const result = this.getattr(null);
+    if (result === 0 && this.ctimeSec === this.namesSec && this.ctimeNsec === this.namesNsec) return;
+    this.believeNames();
+    this.checkedNames = new Set();
+    this.dropListing();
+  }
+
   /** The whole directory. */
   list(): Listing | number {
+    if (!this.fs.shared && this.namesCheckedAt !== doubts.count) this.checkNames();
     if (this.listing !== null) return this.listing;
     this.fs.keepWithinLimit();
     const handle = this.ensureHandle();
@@ -239,6 +271,7 @@ export class GoferInode extends Inode {
   /** We have changed what `name` is in this directory, which now has these attributes. */
   private changed(a: Attributes, name: string): void {
     this.setAttributes(a);
+    this.believeNames();
     this.listing = null;
     this.prefetched?.delete(name);
   }
@@ -339,7 +372,7 @@ export class GoferInode extends Inode {
   // ---- attributes
 
   override getattr(_t: Task | null): number {
-    if (!this.fs.shared) return this.stale || this.sharedMapping ? this.refresh() : 0;
+    if (!this.fs.shared) return this.stale || this.sharedMapping || this.checkedAt !== doubts.count ? this.refresh() : 0;
     const handle = this.ensureHandle();
     if (handle < 0) return handle;
     return this.askAttributes(handle);
@@ -354,6 +387,8 @@ export class GoferInode extends Inode {
 
   /** From an open descriptor if there is one: it tells all but the owner, which nobody else changes in exclusive mode. */
   private refresh(): number {
+    if (this.checkedAt !== doubts.count) this.xattrNames = null;
+    this.checkedAt = doubts.count;
     const host = this.writer ?? this.reader;
     if (host === null) {
       // Unlinked and closed: there is nobody left to ask, and nothing to tell.

@@ -16,6 +16,7 @@ import { close } from 'ptrace-napi';
 import { TREE_SHARED } from '../../../gofer/protocol/messages.ts';
 import { EMFILE, ENOENT } from '../../../sentry/abi/errno.ts';
 import { O_APPEND, O_RDONLY, O_RDWR, O_WRONLY } from '../../../sentry/abi/fcntl.ts';
+import { doubt } from '../../../sentry/fs/gofer/doubt.ts';
 import { GoferFilesystem } from '../../../sentry/fs/gofer/filesystem.ts';
 import type { GoferInode } from '../../../sentry/fs/gofer/inode.ts';
 import type { Credentials } from '../../../sentry/kernel/credentials.ts';
@@ -292,4 +293,23 @@ test('a client keeps below the number of handles that the gofer tells', (t) => {
     }
   }
   t.false(g.client.broken);
+});
+
+test('what the host changes in an exclusive tree is seen after a doubt, and only then', (t) => {
+  const { g, root } = mounted(t);
+  writeFileSync(join(g.dir, 'known'), 'one');
+  const known = found(root.lookup('known'));
+  t.is(root.lookup('later'), -ENOENT);
+  writeFileSync(join(g.dir, 'known'), 'longer');
+  writeFileSync(join(g.dir, 'later'), '');
+  known.getattr(null);
+  t.is(known.size, 3);
+  t.true(root.childStillValid('later', undefined));
+  doubt();
+  known.getattr(null);
+  t.is(known.size, 6);
+  t.false(root.childStillValid('later', undefined));
+  t.true(root.childStillValid('known', known));
+  doubt();
+  t.true(root.childStillValid('known', known));
 });
