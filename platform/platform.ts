@@ -126,6 +126,9 @@ export interface Platform {
   /** Ends a whole stub process with all its contexts at once. */
   releaseSpace(space: AddressSpace): void;
 
+  /** Kills a stub process that does not do what it is told: each of its contexts gets EVENT_DIED. */
+  killSpace(space: AddressSpace): void;
+
   /** Waits until something happens or the monotonic deadline (ns) passes: a context index, NEXT_TIMEOUT or NEXT_HOST. */
   next(deadlineNs: number): number;
 

@@ -42,6 +42,31 @@ napi_value MapShared(napi_env env, napi_callback_info info) {
   return External(env, p, size);
 }
 
+/** /proc/self/fd, or a clone of it once that is out of reach: -1 until it is needed. */
+int own_descriptors = -1;
+
+// setOwnDescriptors(fd): the directory that reopenReadOnly() finds descriptors in from now on.
+napi_value SetOwnDescriptors(napi_env env, napi_callback_info info) {
+  Args<1> a(env, info);
+  own_descriptors = a.i32(0);
+  return nullptr;
+}
+
+// reopenReadOnly(fd): a descriptor of the same file that cannot write, or -errno. The Sentry's filter knows these flags.
+napi_value ReopenReadOnly(napi_env env, napi_callback_info info) {
+  Args<1> a(env, info);
+  if (own_descriptors < 0) own_descriptors = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  char name[16];
+  snprintf(name, sizeof name, "%d", a.i32(0));
+  return result(env, syscall(SYS_openat, own_descriptors, name, O_RDONLY | O_CLOEXEC, 0));
+}
+
+// sealWrites(fd): nobody can write the memfd or map it writable any more. 0 or -errno.
+napi_value SealWrites(napi_env env, napi_callback_info info) {
+  Args<1> a(env, info);
+  return result(env, fcntl(a.i32(0), F_ADD_SEALS, F_SEAL_FUTURE_WRITE));
+}
+
 napi_value MemfdCreate(napi_env env, napi_callback_info info) {
   Args<2> a(env, info);
   char name[64];
@@ -269,6 +294,9 @@ void InitMemory(Napi::Env env, Napi::Object exports) {
   define(env, exports, "createRegion", CreateRegion);
   define(env, exports, "mapShared", MapShared);
   define(env, exports, "memfdCreate", MemfdCreate);
+  define(env, exports, "setOwnDescriptors", SetOwnDescriptors);
+  define(env, exports, "reopenReadOnly", ReopenReadOnly);
+  define(env, exports, "sealWrites", SealWrites);
   define(env, exports, "ftruncate", Ftruncate);
   define(env, exports, "closeFd", CloseFd);
   define(env, exports, "dupFd", DupFd);

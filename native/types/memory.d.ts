@@ -6,6 +6,12 @@ export function createRegion(size: number): ArrayBuffer;
 export function mapShared(fd: number, size: number): ArrayBuffer | number;
 /** flags: MFD_*; MFD_CLOEXEC is always set. */
 export function memfdCreate(name: string, flags?: number): number;
+/** The directory (/proc/self/fd, or a clone of it) in which reopenReadOnly() finds descriptors. */
+export function setOwnDescriptors(fd: number): void;
+/** A further descriptor of the same file that cannot write, or -errno. */
+export function reopenReadOnly(fd: number): number;
+/** Nobody can write the memfd, which must allow seals, or map it writable any more: 0 or -errno. */
+export function sealWrites(fd: number): number;
 export function ftruncate(fd: number, size: number): number;
 export function closeFd(fd: number): number;
 /** A close-on-exec duplicate. */

@@ -20,6 +20,7 @@ import {
   ptraceStart,
   readToGuest,
   startNotifier,
+  systrapKill,
   unwatchFd,
   vmRead,
   vmWrite,
@@ -28,6 +29,7 @@ import {
 } from 'ptrace-napi';
 import { NT_X86_XSTATE } from '../../sentry/abi/elf.ts';
 import { ENOMEM, errnoName } from '../../sentry/abi/errno.ts';
+import { SIGKILL } from '../../sentry/abi/signal.ts';
 import { Context } from '../context.ts';
 import { CONTEXT_SIZE, CTX_REGS, CTX_REGS_SIZE, MAX_CONTEXTS, RAX } from '../context-page.ts';
 import { hostAuxv } from '../host-auxv.ts';
@@ -182,6 +184,10 @@ export class PtracePlatform implements Platform {
       ptraceRelease(context.index, 1);
       this.forget(context);
     }
+  }
+
+  killSpace(space: AddressSpace): void {
+    if (space.hostPid > 0) systrapKill(space.hostPid, SIGKILL);
   }
 
   private forget(context: Context): void {

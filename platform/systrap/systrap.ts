@@ -622,6 +622,14 @@ export class SystrapPlatform implements Platform {
     if (this.gone.length > MAX_GONE) this.closeSpace(this.gone.pop()!);
   }
 
+  killSpace(of: AddressSpace): void {
+    const space = of as SystrapSpace;
+    if (space.dead || space.released) return;
+    debug(`stub process ${space.hostPid} does not come back and is killed`);
+    if (space.hostPid !== 0) this.kill(space, space.contexts[0]!);
+    this.spaceDied(space, SIGKILL);
+  }
+
   private forget(c: SystrapContext): void {
     this.setInGuest(c, false);
     // A stub that is being made by this one, or for it, is dealt with when the clone is reported.

@@ -3,9 +3,21 @@
 // first guest instruction.
 
 import { EINVAL, errnoName } from '../abi/errno.ts';
-import { MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT } from '../abi/mount.ts';
+import { AT_FDCWD, O_CLOEXEC } from '../abi/fcntl.ts';
+import { MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT, OPEN_TREE_CLONE } from '../abi/mount.ts';
 import { RLIMIT_CORE, RLIMIT_NOFILE } from '../abi/sched.ts';
-import { dropAllCapabilities, dropBounding, getRlimit, loadSeccompProgram, mount, pivotRoot, setRlimit, umount2 } from '../host/confine.ts';
+import {
+  dropAllCapabilities,
+  dropBounding,
+  getRlimit,
+  loadSeccompProgram,
+  mount,
+  openTree,
+  pivotRoot,
+  setRlimit,
+  umount2,
+} from '../host/confine.ts';
+import { setOwnDescriptors } from '../host/memory.ts';
 
 import type { BootConfig } from './boot-config.ts';
 import { sentryFilter } from './seccomp-filter.ts';
@@ -24,8 +36,14 @@ function must(step: string, result: number): void {
   if (result < 0) throw new LockDownError(step, result);
 }
 
+let ownDescriptors = -1;
+
 /** An empty tmpfs becomes the root of our mount namespace, and everything else leaves it. */
 export function enterEmptyRoot(): void {
+  // To open own descriptors again, read-only. A clone of that directory alone, so that ".." leads nowhere.
+  ownDescriptors = openTree(AT_FDCWD, '/proc/self/fd', OPEN_TREE_CLONE | O_CLOEXEC);
+  must("cloning the directory of the Sentry's descriptors", ownDescriptors);
+  setOwnDescriptors(ownDescriptors);
   // Any folder that every host has will do: in here it is only a place to stand on.
   const place = '/proc';
   must('mounting an empty root', mount('runsc', place, 'tmpfs', MS_NOSUID | MS_NODEV | MS_NOEXEC, 'size=4k,nr_inodes=2,mode=555'));
@@ -60,5 +78,5 @@ export function dropPrivileges(): void {
 
 /** The filter on the host calls of every thread: the last step. */
 export function loadFilter(network: BootConfig['network']): void {
-  must('loading the seccomp filter', loadSeccompProgram(sentryFilter(network)));
+  must('loading the seccomp filter', loadSeccompProgram(sentryFilter(network, ownDescriptors)));
 }

@@ -5,7 +5,7 @@
 // The list is walked for each call, so what the loop asks for most stands first.
 
 import { ENOSYS, EPERM } from '../abi/errno.ts';
-import { F_ADD_SEALS, F_DUPFD_CLOEXEC, F_GET_SEALS, F_GETFD, F_GETFL, F_SETFD, F_SETFL } from '../abi/fcntl.ts';
+import { F_ADD_SEALS, F_DUPFD_CLOEXEC, F_GET_SEALS, F_GETFD, F_GETFL, F_SETFD, F_SETFL, O_CLOEXEC } from '../abi/fcntl.ts';
 import { TIOCLINUX, TIOCSTI } from '../abi/ioctl.ts';
 import { MAP_ANONYMOUS, PROT_EXEC } from '../abi/mman.ts';
 import { AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX } from '../abi/socket.ts';
@@ -57,6 +57,7 @@ import {
   SYS_mremap,
   SYS_munmap,
   SYS_nanosleep,
+  SYS_openat,
   SYS_pidfd_open,
   SYS_pidfd_send_signal,
   SYS_pipe2,
@@ -242,7 +243,18 @@ const sockets: readonly AllowedCall[] = [
 ];
 
 /** The Sentry's filter: what is not listed answers EPERM. */
-export function sentryFilter(_network: BootConfig['network']): Uint8Array {
+export function sentryFilter(_network: BootConfig['network'], ownDescriptors: number): Uint8Array {
+  // No file has a name here, but for the descriptors that are there anyway: they may be opened once more, to read. What stubs map and
+  // must not write goes to them by such a descriptor.
+  const again: AllowedCall = {
+    nr: SYS_openat,
+    when: [
+      [
+        { arg: 0, value: ownDescriptors },
+        { arg: 2, value: O_CLOEXEC, high: 0 },
+      ],
+    ],
+  };
   // lo exists in every network namespace, so sockets are needed whatever the mode.
-  return seccompFilter([...loop, ...files, ...runtime, ...sockets, ...processes], seccompErrno(EPERM));
+  return seccompFilter([...loop, ...files, again, ...runtime, ...sockets, ...processes], seccompErrno(EPERM));
 }

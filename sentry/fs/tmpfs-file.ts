@@ -20,10 +20,10 @@ import {
   SEEK_SET,
 } from '../abi/fcntl.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
-import { PROT_WRITE } from '../abi/mman.ts';
+import { MFD_ALLOW_SEALING, PROT_WRITE } from '../abi/mman.ts';
 import { S_IFREG } from '../abi/stat.ts';
 import { fallocate, lseek } from '../host/host-io.ts';
-import { closeFd, ftruncate, memfdCreate, pwrite } from '../host/memory.ts';
+import { closeFd, ftruncate, memfdCreate, pwrite, reopenReadOnly, sealWrites } from '../host/memory.ts';
 import type { Task } from '../kernel/task.ts';
 import { removePrivileges } from '../vfs/attributes.ts';
 import { FileDescription, type Mappable } from '../vfs/file-description.ts';
@@ -39,12 +39,15 @@ import { TmpfsPages } from './tmpfs-pages.ts';
 const MAX_FILE_SIZE = Number.MAX_SAFE_INTEGER - 65535;
 /** The largest size that a double can say below Linux's 2^63-1: holes may reach that far. */
 const LARGEST_SIZE = 2 ** 63 - 1024;
+const WRITE_SEALS = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
 const ALL_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | F_SEAL_EXEC;
 
 export class TmpfsFile extends TmpfsInode {
   private readonly pages: TmpfsPages;
   /** The memfd of a file that has been mapped, or -1. */
   private hostFd = -1;
+  /** The same for mappings that must not write it, or -1. */
+  private readFd = -1;
   /** F_SEAL_*; files of the tree are born sealed against sealing. */
   seals = F_SEAL_SEAL;
 
@@ -157,10 +160,20 @@ export class TmpfsFile extends TmpfsInode {
     return data < 0 || data >= this.size ? -ENXIO : data;
   }
 
-  /** The memfd with the contents, made when first asked for: a host descriptor, or -errno. */
-  mapped(): number {
-    if (this.hostFd >= 0) return this.hostFd;
-    const fd = memfdCreate('tmpfs');
+  /** The memfd with the contents, made when first asked for: a host descriptor that can write, or cannot, or -errno. */
+  mapped(writes: boolean): number {
+    const fd = this.hostFd >= 0 ? this.hostFd : this.moveToMemfd();
+    if (fd < 0 || writes) return fd;
+    if (this.readFd < 0) {
+      const read = reopenReadOnly(fd);
+      if (read < 0) return read;
+      this.readFd = read;
+    }
+    return this.readFd;
+  }
+
+  private moveToMemfd(): number {
+    const fd = memfdCreate('tmpfs', MFD_ALLOW_SEALING);
     if (fd < 0) return fd;
     let error = ftruncate(fd, this.size);
     if (error >= 0) {
@@ -173,7 +186,18 @@ export class TmpfsFile extends TmpfsInode {
     }
     this.pages.dropBytes();
     this.hostFd = fd;
+    this.sealHost();
     return fd;
+  }
+
+  addSeals(seals: number): void {
+    this.seals |= seals;
+    this.sealHost();
+  }
+
+  /** What guests may not write any more, no stub of theirs can write either. The host's stronger seal could find mappings of processes that are just ending. */
+  private sealHost(): void {
+    if (this.hostFd >= 0 && (this.seals & WRITE_SEALS) !== 0) sealWrites(this.hostFd);
   }
 
   /** The last name and the last description are gone. */
@@ -181,7 +205,9 @@ export class TmpfsFile extends TmpfsInode {
     this.pages.truncate(0);
     this.pages.unaccount(0, Number.MAX_SAFE_INTEGER);
     if (this.hostFd >= 0) closeFd(this.hostFd);
+    if (this.readFd >= 0) closeFd(this.readFd);
     this.hostFd = -1;
+    this.readFd = -1;
   }
 }
 
@@ -255,8 +281,8 @@ export class TmpfsFileDescription extends FileDescription {
 
   override mmap(_t: Task, out: Mappable, prot: number, shared: boolean): number {
     const seals = this.node.seals;
-    if (shared && (prot & PROT_WRITE) !== 0 && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) return -EPERM;
-    const fd = this.node.mapped();
+    if (shared && (prot & PROT_WRITE) !== 0 && (seals & WRITE_SEALS) !== 0) return -EPERM;
+    const fd = this.node.mapped(shared && this.writable && (seals & WRITE_SEALS) === 0);
     if (fd < 0) return fd;
     out.hostFd = fd;
     out.offset = 0;
@@ -289,7 +315,7 @@ export class TmpfsFileDescription extends FileDescription {
     if (!this.writable) return -EPERM;
     if ((seals & ~ALL_SEALS) !== 0) return -EINVAL;
     if ((this.node.seals & F_SEAL_SEAL) !== 0) return -EPERM;
-    this.node.seals |= seals;
+    this.node.addSeals(seals);
     return 0;
   }
 }

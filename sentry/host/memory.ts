@@ -1,2 +1,15 @@
 // Guest memory and memfds: the Sentry's host calls for both.
-export { closeFd, ftruncate, memfdCreate, pread, pwrite, readToGuest, residentPages, trimHeap, writeFromGuest } from 'ptrace-napi';
+export {
+  closeFd,
+  ftruncate,
+  memfdCreate,
+  pread,
+  pwrite,
+  readToGuest,
+  reopenReadOnly,
+  residentPages,
+  sealWrites,
+  setOwnDescriptors,
+  trimHeap,
+  writeFromGuest,
+} from 'ptrace-napi';

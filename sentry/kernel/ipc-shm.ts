@@ -44,6 +44,10 @@ export class ShmSegment extends IpcObject implements Backing {
     return this.memory.hostFd;
   }
 
+  readOnlyFd(): number {
+    return this.memory.readOnlyFd();
+  }
+
   get hostOffset(): number {
     return 0;
   }

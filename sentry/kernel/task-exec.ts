@@ -42,6 +42,7 @@ import type { FileDescription } from '../vfs/file-description.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
 import { LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { checkFileCaps, credentialsForExec, type ExecCredentials } from './exec-credentials.ts';
+import { watchExit } from './exit-watchdog.ts';
 import { exitFutexes } from './futex-exit.ts';
 import type { Kernel } from './kernel.ts';
 import { execStop } from './ptrace.ts';
@@ -253,6 +254,7 @@ function beginExec(t: Task, exec: Exec): number {
   if (group.tasks.length > 1) {
     group.execTask = t;
     for (const other of group.tasks) if (other !== t) wakeForSignal(other, true);
+    watchExit(group);
     return t.parkUninterruptible(resumeAlone);
   }
   if (group.leader !== t) becomeLeader(t, group);

@@ -29,6 +29,7 @@ import {
 import { SYS_restart_syscall } from '../abi/sysno-x64.ts';
 import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
 import { landlockScoped } from '../vfs/landlock.ts';
+import { watchExit } from './exit-watchdog.ts';
 import type { PidNamespace } from './pid-namespace.ts';
 import type { ProcessGroup } from './process-group.ts';
 import { signalStop, stopsWhenAsked } from './ptrace.ts';
@@ -217,6 +218,7 @@ export function startGroupExit(group: ThreadGroup, waitStatus: number): void {
     t.signals.stopPending = false;
     wakeForSignal(t, true);
   }
+  watchExit(group);
 }
 
 /** signal_wake_up(): the task looks at its signals soon. `fatal` reaches it in uninterruptible waits and stops too. */

@@ -1,7 +1,7 @@
 // What stands behind shared and file mappings: an open file's donated descriptor, or a memfd of
 // the Sentry's own for MAP_SHARED|MAP_ANONYMOUS and SysV segments.
 
-import { closeFd, ftruncate, memfdCreate } from '../host/memory.ts';
+import { closeFd, ftruncate, memfdCreate, reopenReadOnly } from '../host/memory.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { Backing } from './vma.ts';
 
@@ -29,6 +29,11 @@ export class FileBacking implements Backing {
       inodeIds.set(inode, id);
     }
     this.id = id;
+  }
+
+  /** mmap() of the file knew that it was for such a mapping. */
+  readOnlyFd(): number {
+    return this.hostFd;
   }
 
   get dev(): number {
@@ -62,6 +67,7 @@ export class SharedMemory implements Backing {
   readonly dev = 1;
   readonly ino: number = this.id;
   private readonly label: string;
+  private readFd = -1;
   private refs = 1;
 
   private constructor(hostFd: number, size: number, label: string) {
@@ -82,6 +88,15 @@ export class SharedMemory implements Backing {
     return new SharedMemory(fd, size, label);
   }
 
+  readOnlyFd(): number {
+    if (this.readFd < 0) {
+      const fd = reopenReadOnly(this.hostFd);
+      if (fd < 0) return fd;
+      this.readFd = fd;
+    }
+    return this.readFd;
+  }
+
   name(): string {
     return this.label;
   }
@@ -91,6 +106,8 @@ export class SharedMemory implements Backing {
   }
 
   decRef(): void {
-    if (--this.refs === 0) closeFd(this.hostFd);
+    if (--this.refs > 0) return;
+    closeFd(this.hostFd);
+    if (this.readFd >= 0) closeFd(this.readFd);
   }
 }

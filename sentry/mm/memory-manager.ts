@@ -185,7 +185,8 @@ export class MemoryManager extends GuestMemory implements Mappings {
       hostFlags |= MAP_ANONYMOUS;
       context.addCall(SYS_mmap, 0, addr, length, prot, hostFlags, -1, 0);
     } else {
-      const sent = send(context, backing.hostFd);
+      const fd = (flags & MAP_SHARED) !== 0 && (maxProt & PROT_WRITE) !== 0 ? backing.hostFd : backing.readOnlyFd();
+      const sent = fd < 0 ? fd : send(context, fd);
       if (sent < 0) {
         backing.decRef();
         return sent;

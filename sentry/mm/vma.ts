@@ -7,6 +7,8 @@ import { MAP_GROWSDOWN, MAP_SHARED } from '../abi/mman.ts';
 export interface Backing {
   /** Host descriptor that a stub maps; kept open as long as the backing lives. */
   readonly hostFd: number;
+  /** The same that cannot write, for mappings that must never: a guest can do to a descriptor of its stub whatever that allows. Or -errno. */
+  readOnlyFd(): number;
   /** Where the object's offset 0 lies in the host descriptor. */
   readonly hostOffset: number;
   /** Identity for shared futexes and merging. */

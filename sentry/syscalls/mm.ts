@@ -3,6 +3,7 @@
 
 import type { Context } from '../../platform/platform.ts';
 import { EACCES, EAGAIN, EBADF, EEXIST, EFAULT, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from '../abi/errno.ts';
+import { F_SEAL_FUTURE_WRITE, F_SEAL_WRITE } from '../abi/fcntl.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import {
   MADV_COLD,
@@ -166,7 +167,7 @@ export function mmap(t: Task, a: SyscallArgs): number {
   if (file !== undefined && file.anonymousMapping !== true) {
     maxProt = fileMaxProt(file, shared);
     if (!file.readable) return -EACCES;
-    if (shared && (prot & PROT_WRITE) !== 0 && (maxProt & PROT_WRITE) === 0) return -EACCES;
+    if (shared && (prot & PROT_WRITE) !== 0 && !file.writable) return -EACCES;
     if ((prot & PROT_EXEC) !== 0 && (maxProt & PROT_EXEC) === 0) return -EPERM;
     const able = file.mmap(t, mappable, prot, shared);
     if (able < 0) return able;
@@ -198,7 +199,9 @@ function resumeMmapFailed(t: Task, _why: number): number {
 /** What mprotect may later give a mapping of the file: mm/mmap.c:do_mmap(). */
 function fileMaxProt(file: FileDescription, shared: boolean): number {
   let prot = PROT_MASK;
-  if (shared && !file.writable) prot &= ~PROT_WRITE;
+  // Seals take the right from new mappings: mm/memfd.c:memfd_check_seals_mmap().
+  const seals = shared ? file.getSeals() : 0;
+  if (shared && (!file.writable || (seals > 0 && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0))) prot &= ~PROT_WRITE;
   const mount = file.path?.mount;
   if (mount !== undefined && (mount.flags & MS_NOEXEC) !== 0) prot &= ~PROT_EXEC;
   return prot;

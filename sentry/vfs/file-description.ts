@@ -222,7 +222,10 @@ export abstract class FileDescription {
     return -ENOTDIR;
   }
 
-  /** For mmap(2): fills `out`, or -ENODEV. prot and shared say what is wanted. */
+  /**
+   * For mmap(2): fills `out`, or -ENODEV. prot and shared say what is wanted. The descriptor must not be able to write unless the
+   * mapping is shared and the description writable: the guest has it in its process for a moment, to map as it likes.
+   */
   mmap(_t: Task, _out: Mappable, _prot: number, _shared: boolean): number {
     return -ENODEV;
   }

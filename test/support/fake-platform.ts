@@ -111,6 +111,8 @@ export class FakePlatform implements Platform {
 
   releaseSpace(_space: AddressSpace): void {}
 
+  killSpace(_space: AddressSpace): void {}
+
   next(_deadlineNs: number): number {
     throw new Error('a fake platform has no events of its own');
   }

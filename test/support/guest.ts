@@ -30,7 +30,8 @@ export function guestPrograms(): GuestProgram[] {
 export async function buildGuest(name: string): Promise<string> {
   const source = join(sources, `${name}.c`);
   const hash = createHash('sha256').update(FLAGS.slice(0, -1).join(' '));
-  hash.update(readFileSync(source)).update(readFileSync(join(sources, 'check.h')));
+  hash.update(readFileSync(source));
+  for (const header of readdirSync(sources).filter((file) => file.endsWith('.h'))) hash.update(readFileSync(join(sources, header)));
   const cache = cacheDir();
   const binary = join(cache, `${name}-${hash.digest('hex').slice(0, 16)}`);
   if (existsSync(binary)) return binary;

@@ -124,7 +124,9 @@ export class GoferFile extends FileDescription {
   }
 
   override mmap(_t: Task, out: Mappable, prot: number, shared: boolean): number {
-    out.hostFd = this.host.fd;
+    const host = shared && this.writable ? this.host : this.file.readerFor(this.host);
+    if (typeof host === 'number') return host;
+    out.hostFd = host.fd;
     out.offset = 0;
     // A shared mapping of a writable file may become writable later by mprotect.
     if (shared && (this.writable || (prot & PROT_WRITE) !== 0)) this.file.sharedMapping = true;

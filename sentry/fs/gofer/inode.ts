@@ -525,6 +525,22 @@ export class GoferInode extends Inode {
     return host;
   }
 
+  /** For one that has `host`: a descriptor that cannot write, good for as long as that one is. */
+  readerFor(host: HostFd): HostFd | number {
+    if (!host.writable) return host;
+    if (this.reader === null) {
+      const opened = this.openHost(O_RDONLY);
+      if (typeof opened === 'number') return opened;
+      this.reader = opened;
+      if (this.users > 0) return opened;
+      // Only descriptions with descriptors of their own: it is the youngest of the idle ones.
+      this.fs.notIdle(this);
+      this.fs.keepIdle(this);
+      return opened;
+    }
+    return this.reader;
+  }
+
   private openHost(flags: number): HostFd | number {
     if (this.handle === 0) {
       const fd = this.walkOpen(flags);
