@@ -1,9 +1,9 @@
 // The command table, once: dispatch, help, and what scripts/docs.ts makes man pages and completions of.
 
-import { appendFileSync } from 'node:fs';
 import { type Config, configFrom, globalFlags } from './config.ts';
 import { describe, exitCodeOf, RunscError } from './errors.ts';
 import { describeFlags, type Flag, FlagValues, parseFlags } from './flags.ts';
+import { configureMessages, debugLine, hasLogFile, logError } from './messages.ts';
 
 /** What a command gets. */
 export interface Invocation {
@@ -150,7 +150,7 @@ export const commands: readonly Command[] = [
       { name: 'pid-file', kind: 'string', value: 'FILE', help: 'gets the number of the host process that stands for it' },
       { name: 'internal-pid-file', kind: 'string', value: 'FILE', help: 'gets its number in the container' },
       { name: 'console-socket', kind: 'string', value: 'PATH', help: 'unix socket that gets the terminal' },
-      { name: 'pidfd-socket', kind: 'string', value: 'PATH', help: 'unix socket that gets a pidfd', ignored: true },
+      { name: 'pidfd-socket', kind: 'string', value: 'PATH', help: 'unix socket that gets a pidfd' },
       { name: 'cap', short: 'c', kind: 'list', value: 'CAPABILITY', help: 'one more capability' },
       { name: 'no-new-privs', kind: 'switch', help: 'execve gives no privileges' },
       { name: 'preserve-fds', kind: 'number', help: 'pass so many descriptors, from 3 on' },
@@ -291,6 +291,7 @@ export async function main(words: readonly string[]): Promise<number> {
   let command: Command | undefined;
   try {
     const at = parseFlags([...globalFlags, ...helpFlags], words, values, 'runsc');
+    configureMessages(values.string('log'), values.string('log-format'), values.on('debug'));
     if (values.on('version')) return print(`runsc version ${version()}\nspec: ${OCI_VERSION}\n`);
     const name = words[at];
     if (values.on('help') || name === undefined || name === 'help') {
@@ -311,6 +312,7 @@ export async function main(words: readonly string[]): Promise<number> {
         `"${command.name}" requires ${wanted} argument${wanted.endsWith(' 1') ? '' : 's'} (see 'runsc ${command.name} --help')`,
       );
     }
+    debugLine(`runsc ${version()}: ${words.join(' ')}`);
     return await command.run({ config: configFrom(values), flags, args });
   } catch (error) {
     report(error, values);
@@ -332,7 +334,7 @@ function intersperse(command: Command, words: readonly string[], flags: FlagValu
 
 function find(name: string): Command {
   const command = commands.find((c) => c.name === name);
-  if (command === undefined) throw new RunscError(`unknown command "${name}" (see 'runsc --help')`);
+  if (command === undefined) throw new RunscError(`unknown command "${name}"`, `No help topic for '${name}' (see 'runsc --help')`);
   return command;
 }
 
@@ -346,17 +348,11 @@ function report(error: unknown, values: FlagValues): void {
   const message = describe(error);
   process.stderr.write(`runsc: ${message}\n`);
   if (values.on('debug') && error instanceof Error) process.stderr.write(`${error.stack}\n`);
-  const log = values.string('log');
-  if (log === undefined || log === '') return;
-  const time = new Date().toISOString();
-  const line =
-    values.string('log-format') === 'json' || values.string('log-format') === 'json-k8s'
-      ? JSON.stringify({ level: 'error', msg: message, time })
-      : `time="${time}" level=error msg=${JSON.stringify(message)}`;
+  if (!hasLogFile()) return;
   try {
-    appendFileSync(log, `${line}\n`);
+    logError(message);
   } catch (failure) {
-    process.stderr.write(`runsc: writing to ${log}: ${describe(failure)}\n`);
+    process.stderr.write(`runsc: writing to ${values.string('log')}: ${describe(failure)}\n`);
   }
 }
 
@@ -367,12 +363,15 @@ export function version(): string {
 
 export function help(): string {
   const width = Math.max(...commands.map((c) => c.name.length));
-  const list = commands.map((c) => `  ${c.name.padEnd(width)}  ${c.help}\n`).join('');
-  return `Usage: runsc [FLAG...] COMMAND [FLAG...] [ARG...]\n\nRuns programs and OCI containers on a guest kernel of their own.\n\nCommands:\n${list}\nFlags:\n${describeFlags([...globalFlags, ...helpFlags])}\n'runsc COMMAND --help' tells of a command's flags.\n`;
+  const list = commands.map((c) => `   ${c.name.padEnd(width)}  ${c.help}\n`).join('');
+  return `NAME:\n   runsc - ${SUMMARY}\n\nUSAGE:\n   runsc [global flag...] command [flag...] [argument...]\n\nVERSION:\n   ${version()}\n   spec: ${OCI_VERSION}\n\nCOMMANDS:\n${list}\nGLOBAL FLAGS:\n${describeFlags([...globalFlags, ...helpFlags])}\n'runsc COMMAND --help' tells of a command's flags.\n`;
 }
 
+const SUMMARY = 'Open Container Initiative runtime whose containers run on a guest kernel of their own';
+
+/** In the layout of runc's help, which scripts read: a name line, then what it does, then how. */
 export function helpOf(command: Command): string {
-  const flags = command.flags.length === 0 ? '' : `\nFlags:\n${describeFlags(command.flags)}`;
+  const flags = command.flags.length === 0 ? '' : `\nFLAGS:\n${describeFlags(command.flags)}`;
   const args = command.args === '' ? '' : ` ${command.args}`;
-  return `Usage: runsc [GLOBAL FLAG...] ${command.name}${command.flags.length === 0 ? '' : ' [FLAG...]'}${args}\n\n${command.help[0]!.toUpperCase()}${command.help.slice(1)}.\n${flags}`;
+  return `NAME:\n   runsc ${command.name} - ${command.help}\n\nUSAGE:\n   runsc ${command.name}${command.flags.length === 0 ? '' : ' [flag...]'}${args}\n${flags}`;
 }

@@ -19,17 +19,41 @@ export function run({ flags, args }: Invocation): number {
   return 0;
 }
 
+interface SpecMount {
+  readonly destination: string;
+  readonly type: string;
+  readonly source: string;
+  readonly options?: readonly string[];
+}
+
+/** The mounts that runc's template has, so that what edits one edits the other: libcontainer/specconv/example.go. */
+const MOUNTS: readonly SpecMount[] = [
+  { destination: '/proc', type: 'proc', source: 'proc' },
+  { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'] },
+  {
+    destination: '/dev/pts',
+    type: 'devpts',
+    source: 'devpts',
+    options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+  },
+  { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'] },
+  { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
+  { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
+  { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'] },
+];
+
 export function template(args: readonly string[], rootless: boolean, netns: string | undefined): object {
   const namespaces: { type: string; path?: string }[] = ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type }));
   if (netns !== undefined) namespaces[1] = { type: 'network', path: netns };
   if (rootless) {
+    // Without its own network namespace the container shares the user's, as runc's does.
     namespaces.splice(1, 1);
     namespaces.push({ type: 'user' });
   }
   return {
     ociVersion: OCI_VERSION,
     process: {
-      terminal: false,
+      terminal: true,
       user: { uid: 0, gid: 0 },
       args,
       env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'TERM=xterm'],
@@ -40,26 +64,14 @@ export function template(args: readonly string[], rootless: boolean, netns: stri
     },
     root: { path: 'rootfs', readonly: true },
     hostname: 'runsc',
-    mounts: [
-      { destination: '/proc', type: 'proc', source: 'proc' },
-      { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'] },
-      {
-        destination: '/dev/pts',
-        type: 'devpts',
-        source: 'devpts',
-        options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', ...(rootless ? [] : ['gid=5'])],
-      },
-      { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'] },
-      { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
-      { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
-    ],
+    mounts: MOUNTS.map((mount) => (rootless ? rootlessMount(mount) : mount)),
     linux: {
       ...(rootless
         ? {
             uidMappings: [{ containerID: 0, hostID: process.geteuid!(), size: 1 }],
             gidMappings: [{ containerID: 0, hostID: process.getegid!(), size: 1 }],
           }
-        : {}),
+        : { resources: { devices: [{ allow: false, access: 'rwm' }] } }),
       namespaces,
       maskedPaths: [
         '/proc/acpi',
@@ -76,4 +88,11 @@ export function template(args: readonly string[], rootless: boolean, netns: stri
       readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
     },
   };
+}
+
+/** Only one group is mapped, so that none can be named; a sysfs of a network namespace that is not ours cannot be mounted. */
+function rootlessMount(mount: SpecMount): SpecMount {
+  if (mount.destination === '/sys')
+    return { ...mount, type: 'none', source: '/sys', options: ['rbind', 'nosuid', 'noexec', 'nodev', 'ro'] };
+  return { ...mount, options: mount.options?.filter((option) => !option.startsWith('gid=')) };
 }

@@ -16,6 +16,7 @@ export class Bundle {
   constructor(script: string) {
     this.config = template(['/bin/sh', '-c', script], false, undefined);
     this.config.root.readonly = false;
+    this.config.process.terminal = false;
     mkdirSync(join(this.path, 'rootfs', 'usr'), { recursive: true });
     this.bind('/usr', '/usr');
     for (const name of ['bin', 'lib', 'lib64']) {
