@@ -2,6 +2,7 @@
 
 import { type Invocation, OCI_VERSION, version } from '../cli.ts';
 import { mountOptionWords } from '../mount-options.ts';
+import { seccompFeatures } from '../seccomp.ts';
 import { capabilityNames, HOOKS } from '../spec.ts';
 
 export function run(_invocation: Invocation): number {
@@ -19,7 +20,7 @@ export function features(): object {
       namespaces: ['cgroup', 'ipc', 'mount', 'network', 'pid', 'user', 'uts'],
       capabilities: capabilityNames(),
       cgroup: { v1: true, v2: true, systemd: true, systemdUser: true, rdma: false },
-      seccomp: { enabled: false },
+      seccomp: seccompFeatures,
       apparmor: { enabled: false },
       selinux: { enabled: false },
       intelRdt: { enabled: false },
