@@ -77,6 +77,7 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
       readonlyPaths: spec.readonlyPaths.map(guestText),
       sysctl: spec.sysctl,
       process: planProcess(spec.process, config),
+      seccomp: spec.seccomp?.program,
       memoryBytes: limit !== undefined && limit > 0 ? limit : undefined,
       cpus,
     },

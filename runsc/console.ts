@@ -3,7 +3,20 @@
 
 import { SOCK_STREAM } from '../sentry/abi/socket.ts';
 import { errnoText, RunscError } from './errors.ts';
-import { closeFd, makeRaw, openPty, sendFds, setWindowSize, unixConnect } from './host.ts';
+import { closeFd, makeRaw, openPty, pidfdOpen, sendFds, setWindowSize, unixConnect } from './host.ts';
+
+/** Sends a pidfd of a process to a socket, with its number as the message. */
+export function sendPidfdOf(socketPath: string, pid: number): void {
+  const pidfd = pidfdOpen(pid);
+  if (pidfd < 0) throw new RunscError('opening a pidfd', errnoText(pidfd));
+  const socket = unixConnect(socketPath, SOCK_STREAM);
+  if (socket < 0) throw new RunscError(`connecting to the pidfd socket ${socketPath}`, errnoText(socket));
+  const bytes = new TextEncoder().encode(String(pid));
+  const sent = sendFds(socket, bytes, bytes.length, [pidfd]);
+  closeFd(socket);
+  closeFd(pidfd);
+  if (sent < 0) throw new RunscError(`sending the pidfd to ${socketPath}`, errnoText(sent));
+}
 
 /** Opens a pty and sends its master to the socket; answers the slave. The guest's line discipline works, not the host's. */
 export function sendConsole(socketPath: string, size: readonly [number, number] | undefined): number {

@@ -9,17 +9,28 @@ import { startAnchor } from './anchor.ts';
 import { type BootPlan, planBoot } from './boot-from-spec.ts';
 import { Cgroup, type CgroupRecord, cgroupPath, createCgroup, startScope, systemdUnit } from './cgroup.ts';
 import type { Config } from './config.ts';
-import { sendConsole } from './console.ts';
+import { sendConsole, sendPidfdOf } from './console.ts';
 import { ControlClient, SandboxGone } from './control-client.ts';
 import { RunscError } from './errors.ts';
 import { startError } from './foreground.ts';
 import { type OciState, runHooks, runHooksAnyway } from './hooks.ts';
 import { closeFd, killProcess } from './host.ts';
 import { openLog } from './log.ts';
+import { debugLine } from './messages.ts';
 import { processesInNamespaceOf } from './namespaces.ts';
 import { Sandbox } from './sandbox.ts';
 import { type Resources, readSpec, type Spec } from './spec.ts';
+import { runGuestHook } from './start-hooks.ts';
 import { type ContainerState, identify, isAlive, type Remains, StateDir } from './state-file.ts';
+import { TerminalRelay } from './terminal-relay.ts';
+
+export interface Created {
+  readonly container: Container;
+  readonly sandbox: Sandbox;
+  readonly spec: Spec;
+  /** For a terminal whose other side is not the caller's terminal. */
+  readonly relay: TerminalRelay | undefined;
+}
 
 export type Status = 'creating' | 'created' | 'running' | 'paused' | 'stopped';
 
@@ -27,6 +38,7 @@ export interface CreateOptions {
   readonly bundle: string;
   readonly consoleSocket: string | undefined;
   readonly pidFile: string | undefined;
+  readonly pidfdSocket: string | undefined;
   /** The caller waits for the end itself: the sandbox dies with it. */
   readonly foreground: boolean;
   /** Its descriptors, from 0 on. */
@@ -59,16 +71,18 @@ export class Container {
   }
 
   /** Makes a container; its program does not run yet. The sandbox is the caller's child. */
-  static create(config: Config, id: string, options: CreateOptions): { container: Container; sandbox: Sandbox; spec: Spec } {
+  static create(config: Config, id: string, options: CreateOptions): Created {
     const bundle = resolve(options.bundle);
     const dir = new StateDir(config.root, id);
     const spec = readSpec(bundle);
     const plan = planBoot(id, bundle, spec, config);
     if (!options.foreground) checkConsole(spec, options.consoleSocket);
+    if (spec.seccomp !== undefined) debugLine(`seccomp filter flags: ${spec.seccomp.flags}`);
     dir.create();
     const release = dir.lock();
     const undo: (() => void)[] = [() => dir.remove()];
     let consoleFd = -1;
+    let relay: TerminalRelay | undefined;
     try {
       const { join, cgroup } = prepareCgroup(config, id, spec);
       undo.push(() => cgroup()?.remove());
@@ -76,9 +90,12 @@ export class Container {
       if (spec.process.terminal && options.consoleSocket !== undefined) {
         consoleFd = sendConsole(options.consoleSocket, spec.process.consoleSize);
         stdio = [consoleFd, consoleFd, consoleFd, ...stdio.slice(3)];
+      } else if (spec.process.terminal) {
+        relay = TerminalRelay.whereNeeded(spec.process.consoleSize);
+        if (relay !== undefined) stdio = [relay.slave, relay.slave, relay.slave, ...stdio.slice(3)];
       }
       const sandbox = Sandbox.start({
-        boot: plan.boot,
+        boot: relay === undefined ? plan.boot : { ...plan.boot, process: { ...plan.boot.process, bareNewlines: true } },
         trees: plan.trees,
         stdio,
         controlPath: dir.controlPath,
@@ -108,6 +125,7 @@ export class Container {
         started: false,
         paused: false,
         process: spec.process,
+        startContainer: spec.hooks.startContainer,
         poststart: spec.hooks.poststart,
         poststop: spec.hooks.poststop,
         cgroup: cgroup()?.record,
@@ -116,14 +134,13 @@ export class Container {
       // "called after the runtime environment has been created but before the pivot_root": the namespaces are there.
       for (const name of ['prestart', 'createRuntime', 'createContainer'] as const)
         runHooks(name, spec.hooks[name], container.ociState('creating'));
-      // They would have to run inside before the first process, which is process 1 there.
-      if (spec.hooks.startContainer.length > 0) process.stderr.write('runsc: warning: startContainer hooks are not run\n');
       const checked = sandbox.control.await(sandbox.control.send({ method: 'check' }));
       if (checked.error !== undefined) throw startError(spec.process.args[0]!, checked.error, checked.errno);
       dir.save(state);
       if (options.pidFile !== undefined) writePidFile(options.pidFile, anchor);
+      if (options.pidfdSocket !== undefined) sendPidfdOf(options.pidfdSocket, anchor);
       if (!options.foreground) sandbox.control.ask('letting the sandbox go', { method: 'detach' });
-      return { container, sandbox, spec };
+      return { container, sandbox, spec, relay };
     } catch (error) {
       for (const step of undo.reverse()) {
         try {
@@ -132,6 +149,7 @@ export class Container {
           // The first failure is what is told.
         }
       }
+      relay?.drain();
       throw error;
     } finally {
       if (consoleFd >= 0) closeFd(consoleFd);
@@ -186,6 +204,12 @@ export class Container {
           status === 'stopped' ? 'it has stopped' : `it is ${status} already`,
         );
       const client = this.connect();
+      try {
+        this.runStartHooks(client);
+      } catch (error) {
+        killProcess(this.state.sentry.pid, SIGKILL);
+        throw error;
+      }
       const reply = client.await(client.send({ method: 'start' }));
       client.close();
       if (reply.error !== undefined) {
@@ -197,9 +221,21 @@ export class Container {
     });
   }
 
+  /** startContainer hooks are programs of the container that run before its own. */
+  runStartHooks(client: ControlClient): void {
+    for (const [i, hook] of this.state.startContainer.entries())
+      runGuestHook(client, `error running startContainer hook #${i}`, hook, this.state.process, this.config, this.ociState('created'));
+  }
+
   markStarted(): void {
     this.update({ started: true });
-    runHooksAnyway('poststart', this.state.poststart, this.ociState('running'));
+    try {
+      runHooks('poststart', this.state.poststart, this.ociState('running'));
+    } catch (error) {
+      // "the runtime MUST generate an error, stop and destroy the container": config.md, poststart.
+      killProcess(this.state.sentry.pid, SIGKILL);
+      throw error;
+    }
   }
 
   /** Sends a signal to the program, one process, a group or all. */
@@ -208,7 +244,7 @@ export class Container {
     if (status === 'stopped') {
       // runc's kill --all has nothing to do then, and says so by success.
       if (to === 'all') return;
-      throw new RunscError(`container "${this.state.id}" is not running`);
+      throw new RunscError(`cannot signal container "${this.state.id}"`, 'container not running');
     }
     if (status === 'paused' && signal === SIGKILL) this.unpause();
     const client = this.connect();
@@ -311,7 +347,7 @@ function prepareCgroup(config: Config, id: string, spec: Spec): { join: (pid: nu
         startScope(slice, unit, pid);
       }
       made = createCgroup(cgroupPath(spec.cgroupsPath, id, config.systemdCgroup), spec.resources, tolerant, (why) => {
-        if (config.debug) process.stderr.write(`runsc: debug: ${why}\n`);
+        debugLine(why);
       });
     }
     made?.join(pid);

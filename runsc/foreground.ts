@@ -11,6 +11,7 @@ import type { ControlClient } from './control-client.ts';
 import { EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, errnoText, RunscError } from './errors.ts';
 import { getTermios, getWindowSize, makeRaw, pollFds, setTermios, signalPipe, waitPid } from './host.ts';
 import { exitCodeOfStatus, type Sandbox } from './sandbox.ts';
+import type { TerminalRelay } from './terminal-relay.ts';
 
 const FORWARDED = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT];
 
@@ -49,6 +50,10 @@ export interface ForegroundOptions {
   readonly name: string;
   /** Stdin is a terminal that the guest's one is bridged to. */
   readonly terminal: boolean;
+  /** Carries the bytes of a terminal that is not the caller's. */
+  readonly relay?: TerminalRelay | undefined;
+  /** Called before the program runs. What it throws ends the sandbox. */
+  readonly starting?: (control: ControlClient) => void;
   /** Called when the program runs. */
   readonly started?: () => void;
 }
@@ -57,9 +62,12 @@ export interface ForegroundOptions {
 export function runInForeground(sandbox: Sandbox, signals: number, options: ForegroundOptions): number {
   let raw: RawTerminal | undefined;
   try {
+    options.starting?.(sandbox.control);
     const started = sandbox.control.send({ method: 'start' });
+    options.relay?.closeSlave();
     if (options.terminal) raw = RawTerminal.enter(0);
     if (raw !== undefined) resize(sandbox);
+    const { relay } = options;
     for (;;) {
       const reply = sandbox.control.takeReply(started);
       if (reply?.error !== undefined) {
@@ -75,7 +83,8 @@ export function runInForeground(sandbox: Sandbox, signals: number, options: Fore
         if (code !== undefined) return code;
         continue;
       }
-      const dead = sandbox.waitForMessage(signals);
+      const dead = sandbox.waitForMessage(relay === undefined ? [signals] : [signals, ...relay.sources]);
+      relay?.pump();
       if (dead !== undefined) {
         raw?.restore();
         raw = undefined;
@@ -84,14 +93,29 @@ export function runInForeground(sandbox: Sandbox, signals: number, options: Fore
       forwardSignals(sandbox, signals);
     }
   } finally {
-    raw?.restore();
     sandbox.end();
+    options.relay?.drain();
+    raw?.restore();
   }
 }
 
-/** Waits for a program that exec has started; answers the exit code. anchor: a process that stands for it, reaped too. */
-export function superviseExec(client: ControlClient, pid: number, signals: number, terminal: boolean, anchor = 0): number {
-  const raw = terminal ? RawTerminal.enter(0) : undefined;
+export interface ExecSupervision {
+  /** Of the program, in the container. */
+  readonly pid: number;
+  /** Readable bytes, from catchSignals(). */
+  readonly signals: number;
+  /** Stdin is a terminal that the program's is joined to. */
+  readonly terminal: boolean;
+  readonly relay: TerminalRelay | undefined;
+  /** A process that stands for it, reaped too; 0 for none. */
+  readonly anchor: number;
+}
+
+/** Waits for a program that exec has started; answers the exit code. */
+export function superviseExec(client: ControlClient, options: ExecSupervision): number {
+  const { pid, signals, relay, anchor } = options;
+  const raw = options.terminal ? RawTerminal.enter(0) : undefined;
+  relay?.closeSlave();
   try {
     if (raw !== undefined) resizeExec(client, pid);
     const wait = client.send({ method: 'wait', pid });
@@ -102,15 +126,18 @@ export function superviseExec(client: ControlClient, pid: number, signals: numbe
         if (reply.error !== undefined) throw new RunscError(`waiting for process ${pid}`, reply.error);
         return exitCodeOfStatus(reply.result as number);
       }
-      const triples = Int32Array.of(client.fd, POLLIN, 0, signals, POLLIN, 0);
+      const fds = relay === undefined ? [client.fd, signals] : [client.fd, signals, ...relay.sources];
+      const triples = Int32Array.from(fds.flatMap((fd) => [fd, POLLIN, 0]));
       pollFds(triples, -1);
       if (triples[2] !== 0) while (client.receive(0));
+      relay?.pump();
       for (const signal of takeSignals(signals)) {
         if (signal === SIGWINCH) resizeExec(client, pid);
         else client.send({ method: 'signal', pid, signal, to: 'process' });
       }
     }
   } finally {
+    relay?.drain();
     raw?.restore();
     client.close();
   }

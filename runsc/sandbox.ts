@@ -140,27 +140,15 @@ export class Sandbox {
       if (event?.event === 'failed')
         throw new RunscError('booting the sandbox', event.errno === undefined ? event.error : `${event.error}: ${errnoText(event.errno)}`);
       if (event?.event === 'exit') throw new RunscError('booting the sandbox', 'the Sentry ended early');
-      const dead = this.waitForMessage(-1);
+      const dead = this.waitForMessage([]);
       if (dead !== undefined) throw new RunscError('booting the sandbox', dead);
     }
   }
 
-  /** Files one message, or answers what died: a sentence. extraFd makes it return early when that is readable. */
-  waitForMessage(extraFd: number): string | undefined {
-    const triples = Int32Array.of(
-      this.control.fd,
-      POLLIN,
-      0,
-      this.gofer.pidfd,
-      POLLIN,
-      0,
-      this.sentry.pidfd,
-      POLLIN,
-      0,
-      extraFd,
-      POLLIN,
-      0,
-    );
+  /** Files one message, or answers what died: a sentence. Returns early when one of `others` is readable. */
+  waitForMessage(others: readonly number[]): string | undefined {
+    const fds = [this.control.fd, this.gofer.pidfd, this.sentry.pidfd, ...others];
+    const triples = Int32Array.from(fds.flatMap((fd) => [fd, POLLIN, 0]));
     pollFds(triples, -1);
     // What was said comes before who died: a process sends its last message and ends, and both are seen at once.
     let filed = false;

@@ -8,6 +8,8 @@ import type { CapabilitySets } from '../sentry/boot/boot-config.ts';
 import { RunscError } from './errors.ts';
 import { Field, MAX_SAFE, MAX_U32 } from './field.ts';
 import type { IdMap } from './id-maps.ts';
+import { warning } from './messages.ts';
+import { checkSeccomp, type Seccomp } from './seccomp.ts';
 
 export interface SpecProcess {
   readonly args: readonly string[];
@@ -100,6 +102,7 @@ export interface Spec {
   readonly devices: readonly SpecDevice[];
   readonly cgroupsPath: string | undefined;
   readonly resources: Resources;
+  readonly seccomp: Seccomp | undefined;
   readonly sysctl: Readonly<Record<string, string>>;
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
@@ -145,6 +148,7 @@ export function checkSpec(spec: Field): Spec {
     devices: linux.get('devices').array().map(checkDevice),
     cgroupsPath: linux.get('cgroupsPath').optionalString(),
     resources: checkResources(linux.get('resources')),
+    seccomp: checkSeccomp(linux.get('seccomp')),
     sysctl: checkStringMap(linux.get('sysctl')),
     maskedPaths: linux.get('maskedPaths').strings(),
     readonlyPaths: linux.get('readonlyPaths').strings(),
@@ -228,19 +232,33 @@ function checkCapabilities(field: Field): CapabilitySets {
     const numbers: number[] = [];
     for (const word of field.get(name).array()) {
       const number = capabilityNumber(word.string());
-      // "unknown capabilities ... MUST be ignored with a warning": config.md; a name that is no capability's at all is a mistake.
-      if (number === undefined && !/^CAP_[A-Z_]+$/i.test(word.string())) word.fail('is not the name of a capability');
-      if (number !== undefined) numbers.push(number);
+      // "... MUST be ignored with a warning": config.md, of what the kernel does not know.
+      if (number === undefined) warning(`ignoring unknown or unavailable capability ${word.string()} (${word.path})`);
+      else numbers.push(number);
     }
     return capabilityWords(numbers);
   };
+  const permitted = set('permitted');
+  const inheritable = set('inheritable');
   return {
     bounding: set('bounding'),
     effective: set('effective'),
-    permitted: set('permitted'),
-    inheritable: set('inheritable'),
-    ambient: set('ambient'),
+    permitted,
+    inheritable,
+    ambient: raisable(set('ambient'), permitted, inheritable),
   };
+}
+
+/** "only capabilities that are both permitted and inheritable can be ambient": prctl(2), PR_CAP_AMBIENT_RAISE. */
+function raisable(ambient: [number, number], permitted: [number, number], inheritable: [number, number]): [number, number] {
+  const allowed: [number, number] = [permitted[0] & inheritable[0], permitted[1] & inheritable[1]];
+  for (const [i, name] of capabilityNames().entries()) {
+    const word = i < 32 ? 0 : 1;
+    const bit = 1 << (i % 32);
+    if ((ambient[word] & bit) !== 0 && (allowed[word] & bit) === 0)
+      warning(`can't raise ambient capability ${name}: it is not both permitted and inheritable`);
+  }
+  return [ambient[0] & allowed[0], ambient[1] & allowed[1]];
 }
 
 function checkRlimit(field: Field): [number, number, number] {

@@ -36,6 +36,8 @@ export interface ContainerState {
   readonly paused: boolean;
   /** The container's first process: exec takes user, environment and so on from it. */
   readonly process: SpecProcess;
+  /** Run by start inside the container, before its program. */
+  readonly startContainer: readonly SpecHook[];
   /** Run by start and by delete. */
   readonly poststart: readonly SpecHook[];
   readonly poststop: readonly SpecHook[];

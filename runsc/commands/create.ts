@@ -16,6 +16,7 @@ export function createOptions({ flags }: Invocation, foreground: boolean): Creat
     bundle: flags.string('bundle') ?? '.',
     consoleSocket: flags.string('console-socket'),
     pidFile: flags.string('pid-file'),
+    pidfdSocket: flags.string('pidfd-socket'),
     foreground,
     stdio: passedFds(flags),
   };

@@ -7,7 +7,7 @@ import type { CapabilitySets } from '../../sentry/boot/boot-config.ts';
 import { startAnchor } from '../anchor.ts';
 import { planProcess } from '../boot-from-spec.ts';
 import type { Invocation } from '../cli.ts';
-import { sendConsole } from '../console.ts';
+import { sendConsole, sendPidfdOf } from '../console.ts';
 import { Container, writePidFile } from '../container.ts';
 import type { ControlClient } from '../control-client.ts';
 import { RunscError } from '../errors.ts';
@@ -16,12 +16,15 @@ import type { FlagValues } from '../flags.ts';
 import { catchSignals, startError, superviseExec } from '../foreground.ts';
 import { closeFd } from '../host.ts';
 import { capabilityNumber, capabilityWords, checkProcess, type SpecProcess } from '../spec.ts';
+import { TerminalRelay } from '../terminal-relay.ts';
 import { passedFds } from './create.ts';
 
 export function run({ config, flags, args }: Invocation): number {
   const container = Container.load(config, args[0]!);
   const { status } = container;
-  if (status !== 'running') throw new RunscError(`cannot exec in container "${args[0]}"`, `it is ${status}`);
+  if (status === 'stopped') throw new RunscError('cannot exec in a stopped container', `"${args[0]}" is not running`);
+  if (status === 'paused' && !flags.on('ignore-paused'))
+    throw new RunscError('cannot exec in a paused container', 'use --ignore-paused to have it run once the container is resumed');
   const detach = flags.on('detach');
   const consoleSocket = flags.string('console-socket');
   const process = processOf(container, flags, args.slice(1));
@@ -30,22 +33,28 @@ export function run({ config, flags, args }: Invocation): number {
 
   // Before the program is there, so that no signal is lost on it.
   const signals = detach ? -1 : catchSignals();
-  const terminal = process.terminal && consoleSocket === undefined;
+  const foregroundTerminal = process.terminal && consoleSocket === undefined;
+  const relay = foregroundTerminal ? TerminalRelay.whereNeeded(process.consoleSize) : undefined;
+  const terminal = foregroundTerminal && isatty(0);
   const client = container.connect();
-  const pid = startIn(client, container, process, consoleSocket, passedFds(flags));
+  const passed = passedFds(flags);
+  if (relay !== undefined) passed.fill(relay.slave, 0, 3);
+  const pid = startIn(client, container, process, consoleSocket, passed, relay !== undefined);
   const internal = flags.string('internal-pid-file');
   if (internal !== undefined) writePidFile(internal, pid);
   const pidFile = flags.string('pid-file');
-  if (detach || pidFile !== undefined) {
+  const pidfdSocket = flags.string('pidfd-socket');
+  if (detach || pidFile !== undefined || pidfdSocket !== undefined) {
     const reply = client.send({ method: 'anchor', pid });
     const cgroup = container.cgroup();
     const anchor = startAnchor({ connection: client.fd, reply, pid, joinCgroup: (host) => cgroup?.join(host) });
     if (pidFile !== undefined) writePidFile(pidFile, anchor);
+    if (pidfdSocket !== undefined) sendPidfdOf(pidfdSocket, anchor);
     if (detach) return 0;
     const own = container.connect();
-    return superviseExec(own, pid, signals, terminal && isatty(0), anchor);
+    return superviseExec(own, { pid, signals, terminal, relay, anchor });
   }
-  return superviseExec(client, pid, signals, terminal && isatty(0));
+  return superviseExec(client, { pid, signals, terminal, relay, anchor: 0 });
 }
 
 function startIn(
@@ -54,6 +63,7 @@ function startIn(
   process: SpecProcess,
   consoleSocket: string | undefined,
   passed: readonly number[],
+  bareNewlines: boolean,
 ): number {
   let stdio = passed;
   let consoleFd = -1;
@@ -61,7 +71,7 @@ function startIn(
     consoleFd = sendConsole(consoleSocket, process.consoleSize);
     stdio = [consoleFd, consoleFd, consoleFd, ...passed.slice(3)];
   }
-  const id = client.send({ method: 'exec', process: planProcess(process, container.config) }, stdio);
+  const id = client.send({ method: 'exec', process: { ...planProcess(process, container.config), bareNewlines } }, stdio);
   if (consoleFd >= 0) closeFd(consoleFd);
   const reply = client.await(id);
   // runc's codes for a program that is missing or cannot be executed are a shell's.
@@ -94,8 +104,8 @@ function processOf(container: Container, flags: FlagValues, args: readonly strin
     consoleSize: undefined,
     uid,
     gid,
-    groups: groups.length > 0 ? groups : base.groups,
-    capabilities: addCapabilities(base.capabilities, flags.list('cap'), uid),
+    groups: [...base.groups, ...groups],
+    capabilities: addCapabilities(base.capabilities, flags.list('cap')),
     noNewPrivileges: flags.has('no-new-privs') ? flags.on('no-new-privs') : base.noNewPrivileges,
   };
 }
@@ -118,16 +128,18 @@ function mergeEnv(base: readonly string[], added: readonly string[]): string[] {
   return [...base.filter((variable) => !names.has(name(variable))), ...added];
 }
 
-function addCapabilities(base: CapabilitySets, names: readonly string[], uid: number): CapabilitySets {
-  const numbers = names.map((n) => capabilityNumber(n) ?? missing(n));
-  const [lo, hi] = capabilityWords(numbers);
+/** Ambient ones only where the container has inheritable ones, without which there are none: runc's exec. */
+function addCapabilities(base: CapabilitySets, names: readonly string[]): CapabilitySets {
+  if (names.length === 0) return base;
+  const [lo, hi] = capabilityWords(names.map((n) => capabilityNumber(n) ?? missing(n)));
   const add = (set: readonly [number, number]): [number, number] => [set[0] | lo, set[1] | hi];
+  const inherits = base.inheritable[0] !== 0 || base.inheritable[1] !== 0;
   return {
     bounding: add(base.bounding),
     permitted: add(base.permitted),
-    effective: uid === 0 || names.length > 0 ? add(base.effective) : base.effective,
+    effective: add(base.effective),
     inheritable: base.inheritable,
-    ambient: uid === 0 || names.length === 0 ? base.ambient : add(base.ambient),
+    ambient: inherits ? add(base.ambient) : base.ambient,
   };
 }
 

@@ -1,5 +1,6 @@
 // `runsc run`: create and start; in the foreground also wait and delete.
 
+import { isatty } from 'node:tty';
 import type { Invocation } from '../cli.ts';
 import { Container } from '../container.ts';
 import { catchSignals, runInForeground } from '../foreground.ts';
@@ -19,11 +20,13 @@ export function run(invocation: Invocation): number {
     return 0;
   }
   const signals = catchSignals();
-  const { container, sandbox, spec } = Container.create(config, args[0]!, createOptions(invocation, true));
+  const { container, sandbox, spec, relay } = Container.create(config, args[0]!, createOptions(invocation, true));
   try {
     return runInForeground(sandbox, signals, {
       name: spec.process.args[0]!,
-      terminal: spec.process.terminal && flags.string('console-socket') === undefined,
+      terminal: spec.process.terminal && flags.string('console-socket') === undefined && isatty(0),
+      relay,
+      starting: (control) => container.runStartHooks(control),
       started: () => container.locked(() => container.markStarted()),
     });
   } finally {

@@ -3,6 +3,8 @@
 
 /** A program to run in the container: the first one, or that of exec. OCI's process, checked and completed. */
 export interface ProcessConfig {
+  /** The program's file when it is not what args[0] names: hooks. */
+  readonly path?: string;
   readonly args: readonly string[];
   /** "NAME=value". */
   readonly env: readonly string[];
@@ -19,6 +21,8 @@ export interface ProcessConfig {
   readonly oomScoreAdj?: number;
   /** A terminal of the sandbox's own is its stdio, bridged to stdioFds[0]. */
   readonly terminal: boolean;
+  /** Its terminal leaves newlines alone: whoever reads it is no terminal. ONLCR of termios(3). */
+  readonly bareNewlines?: boolean;
   /** Rows and columns. */
   readonly consoleSize?: readonly [number, number];
 }
@@ -100,6 +104,8 @@ export interface BootConfig {
   /** "kernel.shmmax" to its value. */
   readonly sysctl: Readonly<Record<string, string>>;
   readonly process: ProcessConfig;
+  /** A filter on the calls of the container's programs, classic BPF in base64: linux.seccomp. */
+  readonly seccomp?: string;
   /** Limits of the sandbox's cgroup, for /proc/meminfo and /proc/cpuinfo; undefined: the host's. */
   readonly memoryBytes?: number;
   readonly cpus?: number;

@@ -1,11 +1,12 @@
 // The container inside the Sentry: its first program, those of exec, and who waits for their end.
 
-import { EBUSY, EINVAL, ESRCH } from '../abi/errno.ts';
+import { EBUSY, EINVAL, ESRCH, errnoName } from '../abi/errno.ts';
 import type { Console } from '../fs/console.ts';
 import { closeFd, writeHost } from '../host/confine.ts';
 import { dup } from '../host/host-io.ts';
 import type { FsContext } from '../kernel/fs-context.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { INSTRUCTION_SIZE, SeccompFilter } from '../kernel/seccomp-filter.ts';
 import type { Task } from '../kernel/task.ts';
 import type { ThreadGroup } from '../kernel/thread-group.ts';
 import type { KernelContext } from '../vfs/context.ts';
@@ -19,6 +20,14 @@ const STDIO = 3;
 /** Ends of programs of exec that nobody has asked for yet. */
 const MAX_UNCLAIMED = 256;
 
+/** A program of classic BPF in base64. Throws when it is none: the command line made it. */
+function filterFrom(program: string): SeccompFilter {
+  const bytes = Buffer.from(program, 'base64');
+  const filter = SeccompFilter.create(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), bytes.length / INSTRUCTION_SIZE);
+  if (typeof filter === 'number') throw new Error(`the seccomp program of the container is invalid: ${errnoName(-filter)}`);
+  return filter;
+}
+
 export class Container {
   readonly kernel: Kernel;
   readonly config: BootConfig;
@@ -31,6 +40,8 @@ export class Container {
   private stderr = -1;
   /** Called with the wait status of the first program, once. */
   onEnd: (status: number) => void = () => {};
+  /** What its programs run under from the start. */
+  private readonly filters: readonly SeccompFilter[];
   private readonly waiters: Map<ThreadGroup, ((status: number) => void)[]> = new Map();
   /** Who waits for the first program before it is there. */
   private readonly early: ((status: number) => void)[] = [];
@@ -41,6 +52,8 @@ export class Container {
     this.kernel = kernel;
     this.config = config;
     this.root = root;
+    this.filters = config.seccomp === undefined ? [] : [filterFrom(config.seccomp)];
+    kernel.rootPidNamespace.keepFirst();
   }
 
   /** Why the configured program cannot be started, as things stand. */
@@ -53,7 +66,7 @@ export class Container {
     if (this.init !== null) return { error: 'the container has been started already', errno: EBUSY };
     const { process, fds } = this.config;
     this.stderr = dup(fds.stdio[2]!);
-    const t = this.run(process, fds.stdio);
+    const t = this.run(process, fds.stdio, true);
     if (isFailure(t)) return t;
     closeFd(this.stderr);
     this.init = t.group;
@@ -70,16 +83,17 @@ export class Container {
 
   /** Runs one more program with these host descriptors, which are taken over, as its own from 0 on. */
   exec(process: ProcessConfig, hostFds: readonly number[]): Task | StartFailure {
-    if (this.init === null || this.init.isDead) return { error: 'the container is not running', errno: ESRCH };
+    // Before the first program, too: runc's exec works in a created container, and hooks run then.
+    if (this.status === 'stopped') return { error: 'the container is not running', errno: ESRCH };
     if (hostFds.length < STDIO) return { error: 'three descriptors are needed', errno: EINVAL };
-    return this.run(process, hostFds);
+    return this.run(process, hostFds, false);
   }
 
-  private run(process: ProcessConfig, hostFds: readonly number[]): Task | StartFailure {
+  private run(process: ProcessConfig, hostFds: readonly number[], first: boolean): Task | StartFailure {
     const fs: FsContext = this.root.fs.clone();
     const stdio = openStdio(this.kernel, process, hostFds, this.root);
     if ('errno' in stdio) return stdio;
-    const t = startProgram(this.kernel, process, fs, stdio.files);
+    const t = startProgram(this.kernel, process, { fs, files: stdio.files, filters: this.filters, first });
     if (isFailure(t)) {
       stdio.console?.close();
       return t;
@@ -87,7 +101,7 @@ export class Container {
     if (stdio.console !== undefined) {
       stdio.console.attach(t);
       this.terminals.set(t.group, stdio.console);
-      if (this.init === null) this.kernel.console = stdio.console.pty;
+      if (first) this.kernel.console = stdio.console.pty;
     }
     t.group.onExit = (status) => this.ended(t.group, status);
     return t;

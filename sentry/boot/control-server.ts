@@ -150,7 +150,7 @@ export class ControlServer {
   private signal(request: Request & { method: 'signal' }): number {
     const { signal, to } = request;
     if (!(signal >= 0 && signal <= 64)) return -EINVAL;
-    if (this.container.init === null) {
+    if (this.container.init === null && (request.pid === 1 || to !== 'process')) {
       // Nothing has run yet: what would end the program ends the sandbox.
       if (signal === 0) return 0;
       this.container.abandon(signal);

@@ -1,6 +1,7 @@
 // The descriptors of a program that boot starts: those of the host, from 0 on, or for 0 to 2 a terminal of the guest
 // that is joined to the host's.
 
+import { ONLCR } from '../abi/termios.ts';
 import { Console } from '../fs/console.ts';
 import { newHostFile } from '../fs/gofer/host-file.ts';
 import { isTerminal } from '../fs/gofer/host-tty.ts';
@@ -40,6 +41,7 @@ function openTerminal(kernel: Kernel, process: ProcessConfig, hostFds: readonly 
   const opened = Console.open(kernel, mount, hostFds[0]!, process.uid, process.gid);
   if (typeof opened === 'number') return { error: `a terminal: ${errnoSentence(-opened)}`, errno: -opened };
   if (process.consoleSize !== undefined && opened.pty.window.rows === 0) opened.resize(process.consoleSize[0], process.consoleSize[1]);
+  if (process.bareNewlines === true) opened.pty.termios.oflag &= ~ONLCR;
   const files = opened.stdio();
   for (let n = 1; n < hostFds.length; n++) {
     const hostFd = hostFds[n]!;

@@ -5,7 +5,7 @@
 import { makedev } from '../abi/device.ts';
 import { EEXIST, ENODEV, ENOENT, errnoName } from '../abi/errno.ts';
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE } from '../abi/mount.ts';
-import { S_IFREG } from '../abi/stat.ts';
+import { S_IALLUGO, S_IFREG } from '../abi/stat.ts';
 import { warn } from '../base/log.ts';
 import type { GoferClient } from '../fs/gofer/client.ts';
 import { GoferFilesystem } from '../fs/gofer/filesystem.ts';
@@ -86,12 +86,20 @@ function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: Mount
     const type = vfs.types.get(mount.type);
     if (type === undefined && STAND_INS.includes(mount.type)) fs = must(what, newTmpfs('mode=755', undefined, mount.type));
     else if (type === undefined) throw new SetupError(what, -ENODEV);
-    else fs = must(what, type.mount(ctx, mount.source, mount.flags, mount.data));
+    else fs = must(what, type.mount(ctx, mount.source, mount.flags, dataFor(mount, at)));
   }
   fs.source = mount.source;
   const made = Mount.of(fs, mountFlags(mount.flags));
   attachTree(made, at.mount, at.dentry);
   propagate(made, mount.propagation ?? 0);
+}
+
+/** A tmpfs without a mode of its own has that of the folder it covers: runc's rootfs_linux.go. */
+function dataFor(mount: MountConfig, at: VfsPath): string {
+  const { inode } = at.dentry;
+  if (mount.type !== 'tmpfs' || inode === null || /(^|,)mode=/.test(mount.data)) return mount.data;
+  const mode = `mode=${(inode.mode & S_IALLUGO).toString(8)}`;
+  return mount.data === '' ? mode : `${mount.data},${mode}`;
 }
 
 /** mount(2)'s propagation type, on one mount or with MS_REC on all below it. */

@@ -2,16 +2,21 @@
 
 import { getSystemErrorMap } from 'node:util';
 import { EACCES, ENOENT, ENOTDIR } from '../abi/errno.ts';
+import { O_NONBLOCK, O_RDONLY } from '../abi/fcntl.ts';
 import { RLIMIT_NLIMITS } from '../abi/sched.ts';
+import { S_IFMT, S_IFREG } from '../abi/stat.ts';
 import type { CapSet } from '../kernel/credentials.ts';
 import { Credentials } from '../kernel/credentials.ts';
 import { FdTable } from '../kernel/fd-table.ts';
 import type { FsContext } from '../kernel/fs-context.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Limits, UNLIMITED } from '../kernel/limits.ts';
+import { installFilters } from '../kernel/seccomp.ts';
+import type { SeccompFilter } from '../kernel/seccomp-filter.ts';
 import type { Task } from '../kernel/task.ts';
 import { startProgram as execProgram } from '../kernel/task-exec.ts';
 import type { UserNamespace } from '../kernel/user-namespace.ts';
+import { readAt } from '../loader/elf.ts';
 import { KernelContext } from '../vfs/context.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import { LOOKUP_DIRECTORY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
@@ -33,18 +38,33 @@ export function isFailure(result: Task | StartFailure): result is StartFailure {
   return 'errno' in result && 'error' in result;
 }
 
-/** Starts a program with `stdio` as its descriptors 0, 1 and 2, which are taken over. fs is a context of its own. */
-export function startProgram(kernel: Kernel, config: ProcessConfig, fs: FsContext, stdio: readonly FileDescription[]): Task | StartFailure {
+export interface StartOptions {
+  /** A context of its own. */
+  readonly fs: FsContext;
+  /** By number; taken over. */
+  readonly files: readonly FileDescription[];
+  /** Filters it runs under, newest first. */
+  readonly filters: readonly SeccompFilter[];
+  /** It becomes process 1, whose number has been kept. */
+  readonly first: boolean;
+}
+
+/** Starts a program that no other has forked. */
+export function startProgram(kernel: Kernel, config: ProcessConfig, options: StartOptions): Task | StartFailure {
+  const { fs, files } = options;
   const creds = credentialsOf(config, kernel.rootUserNamespace);
   const fds = new FdTable();
-  for (const file of stdio) fds.add(file, false, stdio.length);
+  for (const file of files) fds.add(file, false, files.length);
   fs.umask = config.umask ?? DEFAULT_UMASK;
 
   const path = findProgram(kernel, fs, creds, config);
   if (typeof path !== 'string') return path;
-  const spec = { fds, fs, creds, limits: limitsOf(config), pidns: kernel.rootPidNamespace };
-  const t = execProgram(kernel, spec, path, [...config.args], [...config.env]);
-  if (typeof t === 'number') return notExecuted(config, -t);
+  const env = environmentOf(kernel, new KernelContext(creds, fs), config);
+  const spec = { fds, fs, creds, limits: limitsOf(config), pidns: kernel.rootPidNamespace, first: options.first };
+  const t = execProgram(kernel, spec, path, [...config.args], env);
+  // The words of runc's init, whose execve fails after all that create could look at was well: a missing interpreter.
+  if (typeof t === 'number') return { error: `exec ${path}: ${errnoSentence(-t).replace(/ \(E\w+\)$/, '')}`, errno: -t };
+  if (options.filters.length > 0) installFilters(t, options.filters);
   if (config.oomScoreAdj !== undefined) t.group.oomScoreAdj = config.oomScoreAdj;
   return t;
 }
@@ -65,7 +85,7 @@ function findProgram(kernel: Kernel, fs: FsContext, creds: Credentials, config: 
   if (typeof cwd === 'number')
     return { error: `chdir to cwd ("${config.cwd}") set in config.json failed: ${errnoSentence(-cwd)}`, errno: -cwd };
   fs.cwd = cwd;
-  const name = config.args[0] ?? '';
+  const name = config.path ?? config.args[0] ?? '';
   if (!name.includes('/')) {
     const path = searchPath(kernel, ctx, config, name);
     if (typeof path === 'string') return path;
@@ -85,7 +105,7 @@ export function errnoSentence(errno: number): string {
 
 /** In the words of runc that front ends look for, to tell 126 from 127. */
 function notExecuted(config: ProcessConfig, errno: number): StartFailure {
-  const name = config.args[0] ?? '';
+  const name = config.path ?? config.args[0] ?? '';
   const stat = errno === ENOENT || errno === ENOTDIR ? `stat ${name}: ` : '';
   return { error: `exec: "${name}": ${stat}${errnoSentence(errno)}`, errno };
 }
@@ -106,6 +126,38 @@ function searchPath(kernel: Kernel, ctx: KernelContext, config: ProcessConfig, n
     else if (file !== -ENOENT && file !== -ENOTDIR) return file;
   }
   return denied ? -EACCES : -ENOENT;
+}
+
+/** The last of two variables of one name counts, and HOME is never empty: runc's prepareEnv(). */
+function environmentOf(kernel: Kernel, ctx: KernelContext, config: ProcessConfig): string[] {
+  const env = new Map<string, string>();
+  for (const variable of config.env) {
+    const equals = variable.indexOf('=');
+    env.set(equals < 0 ? variable : variable.slice(0, equals), variable);
+  }
+  const home = env.get('HOME');
+  if (home === undefined || home === 'HOME=') env.set('HOME', `HOME=${homeOf(kernel, ctx, config.uid)}`);
+  return [...env.values()];
+}
+
+/** Largest /etc/passwd that is read. */
+const MAX_PASSWD = 1024 * 1024;
+
+/** The image's own idea of where a user is at home: passwd(5). */
+function homeOf(kernel: Kernel, ctx: KernelContext, uid: number): string {
+  const file = kernel.vfs.openAt(ctx, null, '/etc/passwd', O_RDONLY | O_NONBLOCK, 0);
+  if (typeof file === 'number') return '/';
+  const inode = file.inode();
+  const size = (inode.mode & S_IFMT) === S_IFREG ? Math.min(inode.size, MAX_PASSWD) : 0;
+  const bytes = new Uint8Array(size);
+  const n = readAt(file, bytes, size, 0);
+  file.decRef(null);
+  if (n < 0) return '/';
+  for (const line of Buffer.from(bytes.buffer, 0, n).toString('latin1').split('\n')) {
+    const fields = line.split(':');
+    if (fields.length >= 6 && fields[2] === String(uid)) return fields[5] === '' ? '/' : fields[5]!;
+  }
+  return '/';
 }
 
 function capSet([lo, hi]: readonly [number, number]): CapSet {

@@ -65,11 +65,31 @@ export class PidNamespace implements Namespace {
   processes = 0;
   private readonly pids = new Map<number, Pid>();
   private last = 0;
+  /** Number 1 is kept for a first process that is still to come. */
+  private firstIsKept = false;
 
   constructor(parent: PidNamespace | null, userns: UserNamespace) {
     this.parent = parent;
     this.userns = userns;
     this.level = parent === null ? 0 : parent.level + 1;
+  }
+
+  /** Keeps number 1 for allocateFirst(): others may be born before it. */
+  keepFirst(): void {
+    this.firstIsKept = true;
+    this.last = 1;
+  }
+
+  get awaitsFirst(): boolean {
+    return this.firstIsKept;
+  }
+
+  /** Number 1, which has been kept: the sandbox's root namespace only. */
+  allocateFirst(): Pid {
+    this.firstIsKept = false;
+    const pid = new Pid(this, [1]);
+    this.pids.set(1, pid);
+    return pid;
   }
 
   /** A new Pid here and in all namespaces above; -EAGAIN without a free number, -ENOMEM once init is dead. */

@@ -321,6 +321,8 @@ export interface ProcessSpec {
   ns?: NsProxy;
   /** Where it is born: becomes init there if nobody is yet. */
   pidns: PidNamespace;
+  /** It is the one that number 1 was kept for. */
+  first?: boolean;
   comm: string;
 }
 
@@ -330,7 +332,7 @@ export interface ProcessSpec {
  * and platform.run(context) called. -EAGAIN or -ENOMEM without a number.
  */
 export function createProcess(kernel: Kernel, spec: ProcessSpec): Task | number {
-  const pid = spec.pidns.allocate();
+  const pid = spec.first === true ? spec.pidns.allocateFirst() : spec.pidns.allocate();
   if (typeof pid === 'number') return pid;
   const group = new ThreadGroup(kernel, pid, new SignalHandlers(), spec.limits ?? new Limits());
   group.exitSignal = SIGCHLD;
@@ -339,7 +341,7 @@ export function createProcess(kernel: Kernel, spec: ProcessSpec): Task | number 
   group.leader = t;
   group.tasks.push(t);
   joinFirst(group, new ProcessGroup(pid, new Session(group)));
-  if (spec.pidns.init === null) becomeInit(group, spec.pidns);
+  if (spec.pidns.init === null && !spec.pidns.awaitsFirst) becomeInit(group, spec.pidns);
   enter(kernel, t);
   watchCpuLimit(group);
   return t;
