@@ -149,6 +149,11 @@ export class AttributeReader {
   }
 
   put(w: Writer): void {
-    w.u8.set(this.head, w.skip(ATTRIBUTES.size));
+    this.putAt(w, w.skip(ATTRIBUTES.size));
+  }
+
+  /** Into bytes that were skipped before. */
+  putAt(w: Writer, at: number): void {
+    w.u8.set(this.head, at);
   }
 }

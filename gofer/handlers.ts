@@ -12,9 +12,9 @@ import {
   fstatfs,
   fsync,
   ftruncate,
-  getdents64,
   getxattr,
   linkat,
+  listEntries,
   listxattr,
   mkdirat,
   mknodat,
@@ -81,6 +81,7 @@ import {
   getRename,
   getSetStat,
   getSetXattr,
+  getStats,
   getUnlink,
   getWalk,
   getWalkOpen,
@@ -107,6 +108,7 @@ import {
   OP_SETXATTR,
   OP_STAT,
   OP_STATFS,
+  OP_STATS,
   OP_SYMLINK,
   OP_SYNC,
   OP_TMPFILE,
@@ -114,7 +116,6 @@ import {
   OP_WALK,
   OP_WALKOPEN,
   OpenRequest,
-  READDIR_ATTRIBUTES,
   ReaddirRequest,
   RenameRequest,
   SET_ATIME,
@@ -127,6 +128,7 @@ import {
   SET_UID,
   SetStatRequest,
   STATFS_BYTES,
+  StatsRequest,
   TREE_DEVICES,
   TREE_UDS_CREATE,
   TREE_UDS_OPEN,
@@ -152,6 +154,7 @@ const makeRequest = new MakeRequest();
 const linkRequest = new LinkRequest();
 const unlinkRequest = new UnlinkRequest();
 const renameRequest = new RenameRequest();
+const statsRequest = new StatsRequest();
 const readdirRequest = new ReaddirRequest();
 const xattrRequest = new XattrRequest();
 
@@ -490,68 +493,65 @@ function handleReadlink(c: Connection, r: Reader, w: Writer): number {
   return 0;
 }
 
-// struct linux_dirent64: u64 ino, s64 off, u16 length, u8 type, name.
-const DIRENT_OFF = 8;
-const DIRENT_RECLEN = 16;
-const DIRENT_TYPE = 18;
-const DIRENT_NAME = 19;
-/** The longest entry of an answer. */
-const ENTRY_MAX: number = 8 + 2 + 4 + 255 + ATTRIBUTES.size;
-
 function handleReaddir(c: Connection, r: Reader, w: Writer): number {
   const q = readdirRequest;
   getReaddir(r, q);
-  const directory = c.handles.get(q.handle);
+  let directory = c.handles.get(q.handle);
   if (!directory.isDirectory) return -ENOTDIR;
-  const fd = openDirectory(directory);
-  if (fd < 0) return fd;
-  const sought = q.cookieLo === 0 && q.cookieHi === 0 ? 0 : seekDir(fd, q.cookieLo, q.cookieHi);
-  const result = sought < 0 ? sought : putEntries(c, w, fd, q);
-  close(fd);
+  const head = w.skip(READDIR_HEAD);
+  let handle = 0;
+  if (q.name !== '') {
+    const pathFd = openPath(directory, q.name);
+    if (pathFd < 0) return pathFd;
+    handle = addHandle(c, pathFd, directory);
+    if (handle < 0) return handle;
+    directory = c.handles.get(handle);
+  }
+  const attributes = w.skip(ATTRIBUTES.size);
+  let result = directory.isDirectory ? putEntries(c, w, directory, q, head) : -ENOTDIR;
+  // Reading moves the access time: these are the attributes as it has left them.
+  if (result >= 0) result = c.attributes.ofFd(directory.fd);
+  if (result >= 0) c.attributes.putAt(w, attributes);
+  if (handle !== 0 && result < 0) c.handles.remove(handle);
+  w.view.setUint32(head + 16, handle, true);
   return result;
 }
 
-function putEntries(c: Connection, w: Writer, fd: number, q: ReaddirRequest): number {
-  const head = w.skip(16);
-  const v = c.direntsView;
-  const withAttributes = (q.flags & READDIR_ATTRIBUTES) !== 0;
-  let { cookieLo, cookieHi } = q;
-  let count = 0;
-  let n = 0;
-  do {
-    n = getdents64(fd, c.dirents, 0, c.dirents.length);
-    if (n < 0) return n;
-    for (let at = 0; at < n && w.room >= ENTRY_MAX; at += v.getUint16(at + DIRENT_RECLEN, true)) {
-      count += putEntry(c, w, fd, at, withAttributes);
-      cookieLo = v.getUint32(at + DIRENT_OFF, true);
-      cookieHi = v.getUint32(at + DIRENT_OFF + 4, true);
-    }
-  } while (n > 0 && w.room >= ENTRY_MAX);
-  w.view.setUint32(head, count, true);
-  w.view.setUint32(head + 4, n === 0 ? 1 : 0, true);
-  w.view.setUint32(head + 8, cookieLo, true);
-  w.view.setUint32(head + 12, cookieHi, true);
+/** count, at the end?, where to go on (two words), handle. */
+const READDIR_HEAD = 20;
+/** Of listEntries() in native/src/hostcalls.cc; the lower bits are READDIR_*. */
+const LIST_SINGLE_ID = 4;
+
+function putEntries(c: Connection, w: Writer, directory: ControlFd, q: ReaddirRequest, head: number): number {
+  const fd = openDirectory(directory);
+  if (fd < 0) return fd;
+  const words = c.listWords;
+  words[1] = q.cookieLo;
+  words[2] = q.cookieHi;
+  let n = q.cookieLo === 0 && q.cookieHi === 0 ? 0 : seekDir(fd, q.cookieLo, q.cookieHi);
+  const flags = q.flags | (c.singleId ? LIST_SINGLE_ID : 0);
+  if (n >= 0) n = listEntries(fd, w.u8, w.at, w.u8.length, flags, words);
+  close(fd);
+  if (n < 0) return n;
+  w.skip(n);
+  w.view.setUint32(head, words[0], true);
+  w.view.setUint32(head + 4, words[3], true);
+  w.view.setUint32(head + 8, words[1], true);
+  w.view.setUint32(head + 12, words[2], true);
   return 0;
 }
 
-/** Puts the entry at `at` of the scratch; 0 for "." and "..", and for what is gone before its attributes are read; else 1. */
-function putEntry(c: Connection, w: Writer, fd: number, at: number, withAttributes: boolean): number {
-  const name = entryName(c.dirents, at + DIRENT_NAME);
-  if (name === '.' || name === '..') return 0;
-  const hasAttributes = withAttributes && c.attributes.ofName(fd, name) === 0;
-  w.u32(c.direntsView.getUint32(at, true));
-  w.u32(c.direntsView.getUint32(at + 4, true));
-  w.byte(c.dirents[at + DIRENT_TYPE]);
-  w.byte(hasAttributes ? 1 : 0);
-  w.text(name);
-  if (hasAttributes) c.attributes.put(w);
-  return 1;
-}
-
-function entryName(bytes: Uint8Array, at: number): string {
-  let name = '';
-  for (; bytes[at] !== 0; at++) name += String.fromCharCode(bytes[at]);
-  return name;
+function handleStats(c: Connection, r: Reader, w: Writer): number {
+  const q = statsRequest;
+  getStats(r, q);
+  const directory = c.handles.get(q.directory);
+  if (!directory.isDirectory) return -ENOTDIR;
+  for (const name of q.names) {
+    const found = c.attributes.ofName(directory.fd, name);
+    w.i32(Math.min(found, 0));
+    if (found >= 0) c.attributes.put(w);
+  }
+  return 0;
 }
 
 function handleStatfs(c: Connection, r: Reader, w: Writer): number {
@@ -685,6 +685,7 @@ export const HANDLERS: readonly Handler[] = table([
   [OP_BIND, handleBind],
   [OP_CONNECT, handleConnect],
   [OP_WALKOPEN, handleWalkOpen],
+  [OP_STATS, handleStats],
 ]);
 
 function table(lines: readonly (readonly [number, Handler])[]): Handler[] {

@@ -9,9 +9,6 @@ import type { Reader, Writer } from './protocol/buffer.ts';
 import { FRAME_HEAD, type ServerChannel } from './protocol/channel.ts';
 import { CLOSE_MAX, OP_COUNT } from './protocol/messages.ts';
 
-/** Bytes of directory entries read at once. */
-const DIRENTS_SIZE = 32 * 1024;
-
 export class Connection {
   readonly trees: readonly Tree[];
   readonly handles: HandleTable = new HandleTable();
@@ -20,8 +17,10 @@ export class Connection {
   /** Owner that a file of our making has before it is given away. */
   readonly uid: number = process.getuid!();
   readonly gid: number = process.getgid!();
-  readonly dirents: Uint8Array = new Uint8Array(DIRENTS_SIZE);
-  readonly direntsView: DataView = new DataView(this.dirents.buffer);
+  /** Scratch of READDIR. */
+  readonly listWords: Uint32Array = new Uint32Array(4);
+  /** Files of ids that are not mapped are shown as root's. */
+  readonly singleId: boolean;
   /** The descriptor that the running handler gives away, or -1. */
   donated = -1;
   private readonly socketFd: number;
@@ -34,6 +33,7 @@ export class Connection {
     this.trees = trees;
     this.own = own;
     this.socketFd = socketFd;
+    this.singleId = singleId;
     this.attributes = new AttributeReader(singleId);
   }
 

@@ -32,7 +32,8 @@ export const OP_TMPFILE = 21;
 export const OP_BIND = 22;
 export const OP_CONNECT = 23;
 export const OP_WALKOPEN = 24;
-export const OP_COUNT = 25;
+export const OP_STATS = 25;
+export const OP_COUNT = 26;
 
 /** Names in one walk. */
 export const WALK_MAX = 64;
@@ -428,10 +429,12 @@ export function getRename(r: Reader, out: RenameRequest): void {
   r.done();
 }
 
-// ---- READDIR
+// ---- READDIR: of a handle, or of a directory by name in it
 
 /** Each entry comes with its attributes. */
 export const READDIR_ATTRIBUTES = 1;
+/** Those that are directories do. */
+export const READDIR_DIRECTORIES = 2;
 
 export class ReaddirRequest {
   handle = 0;
@@ -439,30 +442,36 @@ export class ReaddirRequest {
   /** d_off from where to go on, opaque, in two words; 0 0 is the beginning. */
   cookieLo = 0;
   cookieHi = 0;
+  /** A directory in the handle's, which is given a handle of its own; empty: the handle's. */
+  name = '';
 }
 
-export function putReaddir(w: Writer, handle: number, flags: number, cookieLo: number, cookieHi: number): void {
+export function putReaddir(w: Writer, handle: number, flags: number, cookieLo: number, cookieHi: number, name: string): void {
   w.u32(handle);
   w.u32(flags);
   w.u32(cookieLo);
   w.u32(cookieHi);
+  w.text(name);
 }
 
 export function getReaddir(r: Reader, out: ReaddirRequest): void {
   out.handle = r.u32();
   out.flags = r.u32();
-  if (out.flags > READDIR_ATTRIBUTES) throw new ProtocolError(`readdir flags ${out.flags}`);
+  if (out.flags > (READDIR_ATTRIBUTES | READDIR_DIRECTORIES)) throw new ProtocolError(`readdir flags ${out.flags}`);
   out.cookieLo = r.u32();
   out.cookieHi = r.u32();
+  out.name = r.at + 4 < r.end ? r.name() : r.text(0);
   r.done();
 }
 
-/** The head of the answer; `count` entries follow. "." and ".." are not among them. */
+/** The head of the answer; the directory's attributes and `count` entries follow. "." and ".." are not among them. */
 export class ReaddirReply {
   count = 0;
   atEnd = false;
   cookieLo = 0;
   cookieHi = 0;
+  /** Of the directory, if it was named. */
+  handle = 0;
 }
 
 export function getReaddirReply(r: Reader, out: ReaddirReply): void {
@@ -470,10 +479,18 @@ export function getReaddirReply(r: Reader, out: ReaddirReply): void {
   out.atEnd = r.u32() !== 0;
   out.cookieLo = r.u32();
   out.cookieHi = r.u32();
+  out.handle = r.u32();
 }
 
+/** Bytes of an entry besides its name and attributes; native/src/hostcalls.cc:ListEntries() writes them. */
+const ENTRY_HEAD = 11;
+const SLASH = 47;
+const DOT = 46;
+
+/** One entry of an answer: where its name lies in the message, and what is said of it. */
 export class DirEntry {
-  name = '';
+  nameAt = 0;
+  nameLength = 0;
   /** DT_*. */
   type = 0;
   inoLo = 0;
@@ -483,14 +500,57 @@ export class DirEntry {
 }
 
 export function getDirEntry(r: Reader, out: DirEntry, attributes: Attributes): void {
-  out.inoLo = r.u32();
-  out.inoHi = r.u32();
-  out.type = r.byte();
-  const has = r.byte();
-  if (has > 1) throw new ProtocolError('a broken directory entry');
+  const at = r.skip(ENTRY_HEAD);
+  const { u8, view } = r;
+  out.inoLo = view.getUint32(at, true);
+  out.inoHi = view.getUint32(at + 4, true);
+  out.type = u8[at + 8];
+  const has = u8[at + 9];
+  const length = u8[at + 10];
+  const name = r.skip(length);
+  if (has > 1 || !isName(u8, name, length)) throw new ProtocolError('a broken directory entry');
   out.hasAttributes = has === 1;
-  out.name = r.name();
+  out.nameAt = name;
+  out.nameLength = length;
   if (out.hasAttributes) getAttributes(r, attributes);
+}
+
+function isName(u8: Uint8Array, at: number, length: number): boolean {
+  if (length === 0 || (u8[at] === DOT && (length === 1 || (length === 2 && u8[at + 1] === DOT)))) return false;
+  for (let i = at; i < at + length; i++) if (u8[i] === 0 || u8[i] === SLASH) return false;
+  return true;
+}
+
+// ---- STATS: attributes of several names in a directory
+
+/** Names in one request. */
+export const STATS_MAX = 256;
+
+export class StatsRequest {
+  directory = 0;
+  readonly names: string[] = [];
+}
+
+export function putStats(w: Writer, directory: number, names: readonly string[]): void {
+  w.u32(directory);
+  w.u32(names.length);
+  for (let i = 0; i < names.length; i++) w.text(names[i]);
+}
+
+export function getStats(r: Reader, out: StatsRequest): void {
+  out.directory = r.u32();
+  const count = r.count(STATS_MAX, 5);
+  out.names.length = 0;
+  for (let i = 0; i < count; i++) out.names.push(r.name());
+  r.done();
+}
+
+/** Of the answer's next name: 0 with its attributes, or -errno. */
+export function getStatsStep(r: Reader, attributes: Attributes): number {
+  const status = r.i32();
+  if (status > 0) throw new ProtocolError(`status ${status}`);
+  if (status === 0) getAttributes(r, attributes);
+  return status;
 }
 
 // ---- extended attributes

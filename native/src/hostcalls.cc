@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
@@ -267,6 +268,82 @@ int64_t Getdents64(const Args& a) {
   auto* buf = out.Range(a.Long(2), max);
   if (buf == nullptr) return -EFAULT;
   return OrErrno(syscall(SYS_getdents64, a.Int(0), buf, max));
+}
+
+// Entries of a directory as the gofer's READDIR answers them (the twin is entry() of sentry/fs/gofer/listing.ts):
+//   u32 inode number low · u32 high · u8 DT_* · u8 attributes follow? · u8 name length · name · 144 bytes of struct statx
+constexpr int kListAttributes = 1;
+constexpr int kListDirectories = 2;
+constexpr int kListSingleId = 4;
+constexpr size_t kAttributeBytes = 144;
+constexpr size_t kEntryMax = 11 + 255 + kAttributeBytes;
+constexpr uint32_t kOverflowId = 65534;
+
+struct Dirent64 {
+  uint64_t ino;
+  uint64_t off;
+  uint16_t length;
+  uint8_t type;
+  char name[];
+};
+
+/** Reads attributes of an entry to `to`: whether there were any. */
+bool EntryAttributes(int fd, const char* name, bool single_id, uint8_t* to, uint8_t* type) {
+  struct statx stx;
+  if (statx(fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0xfff, &stx) < 0) return false;
+  if (single_id && stx.stx_uid == kOverflowId) stx.stx_uid = 0;
+  if (single_id && stx.stx_gid == kOverflowId) stx.stx_gid = 0;
+  memcpy(to, &stx, kAttributeBytes);
+  *type = (stx.stx_mode & S_IFMT) >> 12;
+  return true;
+}
+
+// (fd, out, at, end, flags, words): bytes put to out[at, end); words: entries, where to go on (low, high), at the end?
+int64_t ListEntries(const Args& a) {
+  const int fd = a.Int(0);
+  const Bytes out(a, 1);
+  const int64_t room = a.Long(3) - a.Long(2);
+  uint8_t* const start = out.Range(a.Long(2), room);
+  const int flags = a.Int(4);
+  const Bytes answer(a, 5);
+  auto* words = reinterpret_cast<uint32_t*>(answer.Range(0, 4 * sizeof(uint32_t)));
+  if (start == nullptr || words == nullptr) return -EFAULT;
+  uint8_t* to = start;
+  uint8_t* const end = start + room;
+  words[0] = 0;
+  words[3] = 0;
+  alignas(8) char buffer[32 * 1024];
+  for (;;) {
+    const int64_t n = syscall(SYS_getdents64, fd, buffer, sizeof(buffer));
+    if (n < 0) return -errno;
+    if (n == 0) {
+      words[3] = 1;
+      return to - start;
+    }
+    for (int64_t i = 0; i < n;) {
+      if (end - to < static_cast<int64_t>(kEntryMax)) return to - start;
+      const auto* entry = reinterpret_cast<const Dirent64*>(buffer + i);
+      i += entry->length;
+      words[1] = static_cast<uint32_t>(entry->off);
+      words[2] = static_cast<uint32_t>(entry->off >> 32);
+      const size_t length = strlen(entry->name);
+      if (length == 0 || length > 255) continue;
+      if (entry->name[0] == '.' && (length == 1 || (length == 2 && entry->name[1] == '.'))) continue;
+      uint8_t type = entry->type;
+      bool has = false;
+      uint8_t* const attributes = to + 11 + length;
+      if ((flags & kListAttributes) != 0 || ((flags & kListDirectories) != 0 && (type == DT_DIR || type == DT_UNKNOWN))) {
+        has = EntryAttributes(fd, entry->name, (flags & kListSingleId) != 0, attributes, &type);
+      }
+      memcpy(to, &entry->ino, 8);
+      to[8] = type;
+      to[9] = has ? 1 : 0;
+      to[10] = static_cast<uint8_t>(length);
+      memcpy(to + 11, entry->name, length);
+      to = attributes + (has ? kAttributeBytes : 0);
+      words[0]++;
+    }
+  }
 }
 
 int64_t Mkdirat(const Args& a) {
@@ -710,6 +787,7 @@ const Export kExports[] = {
     {"umask", Wrap<Umask>},
     {"readlinkat", Wrap<Readlinkat>},
     {"getdents64", Wrap<Getdents64>},
+    {"listEntries", Wrap<ListEntries>},
     {"mkdirat", Wrap<Mkdirat>},
     {"mknodat", Wrap<Mknodat>},
     {"symlinkat", Wrap<Symlinkat>},

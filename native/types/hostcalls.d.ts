@@ -47,6 +47,12 @@ export function umask(mask: number): number;
 export function readlinkat(dirFd: number, path: string, out: HostBuffer, at: number, max: number): number;
 /** Bytes of struct linux_dirent64 records; 0 at the end. */
 export function getdents64(fd: number, out: HostBuffer, at: number, max: number): number;
+/**
+ * Reads a directory on from where it stands, "." and ".." left out, as entries of the gofer's READDIR answer to out[at, end).
+ * flags: 1 each with its attributes, 2 directories with theirs, 4 the overflow ids are shown as 0. words: how many, d_off
+ * from where to go on (low, high), 1 when that was all. Bytes put, or -errno.
+ */
+export function listEntries(fd: number, out: HostBuffer, at: number, end: number, flags: number, words: Uint32Array): number;
 export function mkdirat(dirFd: number, path: string, mode: number): number;
 export function mknodat(dirFd: number, path: string, mode: number, major: number, minor: number): number;
 export function symlinkat(target: string, dirFd: number, path: string): number;

@@ -35,6 +35,7 @@ export const maker = { fsuid: 0, fsgid: 0, inGroup: () => true } as unknown as C
 export function copyUp(node: OverlayInode, withData: boolean): number {
   if (node.upper !== null) return 0;
   if (node.fs.readOnly) return -EROFS;
+  node.beforeCopyUp();
   const lower = node.lowers[0]!;
   const isDir = (lower.mode & S_IFMT) === S_IFDIR;
   const manyNames = !isDir && lower.nlink > 1 && node.fs.ownsUpper;

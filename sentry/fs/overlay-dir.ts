@@ -7,11 +7,13 @@
 import { EIO, ENOENT, ENOTEMPTY, EXDEV } from '../abi/errno.ts';
 import { O_RDONLY, RENAME_EXCHANGE, RENAME_WHITEOUT } from '../abi/fcntl.ts';
 import { S_IFCHR, S_IFDIR, S_IFMT } from '../abi/stat.ts';
+import { latin1 } from '../base/latin1.ts';
 import type { Credentials } from '../kernel/credentials.ts';
 import type { Task } from '../kernel/task.ts';
 import { DirStream, FIRST_COOKIE, type StreamEntry, type StreamSource } from '../vfs/dir-stream.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { DirSink, Inode, VfsPath } from '../vfs/filesystem.ts';
+import { touchAtime } from '../vfs/times.ts';
 import { copyUp, maker, openLayer } from './overlay-copy-up.ts';
 import { OverlayInode } from './overlay-inode.ts';
 import { isWhiteout, OPAQUE_XATTR } from './overlay-marks.ts';
@@ -42,8 +44,10 @@ class MergedEntry implements StreamEntry {
   }
 }
 
+/** An open directory. As long as it is nothing but its one lower half, that half's own stream is passed on. */
 class OverlayDirStream extends DirStream {
   private readonly node: OverlayDir;
+  private lower: FileDescription | null = null;
 
   constructor(path: VfsPath, flags: number, node: OverlayDir) {
     super(path, flags, node, node);
@@ -51,14 +55,85 @@ class OverlayDirStream extends DirStream {
   }
 
   override readdir(t: Task, sink: DirSink): number {
+    if (this.pos === 0 || this.lower !== null) {
+      const lower = this.passedOn();
+      if (lower !== null) return this.pass(t, lower, sink);
+    }
     const error = this.node.merge(t);
     return error < 0 ? error : super.readdir(t, sink);
   }
+
+  /** The stream of the lower half if it alone is the directory, or null. */
+  private passedOn(): FileDescription | null {
+    const { node } = this;
+    if (!node.isLowerAlone()) return null;
+    if (this.lower === null) {
+      const lower = openLayer(node.lowers[0]!, O_RDONLY);
+      if (typeof lower === 'number') return null;
+      this.lower = lower;
+      node.passing++;
+    }
+    this.lower.pos = this.pos;
+    return this.lower.hasPlainEntries() ? this.lower : null;
+  }
+
+  private pass(t: Task, lower: FileDescription, sink: DirSink): number {
+    touchAtime(this.path!.mount, this.dir);
+    passer.to = sink;
+    passer.base = this.node.lowerInoBase();
+    passer.self = this.dir.ino;
+    passer.parent = (this.path!.dentry.parent?.inode ?? this.dir).ino;
+    const error = lower.readdir(t, passer);
+    this.pos = lower.pos;
+    return error;
+  }
+
+  protected override release(t: Task | null): void {
+    super.release(t);
+    if (this.lower === null) return;
+    this.node.passing--;
+    this.lower.decRef(t);
+  }
 }
+
+/** Hands a lower stream's entries on with the overlay's inode numbers. */
+class Passer implements DirSink {
+  to!: DirSink;
+  base = 0;
+  self = 0;
+  parent = 0;
+
+  entry(name: string, ino: number, type: number, next: number): boolean {
+    const number = name === '.' ? this.self : name === '..' ? this.parent : this.base + ino;
+    return this.to.entry(name, number, type, next);
+  }
+
+  entryBytes(bytes: Uint8Array, at: number, length: number, ino: number, type: number, next: number): boolean {
+    return this.to.entryBytes(bytes, at, length, this.base + ino, type, next);
+  }
+}
+
+const passer = new Passer();
 
 export class OverlayDir extends OverlayInode implements StreamSource {
   private merged: Map<string, MergedEntry> | null = null;
   private nextCookie = FIRST_COOKIE;
+  /** Open streams that pass the lower half's on. */
+  passing = 0;
+
+  /** Nothing is merged here, and no change has been made yet. */
+  isLowerAlone(): boolean {
+    return this.upper === null && this.merged === null && this.lowers.length === 1;
+  }
+
+  lowerInoBase(): number {
+    return this.fs.inoOf(this.lowers[0]!.fs, 0);
+  }
+
+  override beforeCopyUp(): void {
+    // Streams that stand in the lower half go on in the merged listing, whose positions begin with the same entries.
+    if (this.passing > 0) this.merge(null);
+  }
 
   override open(_t: Task | null, path: VfsPath, flags: number): FileDescription | number {
     return new OverlayDirStream(path, flags, this);
@@ -387,6 +462,10 @@ class LayerSink implements DirSink {
     if (name !== '.' && name !== '..') this.dir.mergeEntry(this.layer, name, ino, type, this.merged, this.hidden);
     return true;
   }
+
+  entryBytes(bytes: Uint8Array, at: number, length: number, ino: number, type: number, next: number): boolean {
+    return this.entry(latin1(bytes, at, at + length), ino, type, next);
+  }
 }
 
 function isMerged(node: OverlayInode): boolean {
@@ -415,6 +494,10 @@ function clearWhiteouts(dir: Inode): number {
   const sink: DirSink = {
     entry(name) {
       if (name !== '.' && name !== '..') names.push(name);
+      return true;
+    },
+    entryBytes(bytes, at, length) {
+      names.push(latin1(bytes, at, at + length));
       return true;
     },
   };

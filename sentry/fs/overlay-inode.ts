@@ -43,6 +43,9 @@ export class OverlayInode extends Inode {
     return this.upper ?? this.lowers[0]!;
   }
 
+  /** It is about to get its upper half. */
+  beforeCopyUp(): void {}
+
   /** Copies the real inode's attributes. */
   mirror(): void {
     const real = this.real;

@@ -143,6 +143,7 @@ export class OverlayFilesystem extends Filesystem {
 export function newOverlay(lowers: readonly Filesystem[], upper: Filesystem): OverlayFilesystem | number {
   const roots = lowers.map((fs) => fs.root());
   if (roots.length === 0 || roots.some((r) => (r.mode & S_IFMT) !== S_IFDIR)) return -EINVAL;
+  for (const fs of lowers) fs.becomeLayer();
   const root = upper.root();
   // The merged root shows the upper one's attributes, and a fresh upper tree should not change what the lower one has.
   const error = copyAttributes(root, roots[0]!);

@@ -62,24 +62,50 @@ class DirentWriter implements DirSink {
   }
 
   entry(name: string, ino: number, type: number, next: number): boolean {
-    // 18 or 19 bytes before the name, then NUL; the old form keeps the type in its last byte.
-    const head = this.wide ? 19 : 18;
-    const length = Math.ceil((head + name.length + (this.wide ? 1 : 2)) / 8) * 8;
-    if (this.used + length > this.limit) {
+    const length = this.begin(name.length, ino, type, next);
+    if (length === 0) return false;
+    this.end(this.used + this.head + putLatin1(scratch.u8, this.used + this.head, name), type, length);
+    return true;
+  }
+
+  entryBytes(bytes: Uint8Array, from: number, n: number, ino: number, type: number, next: number): boolean {
+    const length = this.begin(n, ino, type, next);
+    if (length === 0) return false;
+    const { u8 } = scratch;
+    const to = this.used + this.head;
+    for (let i = 0; i < n; i++) u8[to + i] = bytes[from + i];
+    this.end(to + n, type, length);
+    return true;
+  }
+
+  // 18 or 19 bytes before the name, then NUL; the old form keeps the type in its last byte.
+  private get head(): number {
+    return this.wide ? 19 : 18;
+  }
+
+  /** The length of the record, whose head is written; 0 when it does not fit. */
+  private begin(nameLength: number, ino: number, type: number, next: number): number {
+    const length = Math.ceil((this.head + nameLength + (this.wide ? 1 : 2)) / 8) * 8;
+    const at = this.used;
+    if (at + length > this.limit) {
       this.full = true;
-      return false;
+      return 0;
     }
     const { view, u8 } = scratch;
-    const at = this.used;
     put64(view, at, ino);
     put64(view, at + 8, next);
     view.setUint16(at + 16, length, true);
     if (this.wide) u8[at + 18] = type;
-    const end = at + head + putLatin1(u8, at + head, name);
-    u8.fill(0, end, at + length);
-    if (!this.wide) u8[at + length - 1] = type;
-    this.used += length;
-    return true;
+    return length;
+  }
+
+  /** The name ends at `end`. */
+  private end(end: number, type: number, length: number): void {
+    const { u8 } = scratch;
+    const next = this.used + length;
+    for (let i = end; i < next; i++) u8[i] = 0;
+    if (!this.wide) u8[next - 1] = type;
+    this.used = next;
   }
 }
 

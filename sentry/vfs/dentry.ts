@@ -1,8 +1,10 @@
 // The dentry cache: names of the tree, shared by all mounts of a file system (struct dentry).
 //
 // A directory's dentry keeps its known children, found ones and missing ones (negative dentries,
-// inode null). Memory is bounded by a clock over all of them: beyond the limit, what was not used
-// since the hand last passed is dropped. What somebody holds must not be dropped, or a later lookup
+// inode null). Memory is bounded by two clocks, one over directories and one over all else: beyond
+// its limit, what was not used since the hand last passed is dropped. Directories have a clock of
+// their own because one is worth more than a file: the file system hangs what it knows of all their
+// entries on them (fs/gofer/listing.ts), and a scan over many files must not push that out. What somebody holds must not be dropped, or a later lookup
 // would make a second dentry for one name: open files, working directories and mounts pin theirs;
 // parents of cached children, mount points, and inodes with sockets, locks or watches stay as well.
 // (Weak references would need no pins, but they are strong until the running job ends, and the
@@ -14,8 +16,9 @@ import { ENOENT } from '../abi/errno.ts';
 import type { Filesystem, Inode } from './filesystem.ts';
 import { notifyInodeGone } from './fsnotify.ts';
 
-/** Cached dentries of all file systems together. */
-export const DENTRY_LIMIT = 32768;
+/** Cached dentries of all file systems together: files and names that do not exist, and directories. */
+export const DENTRY_LIMIT = 16384;
+export const DIRECTORY_LIMIT = 24576;
 
 export class Dentry {
   readonly fs: Filesystem;
@@ -37,7 +40,7 @@ export class Dentry {
   referenced = false;
   lruPrev: Dentry | null = null;
   lruNext: Dentry | null = null;
-  inLru = false;
+  lru: Lru | null = null;
 
   constructor(fs: Filesystem, name: string, parent: Dentry | null, inode: Inode | null) {
     this.fs = fs;
@@ -147,13 +150,21 @@ function hash(dir: Dentry, child: Dentry): void {
   child.hashed = true;
   // Unreferenced at first: a tree that is walked once goes before one that is in use.
   child.referenced = false;
-  lru.push(child);
+  lruOf(child).push(child);
+}
+
+function lruOf(d: Dentry): Lru {
+  return d.isDir() ? directories : others;
 }
 
 /** A negative dentry becomes the name of `inode`: d_instantiate(). */
 export function instantiate(d: Dentry, inode: Inode): void {
   d.inode = inode;
   inode.dentries++;
+  if (d.lru === others && inode.isDir()) {
+    others.remove(d);
+    directories.push(d);
+  }
 }
 
 /** Gives an unhashed dentry (O_TMPFILE) or a fresh inode a name that has a negative dentry. */
@@ -167,7 +178,7 @@ export function unhash(d: Dentry): void {
   d.hashed = false;
   const siblings = d.parent.children;
   if (siblings !== null && siblings.get(d.name) === d) siblings.delete(d.name);
-  lru.remove(d);
+  d.lru?.remove(d);
   if (d.pins === 0) d.releaseInode();
 }
 
@@ -201,11 +212,11 @@ export function moveDentry(d: Dentry, target: Dentry): void {
   if (target.inode === null) {
     newParent.children?.delete(target.name);
     target.hashed = false;
-    lru.remove(target);
+    target.lru?.remove(target);
   } else removed(target);
   const siblings = d.parent?.children;
   if (siblings?.get(d.name) === d) siblings.delete(d.name);
-  lru.remove(d);
+  d.lru?.remove(d);
   d.name = target.name;
   hash(newParent, d);
 }
@@ -217,8 +228,8 @@ export function exchangeDentries(a: Dentry, b: Dentry): void {
   const bParent = b.parent!;
   aParent.children?.delete(aName);
   bParent.children?.delete(b.name);
-  lru.remove(a);
-  lru.remove(b);
+  a.lru?.remove(a);
+  b.lru?.remove(b);
   a.name = b.name;
   b.name = aName;
   hash(bParent, a);
@@ -230,20 +241,24 @@ export function inodeReleased(inode: Inode): void {
   if (inode.opens === 0 && (inode.dentries === 0 || (inode.nlink === 0 && !inode.isDir()))) inode.evict();
 }
 
-/** The clock: a ring of all hashed dentries in the order of their arrival. */
+/** A clock: a ring of hashed dentries in the order of their arrival. */
 class Lru {
   head: Dentry | null = null;
   tail: Dentry | null = null;
   count = 0;
-  limit = DENTRY_LIMIT;
+  limit: number;
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
 
   push(d: Dentry): void {
     this.append(d);
-    if (this.count > this.limit) this.shrink();
+    if (this.count > this.limit) this.shrink(16, this.limit);
   }
 
   private append(d: Dentry): void {
-    d.inLru = true;
+    d.lru = this;
     d.lruPrev = this.tail;
     d.lruNext = null;
     if (this.tail === null) this.head = d;
@@ -253,20 +268,20 @@ class Lru {
   }
 
   remove(d: Dentry): void {
-    if (!d.inLru) return;
+    if (d.lru !== this) return;
     if (d.lruPrev === null) this.head = d.lruNext;
     else d.lruPrev.lruNext = d.lruNext;
     if (d.lruNext === null) this.tail = d.lruPrev;
     else d.lruNext.lruPrev = d.lruPrev;
-    d.inLru = false;
+    d.lru = null;
     d.lruPrev = null;
     d.lruNext = null;
     this.count--;
   }
 
-  /** Drops one dentry or finds within a few steps that all candidates are in use; never the newest, which a walk is just using. */
-  private shrink(): void {
-    for (let steps = 0; steps < 16; steps++) {
+  /** Drops dentries down to `target`, or finds within some steps that all candidates are in use; never the newest, which a walk is just using. */
+  shrink(steps: number, target: number): void {
+    for (let step = 0; step < steps && this.count > target; step++) {
       const d = this.head!;
       if (d === this.tail) return;
       this.remove(d);
@@ -276,7 +291,6 @@ class Lru {
       } else {
         d.parent!.children!.delete(d.name);
         d.releaseInode();
-        if (this.count <= this.limit) return;
       }
     }
   }
@@ -289,14 +303,26 @@ function isHeld(d: Dentry): boolean {
   return inode !== null && (inode.boundSocket !== null || inode.fifo !== null || inode.watches !== null || inode.locks !== null);
 }
 
-const lru = new Lru();
+const others = new Lru(DENTRY_LIMIT);
+const directories = new Lru(DIRECTORY_LIMIT);
 
-/** Changes the bound, for tests and for boot. */
-export function setDentryLimit(limit: number): void {
-  lru.limit = limit;
+/** Changes the bounds, for tests and for boot. */
+export function setDentryLimit(limit: number, ofDirectories = limit): void {
+  others.limit = limit;
+  directories.limit = ofDirectories;
 }
 
 /** Dentries in the cache now. */
 export function dentryCount(): number {
-  return lru.count;
+  return others.count + directories.count;
+}
+
+/** Gives back what nobody holds: prune_dcache_sb() for all. */
+export function dropDentries(): void {
+  others.shrink(others.count * 2, 0);
+  // A directory can go once those below it have gone.
+  for (let before = -1; before !== directories.count; ) {
+    before = directories.count;
+    directories.shrink(before * 2, 0);
+  }
 }

@@ -222,6 +222,11 @@ export abstract class FileDescription {
     return -ENOTDIR;
   }
 
+  /** Of a directory: no entry can be a whiteout of an overlay, and positions are counted from 2 on without a gap. */
+  hasPlainEntries(): boolean {
+    return false;
+  }
+
   /**
    * For mmap(2): fills `out`, or -ENODEV. prot and shared say what is wanted. The descriptor must not be able to write unless the
    * mapping is shared and the description writable: the guest has it in its process for a moment, to map as it likes.

@@ -106,6 +106,9 @@ export abstract class Filesystem {
     return 0;
   }
 
+  /** It is seen through an overlay alone from now on. */
+  becomeLayer(): void {}
+
   /** The last mount is gone. */
   release(): void {}
 }
@@ -114,6 +117,8 @@ export abstract class Filesystem {
 export interface DirSink {
   /** `next` is the cookie (d_off) from which a later readdir goes on after this entry; type is DT_*. */
   entry(name: string, ino: number, type: number, next: number): boolean;
+  /** The same for a name that lies in bytes[at, at + length). */
+  entryBytes(bytes: Uint8Array, at: number, length: number, ino: number, type: number, next: number): boolean;
 }
 
 export abstract class Inode {

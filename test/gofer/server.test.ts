@@ -22,6 +22,8 @@ import {
   OP_SYMLINK,
   OP_WALK,
   putWalk,
+  READDIR_ATTRIBUTES,
+  READDIR_DIRECTORIES,
   TREE_READ_ONLY,
   WALK_LOOK,
 } from '../../gofer/protocol/messages.ts';
@@ -29,6 +31,7 @@ import { EISDIR, ENOENT, ENOTDIR, EPERM, EROFS } from '../../sentry/abi/errno.ts
 import { O_RDONLY, O_RDWR } from '../../sentry/abi/fcntl.ts';
 import { S_IFBLK, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../../sentry/abi/stat.ts';
 import { ProtocolError } from '../../sentry/base/errors.ts';
+import type { EntryTaker } from '../../sentry/fs/gofer/client.ts';
 import { type TestGofer, testGofer } from '../support/gofer.ts';
 
 function root(g: TestGofer): number {
@@ -185,12 +188,60 @@ test('a link is made to what a handle names, even after its name is another file
 test('a directory of thousands is listed whole, over several requests', (t) => {
   const [g, r] = withGofer(t);
   for (let i = 0; i < 3000; i++) writeFileSync(join(g.dir, `file-${i}`), '');
-  const found = new Map<string, Attributes>();
-  const listing = g.client.list(r, 100, found, (lo) => lo);
-  if (typeof listing === 'number') return t.fail(`${listing}`);
-  t.is(new Set(listing.names).size, 3000);
-  t.true(found.size >= 100 && found.size < 1500);
-  t.is(found.get(listing.names[0])!.mode & S_IFMT, S_IFREG);
+  mkdirSync(join(g.dir, 'folder'));
+  const seen = new Map<string, number>();
+  const to: EntryTaker = {
+    take(entry, u8, attributes) {
+      seen.set(Buffer.from(u8).toString('latin1', entry.nameAt, entry.nameAt + entry.nameLength), attributes?.mode ?? 0);
+    },
+  };
+  t.is(g.client.list(r, '', READDIR_ATTRIBUTES, 100, to), 0);
+  t.is(seen.size, 3001);
+  const described = [...seen.values()].filter((mode) => mode !== 0);
+  t.true(described.length >= 100 && described.length < 1500);
+  t.true(described.every((mode) => (mode & S_IFMT) === S_IFREG || (mode & S_IFMT) === S_IFDIR));
+  seen.clear();
+  t.is(g.client.list(r, '', READDIR_DIRECTORIES, 5000, to), 0);
+  t.is(seen.size, 3001);
+  t.deepEqual(
+    [...seen].filter(([, mode]) => mode !== 0).map(([name]) => name),
+    ['folder'],
+  );
+});
+
+test('a directory is listed by name, and answers its handle', (t) => {
+  const [g, r] = withGofer(t);
+  mkdirSync(join(g.dir, 'd'));
+  writeFileSync(join(g.dir, 'd', 'inside'), '');
+  writeFileSync(join(g.dir, 'f'), '');
+  const seen: string[] = [];
+  const to: EntryTaker = {
+    take(entry, u8) {
+      seen.push(Buffer.from(u8).toString('latin1', entry.nameAt, entry.nameAt + entry.nameLength));
+    },
+  };
+  const d = g.client.list(r, 'd', 0, 0, to);
+  t.true(d > 0);
+  t.is(g.client.attributes.mode & S_IFMT, S_IFDIR);
+  t.deepEqual(seen, ['inside']);
+  t.true(g.client.walkOne(d, 0, 'inside') > 0);
+  t.is(g.client.list(r, 'f', 0, 0, to), -ENOTDIR);
+  t.is(g.client.list(r, 'missing', 0, 0, to), -ENOENT);
+});
+
+test('several names are asked for at once, and those that are not there are left out', (t) => {
+  const [g, r] = withGofer(t);
+  writeFileSync(join(g.dir, 'a'), 'xx');
+  mkdirSync(join(g.dir, 'c'));
+  const seen: [number, number][] = [];
+  t.is(
+    g.client.stats(r, ['a', 'b', 'c'], (i, a) => seen.push([i, a.mode & S_IFMT])),
+    0,
+  );
+  t.deepEqual(seen, [
+    [0, S_IFREG],
+    [2, S_IFDIR],
+  ]);
 });
 
 test('extended attributes travel by handle', (t) => {
@@ -218,7 +269,9 @@ test('only looking makes no handle, and hundreds of requests leave no descriptor
     t.is(g.client.walkOne(r, WALK_LOOK, 'f'), 0);
     const f = g.client.walkOne(r, 0, 'f');
     close(g.client.open(f, O_RDONLY));
-    g.client.list(r, 10, new Map(), (lo) => lo);
+    g.client.list(r, '', READDIR_ATTRIBUTES, 10, { take() {} });
+    g.client.closeLater(g.client.list(r, 'd', 0, 0, { take() {} }));
+    g.client.list(r, 'f', 0, 0, { take() {} });
     const made = g.client.make(OP_CREATE, r, 'new', 0o100600, process.getuid!(), process.getgid!(), 0, 0, '');
     close(g.client.madeFd);
     t.is(g.client.unlink(r, 'new', made, false), 0);

@@ -21,6 +21,7 @@ import {
   OP_RENAME,
   OP_SETSTAT,
   OP_SETXATTR,
+  OP_STATS,
   OP_SYMLINK,
   OP_SYNC,
   OP_TMPFILE,
@@ -36,6 +37,7 @@ import {
   putRename,
   putSetStat,
   putSetXattr,
+  putStats,
   putUnlink,
   putWalk,
   putWalkOpen,
@@ -170,7 +172,10 @@ export function fuzzGofer(seed: number, count: number): FuzzResult {
         putRename(w, handle(), name(), handle(), name(), odd([0, 1, 2]));
         break;
       case OP_READDIR:
-        putReaddir(w, handle(), pick([0, 1]), odd([0]), odd([0]));
+        putReaddir(w, handle(), pick([0, 1, 2, 3]), odd([0]), odd([0]), pick(['', name()]));
+        break;
+      case OP_STATS:
+        putStats(w, handle(), pick([[], [name()], [name(), name(), name()], Array.from({ length: 256 }, name)]));
         break;
       case OP_GETXATTR:
       case OP_REMOVEXATTR:

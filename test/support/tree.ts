@@ -75,6 +75,10 @@ export function names(tree: Tree, path: string): string[] {
       if (name !== '.' && name !== '..') list.push(name);
       return true;
     },
+    entryBytes(bytes, at, length) {
+      list.push(Buffer.from(bytes).toString('latin1', at, at + length));
+      return true;
+    },
   };
   // biome-ignore lint/suspicious/noExplicitAny: in-memory file systems take no task for this
   const error = file.readdir(null as any, sink);

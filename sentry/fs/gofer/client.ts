@@ -4,7 +4,7 @@
 //
 // Handles that are not needed any more travel with the next request; nobody waits for a close.
 
-import { Attributes } from '../../../gofer/protocol/attributes.ts';
+import { Attributes, getAttributes } from '../../../gofer/protocol/attributes.ts';
 import type { Reader, Writer } from '../../../gofer/protocol/buffer.ts';
 import { ClientChannel } from '../../../gofer/protocol/channel.ts';
 import {
@@ -19,6 +19,7 @@ import {
   getReadlinkReply,
   getStatfsReply,
   getStatReply,
+  getStatsStep,
   getTwoAttributes,
   getUnlinkReply,
   getWalkOpenReply,
@@ -42,6 +43,7 @@ import {
   OP_SETXATTR,
   OP_STAT,
   OP_STATFS,
+  OP_STATS,
   OP_SYNC,
   OP_TMPFILE,
   OP_UNLINK,
@@ -57,11 +59,11 @@ import {
   putRename,
   putSetStat,
   putSetXattr,
+  putStats,
   putUnlink,
   putWalk,
   putWalkOpen,
   putXattrName,
-  READDIR_ATTRIBUTES,
   ReaddirReply,
   type SetStatFields,
   WalkReply,
@@ -83,12 +85,10 @@ export interface Transport {
   roundTrip(): number;
 }
 
-/** A directory's entries as parallel arrays. */
-export class Listing {
-  readonly names: string[] = [];
-  /** DT_*. */
-  readonly types: number[] = [];
-  readonly inos: number[] = [];
+/** Takes a directory's entries as they come. */
+export interface EntryTaker {
+  /** The name is u8[nameAt, nameAt + nameLength) until it returns; attributes: those of the entry, or null. */
+  take(entry: DirEntry, u8: Uint8Array, attributes: Attributes | null): void;
 }
 
 export class GoferClient {
@@ -110,6 +110,7 @@ export class GoferClient {
   private readonly walkReply: WalkReply = new WalkReply();
   private readonly readdirReply: ReaddirReply = new ReaddirReply();
   private readonly entry: DirEntry = new DirEntry();
+  private readonly entryAttributes: Attributes = new Attributes();
 
   constructor(transport: Transport, socketFd: number) {
     this.transport = transport;
@@ -345,43 +346,67 @@ export class GoferClient {
   }
 
   /**
-   * A whole directory. Attributes of the first `prefetch` entries or a few more go to `found`, by name. inoOf turns a
-   * number of the host into ours.
+   * A whole directory: the handle's, or the one that has `name` in it, which gets a handle of its own. flags: READDIR_*,
+   * for the first `described` entries or a few more. `attributes` is the directory's after reading. The new handle, 0, or
+   * -errno.
    */
-  list(handle: number, prefetch: number, found: Map<string, Attributes>, inoOf: (lo: number, hi: number) => number): Listing | number {
-    const listing = new Listing();
+  list(handle: number, name: string, flags: number, described: number, to: EntryTaker): number {
     const head = this.readdirReply;
     head.cookieLo = 0;
     head.cookieHi = 0;
     head.atEnd = false;
-    while (!head.atEnd) {
-      const flags = listing.names.length < prefetch ? READDIR_ATTRIBUTES : 0;
-      putReaddir(this.begin(OP_READDIR), handle, flags, head.cookieLo, head.cookieHi);
+    let listed = handle;
+    let made = 0;
+    for (let count = 0; !head.atEnd; count += head.count) {
+      const asked = made === 0 ? name : '';
+      putReaddir(this.begin(OP_READDIR), listed, count < described ? flags : 0, head.cookieLo, head.cookieHi, asked);
       const result = this.call();
-      if (result < 0) return result;
+      if (result < 0) {
+        this.closeLater(made);
+        return result;
+      }
       try {
-        this.takeEntries(listing, found, inoOf);
+        this.takeEntries(to);
+        if ((head.handle !== 0) !== (asked !== '')) throw new ProtocolError('a directory without its handle');
       } catch (error) {
         return this.drop(error);
       }
+      if (head.handle !== 0) {
+        made = head.handle;
+        listed = made;
+        this.handles++;
+      }
     }
-    return listing;
+    return made;
   }
 
-  private takeEntries(listing: Listing, found: Map<string, Attributes>, inoOf: (lo: number, hi: number) => number): void {
+  private takeEntries(to: EntryTaker): void {
     const { reply } = this.transport;
-    getReaddirReply(reply, this.readdirReply);
+    const { readdirReply, entry } = this;
+    getReaddirReply(reply, readdirReply);
     // A server that neither goes on nor ends would keep us for ever.
-    if (this.readdirReply.count === 0 && !this.readdirReply.atEnd) throw new ProtocolError('a directory without end');
-    for (let i = 0; i < this.readdirReply.count; i++) {
-      const attributes = new Attributes();
-      getDirEntry(reply, this.entry, attributes);
-      listing.names.push(this.entry.name);
-      listing.types.push(this.entry.type);
-      listing.inos.push(inoOf(this.entry.inoLo, this.entry.inoHi));
-      if (this.entry.hasAttributes) found.set(this.entry.name, attributes);
+    if (readdirReply.count === 0 && !readdirReply.atEnd) throw new ProtocolError('a directory without end');
+    getAttributes(reply, this.attributes);
+    for (let i = 0; i < readdirReply.count; i++) {
+      getDirEntry(reply, entry, this.entryAttributes);
+      to.take(entry, reply.u8, entry.hasAttributes ? this.entryAttributes : null);
     }
     reply.done();
+  }
+
+  /** Attributes of several names in a directory: `step` hears of each that there is. 0 or -errno. */
+  stats(directory: number, names: readonly string[], step: (index: number, attributes: Attributes) => void): number {
+    putStats(this.begin(OP_STATS), directory, names);
+    const result = this.call();
+    if (result < 0) return result;
+    const { reply } = this.transport;
+    try {
+      for (let i = 0; i < names.length; i++) if (getStatsStep(reply, this.attributes) === 0) step(i, this.attributes);
+      reply.done();
+      return 0;
+    } catch (error) {
+      return this.drop(error);
+    }
   }
 
   statfs(handle: number, out: StatFs): number {

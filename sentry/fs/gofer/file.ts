@@ -21,8 +21,8 @@ import { removePrivileges } from '../../vfs/attributes.ts';
 import { FileDescription, type Mappable } from '../../vfs/file-description.ts';
 import type { DirSink, VfsPath } from '../../vfs/filesystem.ts';
 import type { IoBuffer } from '../../vfs/io-buffer.ts';
-import type { Listing } from './client.ts';
 import type { GoferInode } from './inode.ts';
+import type { Listing } from './listing.ts';
 import { startSync } from './slow-sync.ts';
 
 export class GoferFile extends FileDescription {
@@ -162,6 +162,9 @@ const DT_DIR = 4;
 export class GoferDirectory extends FileDescription {
   private readonly file: GoferInode;
   private listing: Listing | null = null;
+  /** Where the entry of `pos` lies in the listing, as long as nobody seeks. */
+  private entry = 0;
+  private entryOffset = 0;
 
   constructor(file: GoferInode, path: VfsPath, flags: number) {
     super(flags, path);
@@ -173,21 +176,43 @@ export class GoferDirectory extends FileDescription {
   }
 
   override readdir(_t: Task, sink: DirSink): number {
-    if (this.pos === 0 || this.listing === null) {
-      const listing = this.file.list();
-      if (typeof listing === 'number') return listing;
-      this.listing = listing;
+    const listing = this.current();
+    if (typeof listing === 'number') return listing;
+    for (; this.pos < 2; this.pos++) {
+      const isSelf = this.pos === 0;
+      if (!sink.entry(isSelf ? '.' : '..', isSelf ? this.file.ino : this.parentIno(), DT_DIR, this.pos + 1)) return 0;
     }
-    const { names, inos, types } = this.listing;
-    for (; this.pos < names.length + 2; this.pos++) {
-      const i = this.pos - 2;
-      const taken =
-        i >= 0
-          ? sink.entry(names[i], inos[i], types[i], this.pos + 1)
-          : sink.entry(i === -2 ? '.' : '..', i === -2 ? this.file.ino : this.parentIno(), DT_DIR, this.pos + 1);
-      if (!taken) break;
+    let i = this.pos - 2;
+    if (i > listing.count) return 0;
+    let at = listing.offsetOf(i, this.entry, this.entryOffset);
+    for (; i < listing.count; i++) {
+      const name = listing.nameAt(at);
+      if (
+        !listing.isGoneAt(at) &&
+        !sink.entryBytes(listing.nameBytes, name, listing.nameLengthAt(at), listing.inoAt(at), listing.typeAt(at), i + 3)
+      )
+        break;
+      at = listing.after(at);
     }
+    this.pos = i + 2;
+    this.entry = i;
+    this.entryOffset = at;
     return 0;
+  }
+
+  override hasPlainEntries(): boolean {
+    const listing = this.current();
+    return typeof listing !== 'number' && listing.plain;
+  }
+
+  private current(): Listing | number {
+    if (this.pos !== 0 && this.listing !== null) return this.listing;
+    const listing = this.file.list();
+    if (typeof listing === 'number') return listing;
+    this.listing = listing;
+    this.entry = 0;
+    this.entryOffset = 0;
+    return listing;
   }
 
   private parentIno(): number {

@@ -12,10 +12,10 @@ import { EMFILE, ENFILE } from '../../abi/errno.ts';
 import { S_IFCHR, S_IFIFO, S_IFMT, V9FS_MAGIC } from '../../abi/stat.ts';
 import { Filesystem, type StatFs } from '../../vfs/filesystem.ts';
 import type { GoferClient } from './client.ts';
+import { doubts } from './doubt.ts';
 import { GoferInode } from './inode.ts';
+import { Appetite } from './listing.ts';
 
-/** Entries of directory listings kept, in all directories together. */
-const KEPT_ENTRIES = 16384;
 /** Donated descriptors kept open for files that nobody has open just now. */
 const IDLE_FDS = 64;
 const TWO48 = 2 ** 48;
@@ -29,9 +29,7 @@ export class GoferFilesystem extends Filesystem {
   readonly inodes: Map<number, GoferInode> = new Map();
   /** Inodes that keep a descriptor without an open file, oldest first. */
   private readonly idle: Set<GoferInode> = new Set();
-  /** Directories that keep a listing, oldest first, with its length. */
-  private readonly listed: Map<GoferInode, number> = new Map();
-  private listedEntries = 0;
+  readonly appetite: Appetite = new Appetite();
   /** Host devices seen, in order: the index tells inode numbers of different ones apart. */
   private readonly devices: number[] = [];
   /** Numbers that do not fit, by "device:number". */
@@ -39,6 +37,7 @@ export class GoferFilesystem extends Filesystem {
   private readonly rootInode: GoferInode;
   /** TREE_*. */
   private readonly flags: number;
+  private believed = false;
 
   private constructor(client: GoferClient, dev: number, reply: AttachReply) {
     super('9p', dev, V9FS_MAGIC);
@@ -54,6 +53,16 @@ export class GoferFilesystem extends Filesystem {
     const reply = new AttachReply(new Attributes());
     const result = client.attach(tree, reply);
     return result < 0 ? result : new GoferFilesystem(client, dev, reply);
+  }
+
+  /** How often what is known of the tree has been doubted: doubt.ts. */
+  get doubts(): number {
+    return this.believed ? 0 : doubts.count;
+  }
+
+  // "Changes to the underlying filesystems while part of a mounted overlay filesystem are not allowed" - filesystems/overlayfs.rst
+  override becomeLayer(): void {
+    this.believed = true;
   }
 
   override root(): GoferInode {
@@ -77,7 +86,6 @@ export class GoferFilesystem extends Filesystem {
     for (const inode of this.inodes.values()) inode.giveBack();
     this.inodes.clear();
     this.idle.clear();
-    this.listed.clear();
     this.client.flush();
   }
 
@@ -188,30 +196,12 @@ export class GoferFilesystem extends Filesystem {
     return this.inodes.has(this.inoOf(a));
   }
 
-  /** The directory keeps its listing; those that have kept theirs longest drop them. */
-  keepListing(inode: GoferInode, entries: number): void {
-    this.dropListing(inode);
-    this.listed.set(inode, entries);
-    this.listedEntries += entries;
-    for (const oldest of this.listed.keys()) {
-      if (this.listedEntries <= KEPT_ENTRIES || oldest === inode) return;
-      oldest.dropListing();
-      this.dropListing(oldest);
-    }
-  }
-
-  private dropListing(inode: GoferInode): void {
-    this.listedEntries -= this.listed.get(inode) ?? 0;
-    this.listed.delete(inode);
-  }
-
   notIdle(inode: GoferInode): void {
     this.idle.delete(inode);
   }
 
   forget(inode: GoferInode): void {
     this.idle.delete(inode);
-    this.dropListing(inode);
     if (this.inodes.get(inode.ino) === inode) this.inodes.delete(inode.ino);
   }
 }

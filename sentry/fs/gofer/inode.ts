@@ -2,7 +2,18 @@
 // by a listing that brought attributes along); the handle is then got when first needed.
 
 import { Attributes, decodeAttributes } from '../../../gofer/protocol/attributes.ts';
-import { OP_CREATE, OP_MKDIR, OP_MKNOD, OP_SYMLINK, OP_TMPFILE, WALK_LOOK } from '../../../gofer/protocol/messages.ts';
+import {
+  type DirEntry,
+  OP_CREATE,
+  OP_MKDIR,
+  OP_MKNOD,
+  OP_SYMLINK,
+  OP_TMPFILE,
+  READDIR_ATTRIBUTES,
+  READDIR_DIRECTORIES,
+  STATS_MAX,
+  WALK_LOOK,
+} from '../../../gofer/protocol/messages.ts';
 import { major, makedev, minor } from '../../abi/device.ts';
 import { EACCES, EMFILE, ENFILE, ENODATA, ENOENT, EPERM, ESTALE } from '../../abi/errno.ts';
 import { O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, O_WRONLY, RENAME_EXCHANGE } from '../../abi/fcntl.ts';
@@ -16,15 +27,19 @@ import type { FileDescription } from '../../vfs/file-description.ts';
 import { ATTR_SIZE, Inode, type SetAttr, type VfsPath } from '../../vfs/filesystem.ts';
 import type { Mount } from '../../vfs/mount.ts';
 import { atimeIsDue, readClock } from '../../vfs/times.ts';
-import type { Listing } from './client.ts';
-import { doubts } from './doubt.ts';
+import type { EntryTaker } from './client.ts';
 import { GoferDirectory, GoferFile } from './file.ts';
 import type { GoferFilesystem } from './filesystem.ts';
 import { HostFile } from './host-file.ts';
+import { Listing, listings } from './listing.ts';
 
-/** Entries of a listing for which attributes are asked along. */
-const PREFETCH = 1024;
+/** Entries of a listing for which attributes are asked along: those of directories, into which whoever lists may go next. */
+const DESCRIBED = 4096;
 const hostAttributes = new Attributes();
+/** What a listing has handed over, and scratch of asking for more. */
+const ahead = new Attributes();
+const offsets: number[] = [];
+const names: string[] = [];
 
 export class GoferInode extends Inode {
   declare readonly fs: GoferFilesystem;
@@ -38,9 +53,9 @@ export class GoferInode extends Inode {
   stale = false;
   /** Mapped shared and writable: the guest writes without any call of ours. */
   sharedMapping = false;
-  /** doubts.count when the attributes were last asked for, and when the directory was last looked at for changes. */
-  private checkedAt: number = doubts.count;
-  private namesCheckedAt: number = doubts.count;
+  /** fs.doubts when the attributes were last asked for, and when the directory was last looked at for changes. */
+  private checkedAt: number;
+  private namesCheckedAt: number;
   /** ctime of the directory for which the names hold that are cached. */
   private namesSec = -1;
   private namesNsec = 0;
@@ -53,17 +68,17 @@ export class GoferInode extends Inode {
   private target: string | null = null;
   /** Names of extended attributes, in exclusive mode, until we change them. */
   private xattrNames: string[] | null = null;
-  /** A directory's complete listing, in exclusive mode, until we change the directory. */
-  private listing: Listing | null = null;
   /**
-   * Attributes of children that a listing has brought along. Only of files that no inode stands for yet and that have
-   * no other name: nobody can have changed them since.
+   * A directory's listing, in exclusive mode; complete until we change the directory. It has attributes only of files
+   * that no inode stands for and that have no other name: nobody can have changed them since.
    */
-  private prefetched: Map<string, Attributes> | null = null;
+  private listing: Listing | null = null;
 
   constructor(fs: GoferFilesystem, ino: number, mode: number, handle: number) {
     super(fs, ino, mode);
     this.handle = handle;
+    this.checkedAt = fs.doubts;
+    this.namesCheckedAt = fs.doubts;
     this.opensItself = fs.opensHostNode(mode);
   }
 
@@ -74,7 +89,7 @@ export class GoferInode extends Inode {
     this.rdev = makedev(a.rdevMajor, a.rdevMinor);
     this.setContents(a);
     this.stale = false;
-    this.checkedAt = doubts.count;
+    this.checkedAt = this.fs.doubts;
     if (this.namesSec < 0) this.believeNames();
   }
 
@@ -156,10 +171,10 @@ export class GoferInode extends Inode {
   // ---- directories
 
   override lookup(name: string): Inode | number {
-    const prefetched = this.prefetched?.get(name);
-    if (prefetched !== undefined) {
-      this.prefetched!.delete(name);
-      return this.fs.adopt(0, prefetched, this, name);
+    if (this.listing !== null && this.namesCheckedAt !== this.fs.doubts) this.checkNames();
+    if (this.listing !== null) {
+      const known = this.listed(this.listing, name);
+      if (known !== null) return known;
     }
     this.fs.keepWithinLimit();
     const parent = this.ensureHandle();
@@ -168,9 +183,44 @@ export class GoferInode extends Inode {
     return handle < 0 ? handle : this.fs.adopt(handle, this.fs.client.attributes, this, name);
   }
 
+  /** What the listing knows, or can learn, to be under a name; null: whether there is such a name is to be asked. */
+  private listed(listing: Listing, name: string): GoferInode | null {
+    const at = listing.find(name);
+    if (at < 0) return null;
+    if (listing.describedAt !== this.fs.doubts) listing.doubtAttributes(this.fs.doubts);
+    if (listing.take(at, ahead)) {
+      if ((ahead.mode & S_IFMT) !== S_IFDIR) this.fs.appetite.asked();
+      return this.fs.adopt(0, ahead, this, name);
+    }
+    const known = this.fs.inodes.get(listing.inoAt(at));
+    if (known !== undefined) return known.via === this && known.viaName === name ? known : null;
+    this.fs.appetite.asked();
+    // Who asks for one may ask for all: the more have been asked for, the more come along.
+    this.describeFrom(listing, at);
+    listing.ahead = Math.min(listing.ahead * 4, STATS_MAX);
+    return listing.take(at, ahead) ? this.fs.adopt(0, ahead, this, name) : null;
+  }
+
+  /** Asks for the attributes of the entry at `at` and of some that follow it. */
+  private describeFrom(listing: Listing, at: number): void {
+    const parent = this.ensureHandle();
+    if (parent < 0) return;
+    listing.undescribed(at, listing.ahead, offsets);
+    names.length = 0;
+    for (let i = 0; i < offsets.length; i++) names.push(listing.nameTextAt(offsets[i]));
+    this.fs.client.stats(parent, names, (i, a) => {
+      if (this.mayDescribe(a)) listing.describeAt(offsets[i], a);
+    });
+  }
+
+  /** Nobody else than the listing can answer for this file. */
+  private mayDescribe(a: Attributes): boolean {
+    return (a.nlink === 1 || (a.mode & S_IFMT) === S_IFDIR) && !this.fs.isKnown(a);
+  }
+
   override childStillValid(name: string, child: Inode | undefined): boolean {
     if (!this.fs.shared) {
-      if (this.namesCheckedAt !== doubts.count) this.checkNames();
+      if (this.namesCheckedAt !== this.fs.doubts) this.checkNames();
       if (this.checkedNames === null || this.checkedNames.has(name)) return true;
     }
     const parent = this.ensureHandle();
@@ -189,7 +239,7 @@ export class GoferInode extends Inode {
 
   /** Whether somebody else has changed the directory: then each name is asked for once more. */
   private checkNames(): void {
-    this.namesCheckedAt = doubts.count;
+    this.namesCheckedAt = this.fs.doubts;
     const result = this.getattr(null);
     if (result === 0 && this.ctimeSec === this.namesSec && this.ctimeNsec === this.namesNsec) return;
     this.believeNames();
@@ -199,32 +249,38 @@ export class GoferInode extends Inode {
 
   /** The whole directory. */
   list(): Listing | number {
-    if (!this.fs.shared && this.namesCheckedAt !== doubts.count) this.checkNames();
-    if (this.listing !== null) return this.listing;
-    this.fs.keepWithinLimit();
-    const handle = this.ensureHandle();
-    if (handle < 0) return handle;
+    if (!this.fs.shared && this.namesCheckedAt !== this.fs.doubts) this.checkNames();
     const { fs } = this;
-    const found = new Map<string, Attributes>();
-    const listing = fs.client.list(handle, fs.shared ? 0 : PREFETCH, found, (lo, hi) => fs.entryIno(this, lo, hi));
-    if (typeof listing === 'number') return listing;
-    this.wasRead();
-    if (fs.shared) return listing;
-    // An overlay of the host gives a file another number and device in its attributes than in its directory.
-    for (const [i, name] of listing.names.entries()) {
-      const a = found.get(name);
-      if (a !== undefined) listing.inos[i] = fs.inoOf(a);
+    if (this.listing?.complete === true) {
+      listings.touch(this);
+      return this.listing;
     }
-    for (const [name, a] of found) if (fs.isKnown(a) || (a.nlink > 1 && (a.mode & S_IFMT) !== S_IFDIR)) found.delete(name);
+    fs.keepWithinLimit();
+    const described = fs.shared ? 0 : DESCRIBED;
+    const flags = fs.appetite.listed() ? READDIR_ATTRIBUTES : READDIR_DIRECTORIES;
+    lister.begin(this);
+    let made: number;
+    if (this.handle !== 0 || this.via === null) {
+      const handle = this.ensureHandle();
+      made = handle < 0 ? handle : fs.client.list(handle, '', flags, described, lister);
+    } else {
+      // Handle and entries with one request.
+      const parent = this.via.ensureHandle();
+      made = parent < 0 ? parent : fs.client.list(parent, this.viaName, flags, described, lister);
+    }
+    if (made < 0) return made;
+    const listing = lister.end();
+    listing.describedAt = fs.doubts;
+    if (made === 0) this.setAttributes(fs.client.attributes);
+    else if (!this.takeHandle(made)) return -ESTALE;
+    if (fs.shared) return listing;
     this.listing = listing;
-    this.prefetched = found;
-    fs.keepListing(this, listing.names.length);
+    listings.keep(this, listing.cost);
     return listing;
   }
 
   dropListing(): void {
     this.listing = null;
-    this.prefetched = null;
   }
 
   override create(creds: Credentials, name: string, mode: number): Inode | number {
@@ -257,7 +313,7 @@ export class GoferInode extends Inode {
     const gid = (this.mode & S_ISGID) !== 0 ? this.gid : creds.fsgid;
     const handle = client.make(op, parent, name, mode, creds.fsuid, gid, major(rdev), minor(rdev), target);
     if (handle < 0) return handle;
-    this.changed(client.directory, name);
+    this.changed(client.directory, name, false);
     return this.fs.adopt(handle, client.attributes, op === OP_TMPFILE ? null : this, name);
   }
 
@@ -269,11 +325,10 @@ export class GoferInode extends Inode {
   }
 
   /** We have changed what `name` is in this directory, which now has these attributes. */
-  private changed(a: Attributes, name: string): void {
+  private changed(a: Attributes, name: string, gone: boolean): void {
     this.setAttributes(a);
     this.believeNames();
-    this.listing = null;
-    this.prefetched?.delete(name);
+    this.listing?.forget(name, gone);
   }
 
   override link(name: string, target: Inode): number {
@@ -287,7 +342,7 @@ export class GoferInode extends Inode {
     if (result < 0) return result;
     file.setAttributes(client.attributes);
     if (file.via === null) file.foundAt(this, name);
-    this.changed(client.directory, name);
+    this.changed(client.directory, name, false);
     return 0;
   }
 
@@ -307,7 +362,7 @@ export class GoferInode extends Inode {
     const { client } = this.fs;
     const result = client.unlink(parent, name, child.handle, isDirectory);
     if (result < 0) return result;
-    this.changed(client.directory, name);
+    this.changed(client.directory, name, true);
     if (child.handle !== 0) {
       child.setAttributes(client.attributes);
     } else {
@@ -327,8 +382,8 @@ export class GoferInode extends Inode {
     const { client } = this.fs;
     const result = client.rename(oldParent, oldName, newParent, newName, flags);
     if (result < 0) return result;
-    this.changed(client.attributes, oldName);
-    to.changed(client.directory, newName);
+    this.changed(client.attributes, oldName, (flags & RENAME_EXCHANGE) === 0);
+    to.changed(client.directory, newName, false);
     (child as GoferInode).moved(to, newName);
     const other = replaced as GoferInode | undefined;
     if (other === undefined) return 0;
@@ -372,7 +427,7 @@ export class GoferInode extends Inode {
   // ---- attributes
 
   override getattr(_t: Task | null): number {
-    if (!this.fs.shared) return this.stale || this.sharedMapping || this.checkedAt !== doubts.count ? this.refresh() : 0;
+    if (!this.fs.shared) return this.stale || this.sharedMapping || this.checkedAt !== this.fs.doubts ? this.refresh() : 0;
     const handle = this.ensureHandle();
     if (handle < 0) return handle;
     return this.askAttributes(handle);
@@ -387,8 +442,8 @@ export class GoferInode extends Inode {
 
   /** From an open descriptor if there is one: it tells all but the owner, which nobody else changes in exclusive mode. */
   private refresh(): number {
-    if (this.checkedAt !== doubts.count) this.xattrNames = null;
-    this.checkedAt = doubts.count;
+    if (this.checkedAt !== this.fs.doubts) this.xattrNames = null;
+    this.checkedAt = this.fs.doubts;
     const host = this.writer ?? this.reader;
     if (host === null) {
       // Unlinked and closed: there is nobody left to ask, and nothing to tell.
@@ -583,13 +638,50 @@ export class GoferInode extends Inode {
     this.closeFds();
     this.fs.client.closeLater(this.handle);
     this.handle = 0;
-    this.dropListing();
+    if (this.listing === null) return;
+    this.listing = null;
+    listings.remove(this);
+  }
+
+  /** The directory's listing answers for us from now on. */
+  private leaveAttributes(): void {
+    if (this.stale || this.sharedMapping || this.nlink === 0 || this.checkedAt !== this.fs.doubts) return;
+    if (this.nlink > 1 && !this.isDir()) return;
+    this.via?.listing?.store(this.viaName, this);
   }
 
   override evict(): void {
     // The root stays: its dentry is the mount's.
     if (this === this.fs.root()) return;
     this.fs.forget(this);
+    this.leaveAttributes();
     this.giveBack();
   }
 }
+
+/** Puts what the gofer lists into a new Listing. */
+class Lister implements EntryTaker {
+  private listing: Listing = new Listing();
+  private directory!: GoferInode;
+
+  begin(directory: GoferInode): void {
+    this.listing = new Listing();
+    this.directory = directory;
+  }
+
+  take(entry: DirEntry, u8: Uint8Array, a: Attributes | null): void {
+    const { directory, listing } = this;
+    const { fs } = directory;
+    // An overlay of the host gives a file another number and device in its attributes than in its directory.
+    const ino = a !== null ? fs.inoOf(a) : fs.entryIno(directory, entry.inoLo, entry.inoHi);
+    listing.add(ino, entry.type, u8, entry.nameAt, entry.nameLength);
+    if (a !== null && !fs.inodes.has(ino)) listing.describeLast(entry.nameLength, a);
+  }
+
+  end(): Listing {
+    this.listing.finish();
+    return this.listing;
+  }
+}
+
+const lister = new Lister();
