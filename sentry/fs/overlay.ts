@@ -47,6 +47,7 @@ export class OverlayFilesystem extends Filesystem {
   constructor(lowerRoots: readonly Inode[], upperRoot: Inode | null, ownsUpper: boolean, optionText: string) {
     super('overlay', allocateAnonDev(), OVERLAYFS_SUPER_MAGIC);
     this.source = 'overlay';
+    this.acls = 1;
     this.optionText = optionText;
     this.readOnly = upperRoot === null;
     this.ownsUpper = ownsUpper;

@@ -2,6 +2,7 @@ import { EINVAL, EOPNOTSUPP } from '../abi/errno.ts';
 import type { Task } from '../kernel/task.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import { ATTR_SIZE, Inode, type SetAttr, type VfsPath } from '../vfs/filesystem.ts';
+import { ACL_ACCESS, ACL_DEFAULT } from '../vfs/posix-acl.ts';
 import { copyAttr, SimpleXattrs } from '../vfs/simple-attr.ts';
 import { touchChanged } from '../vfs/times.ts';
 import type { TmpfsFilesystem } from './tmpfs.ts';
@@ -69,6 +70,7 @@ export abstract class TmpfsInode extends Inode {
 
 /** xattr_resolve_name(): a kind that tmpfs knows, and something behind the dot. */
 function checkName(name: string): number {
+  if (name === ACL_ACCESS || name === ACL_DEFAULT) return 0;
   const dot = name.indexOf('.') + 1;
   const kind = name.slice(0, dot);
   if (kind !== 'user.' && kind !== 'trusted.' && kind !== 'security.') return -EOPNOTSUPP;

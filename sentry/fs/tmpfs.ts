@@ -35,6 +35,7 @@ export class TmpfsFilesystem extends Filesystem implements PageBudget {
   constructor(settings: TmpfsOptions, type = 'tmpfs', dev: number = allocateAnonDev()) {
     super(type, dev, TMPFS_MAGIC);
     this.settings = settings;
+    this.acls = 1;
     this.source = type;
     this.rootDir = new TmpfsDir(this, this.newIno(), settings.mode);
     this.rootDir.uid = settings.uid;

@@ -202,7 +202,7 @@ export class UnixSocket extends KernelSocket {
       this.address = new UnixAddress(text, null);
       return 0;
     }
-    const place = t.kernel.vfs.makeNode(t, null, text, S_IFSOCK | (this.inode().mode & 0o777 & ~t.fs.umask), 0);
+    const place = t.kernel.vfs.makeNode(t, null, text, S_IFSOCK | (this.inode().mode & 0o777), 0);
     if (typeof place === 'number') return place === -EEXIST ? -EADDRINUSE : place;
     place.dentry.inode!.boundSocket = this;
     this.address = new UnixAddress(text, place);

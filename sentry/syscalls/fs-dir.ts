@@ -152,7 +152,7 @@ function makeDir(t: Task, dirfd: number, pathAddr: number, mode: number): number
   const path = t.mm.copyInPath(pathAddr);
   if (typeof path === 'number') return path;
   const start = startOf(t, dirfd, path);
-  return typeof start === 'number' ? start : t.kernel.vfs.mkdirAt(t, start, path, mode & (0o777 | S_ISVTX) & ~t.fs.umask);
+  return typeof start === 'number' ? start : t.kernel.vfs.mkdirAt(t, start, path, mode & (0o777 | S_ISVTX));
 }
 
 /** mkdir(2). */
@@ -170,7 +170,7 @@ function makeNode(t: Task, dirfd: number, pathAddr: number, mode: number, dev: n
   if (typeof path === 'number') return path;
   const start = startOf(t, dirfd, path);
   if (typeof start === 'number') return start;
-  return t.kernel.vfs.mknodAt(t, start, path, (mode & S_IFMT) | (mode & 0o7777 & ~t.fs.umask), dev);
+  return t.kernel.vfs.mknodAt(t, start, path, mode & (S_IFMT | 0o7777), dev);
 }
 
 /** mknod(2). */

@@ -141,7 +141,7 @@ function openCommon(t: Task, dirfd: number, path: string, flags: number, mode: n
   const fd = t.fds.reserve(t.fdLimit);
   if (fd < 0) return fd;
   const start = startOf(t, dirfd, path);
-  const file = typeof start === 'number' ? start : t.kernel.vfs.openAt(t, start, path, flags & ~O_CLOEXEC, mode & ~t.fs.umask, resolve);
+  const file = typeof start === 'number' ? start : t.kernel.vfs.openAt(t, start, path, flags & ~O_CLOEXEC, mode, resolve);
   if (typeof file === 'number') {
     t.fds.release(fd);
     return file;

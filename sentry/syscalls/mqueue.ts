@@ -43,7 +43,7 @@ export function mq_open(t: Task, a: SyscallArgs): number {
   const fs = MqueueFilesystem.of(t.kernel, t.ns.ipc);
   fs.prepare(t, limits);
   const start = { mount: fs.ownMount, dentry: fs.ownMount.root };
-  const file = t.kernel.vfs.openAt(t, start, name, flags, a.int(2) & S_IALLUGO & ~t.fs.umask);
+  const file = t.kernel.vfs.openAt(t, start, name, flags, a.int(2) & S_IALLUGO);
   fs.prepare(null, null);
   if (typeof file === 'number') {
     t.fds.release(fd);

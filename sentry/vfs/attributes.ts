@@ -27,6 +27,7 @@ import { notifyDentry } from './fsnotify.ts';
 import { landlockPath } from './landlock.ts';
 import type { Mount } from './mount.ts';
 import { capableOver, inodePermission, MAY_WRITE, ownerOrCapable, privilegeBits, wantWrite } from './permissions.ts';
+import { ACL_ACCESS, aclOf, storeAcl } from './posix-acl.ts';
 
 /** Reused: handlers do not interleave, and file systems do not keep it. */
 const attr = new SetAttr();
@@ -40,7 +41,18 @@ export function chmod(t: Task | null, creds: Credentials, mount: Mount | null, i
   if ((mode & S_ISGID) !== 0 && !creds.inGroup(inode.gid) && !capableOver(creds, inode, CAP_FSETID)) mode &= ~S_ISGID;
   attr.mask = ATTR_MODE;
   attr.mode = (inode.mode & S_IFMT) | mode;
-  return apply(t, d, inode);
+  const result = apply(t, d, inode);
+  return result < 0 ? result : chmodAcl(inode, mode);
+}
+
+/** posix_acl_chmod(): the list follows the mode, where the host does not see to that. */
+function chmodAcl(inode: Inode, mode: number): number {
+  if (inode.fs.acls === 2) inode.accessAcl = undefined;
+  if (inode.fs.acls !== 1) return 0;
+  const acl = aclOf(inode, ACL_ACCESS)?.copy();
+  if (acl === undefined) return 0;
+  acl.setMode(mode);
+  return storeAcl(inode, ACL_ACCESS, acl);
 }
 
 /** chown(2) with root-namespace ids; -1 leaves one as it is. */

@@ -17,6 +17,7 @@ import type { FileDescription } from './file-description.ts';
 import type { FileLocks } from './file-locks.ts';
 import type { Mount } from './mount.ts';
 import { genericPermission } from './permissions.ts';
+import type { Acl } from './posix-acl.ts';
 
 /** A place in the tree: what a path resolves to. struct path. */
 export interface VfsPath {
@@ -74,6 +75,8 @@ export abstract class Filesystem {
   userns: UserNamespace | null = null;
   /** MS_RDONLY of the superblock. */
   readOnly = false;
+  /** POSIX ACLs: 0 none, 1 kept as extended attributes by us, 2 kept and obeyed by the host, which also makes the mode follow. */
+  acls = 0;
   /** Made by rootDentry(), one for all mounts. */
   rootDentry: Dentry | null = null;
   /** Mounts of it, in all namespaces; release() runs when the last goes. */
@@ -150,6 +153,9 @@ export abstract class Inode {
   boundSocket: unknown = null;
   /** The object of an overlay that this inode is a layer's part of. */
   overlay: Inode | null = null;
+  /** POSIX ACLs as posix-acl.ts has decoded them; undefined: not looked at yet. */
+  accessAcl: Acl | null | undefined = undefined;
+  defaultAcl: Acl | null | undefined = undefined;
   /** Dentries and open descriptions that refer to it; evict() runs when both are gone. */
   dentries = 0;
   opens = 0;

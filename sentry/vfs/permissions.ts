@@ -11,6 +11,7 @@ import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_ISVTX, S_IXGRP, 
 import type { Credentials } from '../kernel/credentials.ts';
 import type { Filesystem, Inode } from './filesystem.ts';
 import type { Mount } from './mount.ts';
+import { ACL_ACCESS, aclOf } from './posix-acl.ts';
 
 export const MAY_EXEC = 1;
 export const MAY_WRITE = 2;
@@ -32,18 +33,31 @@ export function genericPermission(inode: Inode, creds: Credentials, mask: number
   const mode = inode.mode;
   let bits: number;
   if (inode.uid === creds.fsuid) bits = mode >> 6;
-  else if ((mode & 0o77) === (mode & 7) * 0o11) bits = mode;
-  else bits = creds.inGroup(inode.gid) ? mode >> 3 : mode;
+  else {
+    // Without the group's bits the mask grants nothing, so that no list can: IS_POSIXACL and S_IRWXG in acl_permission_check().
+    if (inode.fs.acls !== 0 && (mode & 0o070) !== 0 && inode.accessAcl !== null) {
+      if (overrides(inode, creds, want)) return 0;
+      const acl = aclOf(inode, ACL_ACCESS);
+      if (acl !== null) return acl.permission(inode, creds, want);
+    }
+    if ((mode & 0o77) === (mode & 7) * 0o11) bits = mode;
+    else bits = creds.inGroup(inode.gid) ? mode >> 3 : mode;
+  }
   if ((want & ~bits & 7) === 0) return 0;
 
+  return overrides(inode, creds, want) ? 0 : -EACCES;
+}
+
+/** Whether capabilities grant what neither mode nor ACL does. */
+function overrides(inode: Inode, creds: Credentials, want: number): boolean {
+  const { mode } = inode;
   if ((mode & S_IFMT) === S_IFDIR) {
-    if ((want & MAY_WRITE) === 0 && capableOver(creds, inode, CAP_DAC_READ_SEARCH)) return 0;
-    return capableOver(creds, inode, CAP_DAC_OVERRIDE) ? 0 : -EACCES;
+    if ((want & MAY_WRITE) === 0 && capableOver(creds, inode, CAP_DAC_READ_SEARCH)) return true;
+    return capableOver(creds, inode, CAP_DAC_OVERRIDE);
   }
-  if (want === MAY_READ && capableOver(creds, inode, CAP_DAC_READ_SEARCH)) return 0;
+  if (want === MAY_READ && capableOver(creds, inode, CAP_DAC_READ_SEARCH)) return true;
   // "Read/write DACs are always overridable. Executable DACs are overridable when there is at least one exec bit set."
-  if ((want & MAY_EXEC) === 0 || (mode & S_IXUGO) !== 0) return capableOver(creds, inode, CAP_DAC_OVERRIDE) ? 0 : -EACCES;
-  return -EACCES;
+  return ((want & MAY_EXEC) === 0 || (mode & S_IXUGO) !== 0) && capableOver(creds, inode, CAP_DAC_OVERRIDE);
 }
 
 /** inode_permission(): file-system-wide rules, then the inode's own. */

@@ -14,6 +14,7 @@ import { landlockPath, landlockRefer, makeAccess } from './landlock.ts';
 import { detachMounts, isMountpointIn } from './mount.ts';
 import { LAST_DOT, LAST_DOTDOT, LAST_NONE, LAST_NORM, PathWalk } from './path-walk.ts';
 import { capableInit, inodePermission, MAY_WRITE, mayCreate, mayDelete, newMode, wantWrite } from './permissions.ts';
+import { birthMode, inheritAcls } from './posix-acl.ts';
 
 /** The half of Vfs (vfs.ts) that changes directories. */
 export class VfsNames {
@@ -45,16 +46,20 @@ export class VfsNames {
     return denied < 0 ? denied : child;
   }
 
-  /** mkdir(2); mode has the umask applied. */
+  /** mkdir(2). */
   mkdirAt(ctx: VfsContext, start: VfsPath | null, path: string, mode: number): number {
     const child = this.newName(ctx, start, path, S_IFDIR);
     if (typeof child === 'number') return child;
     const parent = child.parent!.inode!;
-    const inode = parent.mkdir(ctx.creds, child.name, newMode(parent, ctx.creds, S_IFDIR | (mode & (0o777 | S_ISVTX))));
+    const inode = parent.mkdir(
+      ctx.creds,
+      child.name,
+      newMode(parent, ctx.creds, birthMode(parent, ctx.fs.umask, S_IFDIR | (mode & (0o777 | S_ISVTX)))),
+    );
     return this.made(child, inode);
   }
 
-  /** mknod(2): mode carries the type (0 means a regular file) and has the umask applied. */
+  /** mknod(2): mode carries the type (0 means a regular file). */
   mknodAt(ctx: VfsContext, start: VfsPath | null, path: string, mode: number, rdev: number): number {
     const child = this.makeNode(ctx, start, path, mode, rdev);
     return typeof child === 'number' ? child : 0;
@@ -68,7 +73,7 @@ export class VfsNames {
     const child = this.newName(ctx, start, path, type);
     if (typeof child === 'number') return child;
     const parent = child.parent!.inode!;
-    const full = newMode(parent, ctx.creds, type | (mode & S_IALLUGO));
+    const full = newMode(parent, ctx.creds, birthMode(parent, ctx.fs.umask, type | (mode & S_IALLUGO)));
     if (type === S_IFREG) {
       const made = this.made(child, parent.create(ctx.creds, child.name, full));
       return made < 0 ? made : { mount: this.walk.mount, dentry: child };
@@ -85,11 +90,13 @@ export class VfsNames {
     if (target === '') return -ENOENT;
     const child = this.newName(ctx, start, path, S_IFLNK);
     if (typeof child === 'number') return child;
+    birthMode(child.parent!.inode!, 0, S_IFLNK);
     return this.made(child, child.parent!.inode!.symlink(ctx.creds, child.name, target));
   }
 
   private made(child: Dentry, inode: Inode | number): number {
     if (typeof inode === 'number') return inode;
+    inheritAcls(inode);
     instantiate(child, inode);
     notifyEntry(child.parent!.inode!, IN_CREATE, child.name, 0, child);
     return 0;

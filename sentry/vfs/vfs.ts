@@ -41,6 +41,7 @@ import type { Mount } from './mount.ts';
 import { PathFile } from './path-file.ts';
 import { LAST_NONE, LAST_NORM, LOOKUP_DIRECTORY, LOOKUP_FOLLOW, type PathWalk } from './path-walk.ts';
 import { accessOfFlags, inodePermission, MAY_EXEC, MAY_WRITE, mayCreate, newMode, ownerOrCapable, wantWrite } from './permissions.ts';
+import { birthMode, inheritAcls } from './posix-acl.ts';
 import { touchLink } from './times.ts';
 import { VfsNames } from './vfs-names.ts';
 
@@ -129,7 +130,7 @@ export class Vfs extends VfsNames {
   // ---- open
 
   /**
-   * open(2), openat2(2). mode has the umask applied (S_IALLUGO only); resolve: RESOLVE_*. The
+   * open(2), openat2(2). mode: S_IALLUGO only, the umask is applied here; resolve: RESOLVE_*. The
    * description's finishOpen() has not been asked yet.
    */
   openAt(ctx: VfsContext, start: VfsPath | null, path: string, flags: number, mode: number, resolve = 0): FileDescription | number {
@@ -233,8 +234,13 @@ export class Vfs extends VfsNames {
     const refused = parent.dead ? -ENOENT : landlockPath(ctx.task, mount, dir, LANDLOCK_ACCESS_FS_MAKE_REG);
     const denied = refused < 0 ? refused : mayCreate(parent, ctx.creds);
     if (denied < 0) return denied;
-    const inode = parent.create(ctx.creds, child.name, newMode(parent, ctx.creds, S_IFREG | (mode & S_IALLUGO)));
+    const inode = parent.create(
+      ctx.creds,
+      child.name,
+      newMode(parent, ctx.creds, birthMode(parent, ctx.fs.umask, S_IFREG | (mode & S_IALLUGO))),
+    );
     if (typeof inode === 'number') return inode;
+    inheritAcls(inode);
     instantiate(child, inode);
     notifyEntry(parent, IN_CREATE, child.name, 0, child);
     // "The created file's mode applies only to future accesses": no permission check. - open(2)
@@ -256,8 +262,9 @@ export class Vfs extends VfsNames {
     const dir = dentry.inode!;
     const denied = wantWrite(mount) || mayCreate(dir, ctx.creds);
     if (denied < 0) return denied;
-    const inode = dir.tmpfile(ctx.creds, newMode(dir, ctx.creds, S_IFREG | (mode & S_IALLUGO)));
+    const inode = dir.tmpfile(ctx.creds, newMode(dir, ctx.creds, birthMode(dir, ctx.fs.umask, S_IFREG | (mode & S_IALLUGO))));
     if (typeof inode === 'number') return inode;
+    inheritAcls(inode);
     inode.mayBeLinked = (flags & O_EXCL) === 0;
     const d = detachedDentry(dentry.fs, `#${inode.ino}`, inode);
     d.parent = dentry;

@@ -41,6 +41,7 @@ export class GoferFilesystem extends Filesystem {
 
   private constructor(client: GoferClient, dev: number, reply: AttachReply) {
     super('9p', dev, V9FS_MAGIC);
+    this.acls = 2;
     this.client = client;
     this.flags = reply.flags;
     this.shared = (reply.flags & TREE_SHARED) !== 0;

@@ -100,6 +100,10 @@ export class GoferInode extends Inode {
   }
 
   private setContents(a: Attributes): void {
+    if (a.ctimeSec !== this.ctimeSec || a.ctimeNsec !== this.ctimeNsec) {
+      this.accessAcl = undefined;
+      this.defaultAcl = undefined;
+    }
     this.nlink = a.nlink;
     this.size = a.size;
     this.blocks = a.blocks;
