@@ -28,6 +28,8 @@ import type { Region } from './region.ts';
 export const HOSTCALL_RECEIVED_FD = 1;
 /** A failure of this call does not end the batch. */
 export const HOSTCALL_MAY_FAIL = 2;
+/** In place of a call's number: the word at argument 0 becomes argument 2 if it is argument 1; the result is what it was, or -EFAULT. Twin of native/stub/sysmsg.h. */
+export const HOSTCALL_EXCHANGE = 0x10000;
 
 const TWO32 = 4294967296;
 

@@ -99,6 +99,9 @@ export interface AddressSpace {
 export interface Platform {
   readonly name: 'ptrace' | 'systrap';
 
+  /** A thread that is stopped in guest code has left its critical section of rseq(2): the host has seen to it. */
+  readonly abortsSections: boolean;
+
   /** First guest address that belongs to the stub: mappings stay below. */
   readonly topAddress: number;
   /** Where the host's vDSO lies in every address space: AT_SYSINFO_EHDR. 0 for none. */
@@ -108,6 +111,9 @@ export interface Platform {
   readonly hwcap2: number;
   /** How many threads wait for futexes, by bucket, where the platform answers FUTEX_WAKE for an empty one by itself; else null. Raised with Atomics before the word is read. */
   readonly futexWaiters: Int32Array | null;
+  /** AT_RSEQ_FEATURE_SIZE and AT_RSEQ_ALIGN; 0 where the host tells nothing. */
+  readonly rseqFeatureSize: number;
+  readonly rseqAlign: number;
   /** Bytes of extended state in a signal frame, final magic included: fpu_user_cfg.default_size + FP_XSTATE_MAGIC2_SIZE. */
   readonly fpStateSize: number;
 
@@ -154,6 +160,15 @@ export interface Platform {
 
   /** Loads such a state, which readXstate() has told and the caller may have changed. 0 or -errno; -EINVAL for what no CPU takes. */
   writeXstate(context: Context, src: Uint8Array, n: number): number;
+
+  /**
+   * Stores `value` in an aligned word of guest memory if that is `expected`, in one step for all guest threads. `context` is one
+   * that is not in guest code. The word as it was, -EFAULT, or -ESRCH when the context cannot.
+   */
+  compareExchange(context: Context, addr: number, expected: number, value: number): number;
+
+  /** Lets the context's thread run on these host processors only (bit i of byte i>>3), as far as the host allows. */
+  setAffinity(context: Context, mask: Uint8Array): void;
 
   /** Watches a host descriptor, edge-triggered, for poll bits; next() answers NEXT_HOST with `token` (a positive int32). 0 or -errno. */
   watch(hostFd: number, events: number, token: number): number;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -246,6 +247,15 @@ napi_value ClockParts(napi_env env, napi_callback_info info) {
   return integer(env, 0);
 }
 
+// setAffinity(tid, mask): the processors that a thread of ours may run on. 0 or -errno.
+napi_value SetAffinity(napi_env env, napi_callback_info info) {
+  Args<2> a(env, info);
+  size_t n;
+  uint8_t* mask = a.bytes(1, &n);
+  if (a.i32(0) <= 0 || n == 0) return integer(env, -EINVAL);
+  return integer(env, syscall(SYS_sched_setaffinity, a.i32(0), n, mask) < 0 ? -errno : 0);
+}
+
 }  // namespace
 
 size_t GuestRead(pid_t pid, uint64_t addr, void* to, size_t n) {
@@ -291,6 +301,7 @@ ssize_t SendDescriptors(int sock, const void* bytes, size_t n, const int* fds, s
 }
 
 void InitMemory(Napi::Env env, Napi::Object exports) {
+  define(env, exports, "setAffinity", SetAffinity);
   define(env, exports, "createRegion", CreateRegion);
   define(env, exports, "mapShared", MapShared);
   define(env, exports, "memfdCreate", MemfdCreate);

@@ -139,6 +139,35 @@ int64_t Inject(uint32_t index, long nr, const uint64_t* args, pid_t* newTid = nu
   }
 }
 
+/** `lock cmpxchg` in a stopped thread: the word as it was, -EFAULT, or -ESRCH when the thread cannot. */
+int64_t Exchange(uint32_t index, uint64_t addr, uint32_t expected, uint32_t value) {
+  Thread& t = threads[index];
+  if (t.state != kStopped) return -ESRCH;
+  user_regs_struct r = Regs(index);
+  r.orig_rax = ~0ULL;
+  r.rax = expected;
+  r.rdi = addr;
+  r.rdx = value;
+  r.rip = STUB_EXCHANGE;
+  r.eflags &= ~0x100ULL;
+  if (ptrace(PTRACE_SETREGS, t.tid, nullptr, &r) < 0) return -ESRCH;
+  for (;;) {
+    int status;
+    user_regs_struct now;
+    if (ptrace(PTRACE_CONT, t.tid, nullptr, nullptr) < 0) {
+      Died(index, SIGKILL);
+      return -ESRCH;
+    }
+    if (!WaitStop(index, &status)) return -ESRCH;
+    if (status >> 16 == PTRACE_EVENT_STOP) {
+      t.kicked = true;
+    } else if (ptrace(PTRACE_GETREGS, t.tid, nullptr, &now) == 0) {
+      if (now.rip == STUB_EXCHANGE_END) return static_cast<uint32_t>(now.rax);
+      if (now.rip == STUB_EXCHANGE && (WSTOPSIG(status) == SIGSEGV || WSTOPSIG(status) == SIGBUS)) return -EFAULT;
+    }
+  }
+}
+
 /** Hands the oldest queued descriptor to the stub; its number there, or -errno. */
 int64_t PassDescriptor(uint32_t index) {
   Thread& t = threads[index];
@@ -631,6 +660,14 @@ napi_value Forced(napi_env env, napi_callback_info info) {
   return number(env, static_cast<double>(done));
 }
 
+// ptraceExchange(index, addr, expected, value): the word at addr becomes value if it is expected. What it was, -EFAULT or -ESRCH.
+napi_value CompareExchange(napi_env env, napi_callback_info info) {
+  Args<4> a(env, info);
+  uint32_t index = a.u32(0);
+  if (index >= MAX_CONTEXTS) return integer(env, -EINVAL);
+  return number(env, static_cast<double>(Exchange(index, a.u64(1), static_cast<uint32_t>(a.u64(2)), static_cast<uint32_t>(a.u64(3)))));
+}
+
 // ptraceRegset(index, type, buffer, n, write): moves up to n bytes of the stopped thread's register set (NT_*), as
 // PTRACE_GETREGSET and PTRACE_SETREGSET do. Bytes of the set that were moved, or -errno.
 napi_value Regset(napi_env env, napi_callback_info info) {
@@ -658,5 +695,6 @@ void InitPtrace(Napi::Env env, Napi::Object exports) {
   define(env, exports, "ptraceNext", Next);
   define(env, exports, "ptraceCpuTime", CpuTime);
   define(env, exports, "ptraceForced", Forced);
+  define(env, exports, "ptraceExchange", CompareExchange);
   define(env, exports, "ptraceRegset", Regset);
 }

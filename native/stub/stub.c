@@ -36,6 +36,8 @@ __asm__(".section .text.entry,\"ax\"\n"
         ".globl stub_syscall\nstub_syscall:\n"
         "  syscall\n"
         "  int3\n"
+        "  lock cmpxchg %edx, (%rdi)\n"
+        "  int3\n"
         /* Under ptrace there are no arguments, and the tracer takes over before this runs. */
         ".globl _start\n_start:\n"
         "  cmpq $2, (%rsp)\n"
@@ -77,8 +79,14 @@ void *memset(void *to, int value, u64 n) {
 u64 copy_some(void *to, const void *from, u64 n);
 /* Copies up to and including the NUL, at most n bytes: how many, or -1 for a fault. */
 long copy_string(u8 *to, const u8 *from, u64 n);
-extern u8 copy_insn[], copy_done[], string_start[], string_end[], string_fault[];
+/* The word as it was, or -EFAULT; it is `value` now if it was `expected`. */
+long exchange(u32 *word, u32 expected, u32 value);
+extern u8 copy_insn[], copy_done[], string_start[], string_end[], string_fault[], exchange_insn[], exchange_fault[];
 __asm__(".text\n"
+        "exchange:\n  mov %esi, %eax\n"
+        "exchange_insn:\n  lock cmpxchg %edx, (%rdi)\n"
+        "  mov %eax, %eax\n  ret\n"
+        "exchange_fault:\n  mov $-14, %rax\n  ret\n"
         "copy_some:\n  mov %rdx, %rcx\n"
         "copy_insn:\n  rep movsb\n"
         "copy_done:\n  mov %rcx, %rax\n  ret\n"
@@ -209,7 +217,8 @@ static int run_batch(u8 *c, long *last) {
       value = receive(&received, 1);
       fd = received;
     }
-    if (value == 0) value = sys6(U32(call, 0), (long)U64(call, 8), (long)U64(call, 16), (long)U64(call, 24), (long)U64(call, 32), fd, (long)U64(call, 48));
+    if (U32(call, 0) == HOSTCALL_EXCHANGE) value = exchange((u32 *)U64(call, 8), U32(call, 16), U32(call, 24));
+    else if (value == 0) value = sys6(U32(call, 0), (long)U64(call, 8), (long)U64(call, 16), (long)U64(call, 24), (long)U64(call, 32), fd, (long)U64(call, 48));
     if ((flags & HOSTCALL_RECEIVED_FD) && fd >= 0) SYS3(__NR_close, fd, 0, 0);
     U64(call, 56) = (u64)value;
     *last = value;
@@ -1006,6 +1015,10 @@ static void handler(int signo, struct siginfo *si, struct ucontext *uc) {
       }
     }
     if (signo == 11 || signo == 7) {
+      if (ip == (u64)exchange_insn) {
+        uc->m.ip = (u64)exchange_fault;
+        return;
+      }
       if (ip == (u64)copy_insn) {
         uc->m.ip = (u64)copy_done;
         return;

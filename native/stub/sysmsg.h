@@ -4,6 +4,9 @@
 #define STUB_BASE 0x7ff000000000UL
 /* `syscall; int3` at the very start: where the ptrace platform runs host calls. */
 #define STUB_SYSCALL STUB_BASE
+/* Behind it `lock cmpxchg %edx, (%rdi); int3`: where the ptrace platform changes a word that other threads change too. */
+#define STUB_EXCHANGE (STUB_BASE + 3)
+#define STUB_EXCHANGE_END (STUB_BASE + 8)
 /* Text and constants lie below this; calls to the host are admitted from here only. */
 #define STUB_TEXT_SIZE 0x10000UL
 /* A private read-write page: buffers of calls that ptrace injects. */
@@ -74,6 +77,8 @@
 
 #define HOSTCALL_RECEIVED_FD 1
 #define HOSTCALL_MAY_FAIL 2
+/* In place of a call's number: the word at argument 0 becomes argument 2 if it is argument 1. The result is what it was, or -EFAULT. */
+#define HOSTCALL_EXCHANGE 0x10000
 
 #define EVENT_SYSCALL 1
 #define EVENT_FAULT 2

@@ -35,3 +35,5 @@ export function socketPair(type: number, out: Int32Array): number;
 export function clockNs(clock: number): number;
 /** Seconds and nanoseconds apart into out[0], out[1]. */
 export function clockParts(clock: number, out: Float64Array): number;
+/** The processors that a thread of a stub may run on: bit i of byte i>>3. 0 or -errno. */
+export function setAffinity(tid: number, mask: Uint8Array): number;

@@ -17,5 +17,7 @@ export function ptraceNext(deadlineNs: number): number;
 export function ptraceCpuTime(index: number): number;
 /** Memory past page protections: bytes moved between the guest and buffer[at, at+n). */
 export function ptraceForced(index: number, addr: number, buffer: Uint8Array, at: number, n: number, write: number): number;
+/** The aligned word at addr becomes value if it is expected, in one step for all threads: what it was, -EFAULT, or -ESRCH for a context that cannot. */
+export function ptraceExchange(index: number, addr: number, expected: number, value: number): number;
 /** Moves up to n bytes of a stopped context's register set NT_* from or to buffer: bytes moved or -errno. */
 export function ptraceRegset(index: number, type: number, buffer: Uint8Array, n: number, write: number): number;

@@ -10,6 +10,7 @@ import {
   ptraceBatch,
   ptraceClone,
   ptraceCpuTime,
+  ptraceExchange,
   ptraceForced,
   ptraceKick,
   ptraceNext,
@@ -19,6 +20,7 @@ import {
   ptraceSendFd,
   ptraceStart,
   readToGuest,
+  setAffinity,
   startNotifier,
   systrapKill,
   unwatchFd,
@@ -104,6 +106,9 @@ export class PtracePlatform implements Platform {
   readonly fpStateSize: number;
   readonly hwcap: number;
   readonly hwcap2: number;
+  readonly rseqFeatureSize: number;
+  readonly rseqAlign: number;
+  readonly abortsSections = false;
   private readonly region: Region;
   private readonly contexts: (Context | undefined)[] = [];
   private readonly freeIndexes: number[] = [];
@@ -129,6 +134,8 @@ export class PtracePlatform implements Platform {
     const auxv = hostAuxv();
     this.hwcap = auxv.hwcap;
     this.hwcap2 = auxv.hwcap2;
+    this.rseqFeatureSize = auxv.rseqFeatureSize;
+    this.rseqAlign = auxv.rseqAlign;
     this.zygote = new Context(this.region, 0, space);
     this.zygote.hostTid = space.hostPid;
     space.contexts.push(this.zygote);
@@ -235,6 +242,14 @@ export class PtracePlatform implements Platform {
 
   writeXstate(context: Context, src: Uint8Array, n: number): number {
     return Math.min(ptraceRegset(context.index, NT_X86_XSTATE, src, n, 1), 0);
+  }
+
+  compareExchange(context: Context, addr: number, expected: number, value: number): number {
+    return ptraceExchange(context.index, addr, expected, value);
+  }
+
+  setAffinity(context: Context, mask: Uint8Array): void {
+    setAffinity(context.hostTid, mask);
   }
 
   watch(hostFd: number, events: number, token: number): number {

@@ -12,11 +12,13 @@ import {
   SYS_exit_group,
   SYS_futex,
   SYS_madvise,
+  SYS_membarrier,
   SYS_mmap,
   SYS_mprotect,
   SYS_mremap,
   SYS_munmap,
   SYS_recvmsg,
+  SYS_rseq,
   SYS_rt_sigreturn,
   SYS_sched_yield,
   SYS_sigaltstack,
@@ -159,6 +161,8 @@ export function stubFilter(): Uint8Array {
     SYS_recvmsg,
     SYS_dup2,
     SYS_arch_prctl,
+    SYS_rseq,
+    SYS_membarrier,
   ];
   a.jump(JEQ, SYS_rt_sigreturn, 'allow', '');
   for (const nr of withBody) a.jump(JEQ, nr, `call-${nr}`, '');
@@ -239,5 +243,16 @@ export function stubFilter(): Uint8Array {
   body(a, SYS_recvmsg, (trap) => isOneOf(a, trap, 0, [STUB_SOCKET], 'recvmsg-fd'));
   body(a, SYS_dup2, (trap) => isOneOf(a, trap, 1, [STUB_SOCKET], 'dup2-fd'));
   body(a, SYS_arch_prctl, (trap) => isOneOf(a, trap, 0, [ARCH_SET_GS, ARCH_SET_FS], 'arch-prctl-code'));
+  // The host then writes processor numbers to the guest's memory, and moves the thread to where the guest could jump to as well.
+  body(a, SYS_rseq, (trap) => {
+    isOneOf(a, trap, 2, [0, 1], 'rseq-flags');
+    range(a, trap, 0, 1, 'rseq-end');
+  });
+  body(a, SYS_membarrier, (trap) => {
+    a.op(LD_ABS, low(0));
+    a.jump(JGE, 0x201, trap, '');
+    a.op(LD_ABS, low(1));
+    a.jump(JGE, 2, trap, '');
+  });
   return a.bytes();
 }

@@ -56,6 +56,8 @@ export class SystrapContext extends Context {
   deferred = 0;
   /** Kicked before its host thread's number was known. */
   kickWanted = false;
+  /** Where its thread may run; null for everywhere. */
+  affinity: Uint8Array | null = null;
   /** Released while in guest code: ends at its next event. */
   exitWanted = false;
   /** Descriptors (our duplicates) that go out when its batch starts. */

@@ -21,6 +21,7 @@ import {
   memfdCreate,
   nextHostEvent,
   openStub,
+  setAffinity,
   startNotifier,
   systrapAttach,
   systrapCpuTime,
@@ -44,10 +45,11 @@ import {
   vmRead,
   watchFd,
 } from 'ptrace-napi';
-import { EAGAIN, EINVAL, ENOMEM, ESRCH, errnoName } from '../../sentry/abi/errno.ts';
+import { EAGAIN, EFAULT, EINVAL, ENOMEM, ESRCH, errnoName } from '../../sentry/abi/errno.ts';
 import { SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP } from '../../sentry/abi/signal.ts';
 import { fillRandom } from '../../sentry/base/entropy.ts';
 import { debug } from '../../sentry/base/log.ts';
+import { HOSTCALL_EXCHANGE } from '../context.ts';
 import {
   CONTEXT_SIZE,
   CS,
@@ -175,6 +177,8 @@ const START_TIMEOUT_NS = 5e9;
 /** How long a birth is waited for, ns, and between looks at it. */
 const BIRTH_TIMEOUT_NS = 5e8;
 const BIRTH_PAUSE_NS = 20000;
+/** How often a held context's answer is looked at before the first of those. */
+const HELD_LOOKS = 3000;
 const VERIFY_TIMEOUT_NS = 2e7;
 const USER_CS = 0x33;
 const USER_SS = 0x2b;
@@ -214,6 +218,9 @@ export class SystrapPlatform implements Platform {
   readonly fpStateSize: number;
   readonly hwcap: number;
   readonly hwcap2: number;
+  readonly rseqFeatureSize: number;
+  readonly rseqAlign: number;
+  readonly abortsSections = true;
   private readonly region: Region;
   private readonly ring: Int32Array;
   private readonly conf: Int32Array;
@@ -313,6 +320,8 @@ export class SystrapPlatform implements Platform {
     const auxv = hostAuxv();
     this.hwcap = auxv.hwcap;
     this.hwcap2 = auxv.hwcap2;
+    this.rseqFeatureSize = auxv.rseqFeatureSize;
+    this.rseqAlign = auxv.rseqAlign;
   }
 
   private awaitZygote(): void {
@@ -518,6 +527,7 @@ export class SystrapPlatform implements Platform {
       if (isProcess) this.processBorn(child, result);
       if (!space.dead && !child.verified) this.hasPage(child);
       if (child.kickWanted) this.kick(child);
+      if (child.affinity !== null) this.setAffinity(child, child.affinity);
     }
     if (isProcess && space.released) this.closeSpace(space);
     this.proceed(parent);
@@ -1203,6 +1213,7 @@ export class SystrapPlatform implements Platform {
     this.region.i32[c.word + (CTX_NIN >> 2)] = 0;
     this.go(c, action);
     this.releaseDue();
+    for (let looks = HELD_LOOKS; looks > 0 && Atomics.load(this.region.i32, c.word + (CTX_STATE >> 2)) !== 1; looks--);
     for (let waitedNs = 0; Atomics.load(this.region.i32, c.word + (CTX_STATE >> 2)) !== 1; waitedNs += BIRTH_PAUSE_NS) {
       if (c.space.dead || waitedNs > BIRTH_TIMEOUT_NS) return false;
       systrapPause(BIRTH_PAUSE_NS);
@@ -1210,6 +1221,23 @@ export class SystrapPlatform implements Platform {
     c.held = true;
     this.setInGuest(c, false);
     return true;
+  }
+
+  compareExchange(context: Context, addr: number, expected: number, value: number): number {
+    const c = context as SystrapContext;
+    if (!c.held || c.cloning !== null || this.memoryTid(c.space) === 0) return -ESRCH;
+    c.resetCalls();
+    c.addCall(HOSTCALL_EXCHANGE, 0, addr, expected, value, 0, 0, 0);
+    this.region.i32[c.word + (CTX_TAIL >> 2)] = 0;
+    if (!this.serveHeld(c, ACTION_BATCH)) return -ESRCH;
+    const was = c.callResult(0);
+    return was >= 0 && was < 2 ** 32 ? was : -EFAULT;
+  }
+
+  setAffinity(context: Context, mask: Uint8Array): void {
+    const c = context as SystrapContext;
+    c.affinity = mask;
+    if (c.hostTid !== 0 && this.verify(c)) setAffinity(c.hostTid, mask);
   }
 
   watch(hostFd: number, events: number, token: number): number {

@@ -166,6 +166,11 @@ export class PidDir extends TaskDir {
     this.nlink = whole ? 9 : 7;
   }
 
+  /** The process that the directory stands for: tgid_pidfd_to_pid(). null for a thread's. */
+  get process(): Pid | null {
+    return this.whole ? this.pid : null;
+  }
+
   // proc_pid_permission(): -ESRCH once the process is gone, and what hidepid says for processes of others.
   override permission(creds: Credentials, mask: number): number {
     const task = taskOf(this.pid);

@@ -3,6 +3,7 @@
 import { FUTEX_BITSET_MATCH_ANY, FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS } from '../abi/sched.ts';
 import { isError } from './futex.ts';
 import { exitPiStates } from './futex-pi.ts';
+import { exchangeWord } from './futex-word.ts';
 import type { Task } from './task.ts';
 
 /** A list of the guest's making is walked only so far: include/uapi/linux/futex.h. */
@@ -60,7 +61,7 @@ function futexDeath(t: Task, addr: number, isPi: boolean, isPending: boolean): b
       return true;
     }
     if ((word & FUTEX_TID_MASK) !== id) return true;
-    const was = t.mm.compareExchangeU32(addr, word, ((word & FUTEX_WAITERS) | FUTEX_OWNER_DIED) >>> 0);
+    const was = exchangeWord(t, addr, word, ((word & FUTEX_WAITERS) | FUTEX_OWNER_DIED) >>> 0);
     if (was < 0) return false;
     if (was !== word) continue;
     if (!isPi && (word & FUTEX_WAITERS) !== 0) wakeOne(t, addr);

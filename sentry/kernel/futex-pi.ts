@@ -6,6 +6,7 @@
 import { EAGAIN, EDEADLK, EINVAL, EPERM, ERESTARTNOINTR, ESRCH, ETIMEDOUT } from '../abi/errno.ts';
 import { FUTEX_BITSET_MATCH_ANY, FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS } from '../abi/sched.ts';
 import { type FutexKey, FutexWaiter, futexKey, isError } from './futex.ts';
+import { exchangeWord } from './futex-word.ts';
 import { TASK_DEAD, type Task, WAKE_EVENT, WAKE_TIMEOUT } from './task.ts';
 
 /** How often a word that guest threads keep changing is looked at again before the call is made anew. */
@@ -55,14 +56,14 @@ function acquire(t: Task, addr: number, key: FutexKey, waiter: FutexWaiter, isTr
     if (pi === undefined && holder === 0) {
       // Whoever gets it after its owner's death learns that from the bit.
       const taken = ((word & FUTEX_OWNER_DIED) | id) >>> 0;
-      const was = t.mm.compareExchangeU32(addr, word, taken);
+      const was = exchangeWord(t, addr, word, taken);
       if (was < 0) return was;
       if (was === word) return 0;
       continue;
     }
     if (isTry) return -EAGAIN;
     if ((word & FUTEX_WAITERS) === 0) {
-      const was = t.mm.compareExchangeU32(addr, word, (word | FUTEX_WAITERS) >>> 0);
+      const was = exchangeWord(t, addr, word, (word | FUTEX_WAITERS) >>> 0);
       if (was < 0) return was;
       if (was !== word) continue;
     }
@@ -126,7 +127,7 @@ export function futexUnlockPi(t: Task, addr: number, isPrivate: boolean): number
     if ((word & FUTEX_TID_MASK) !== ownId(t)) return -EPERM;
     const pi = t.kernel.futexes.pi.get(key);
     if (pi !== undefined) return handOver(t, pi, 0);
-    const was = t.mm.compareExchangeU32(addr, word, 0);
+    const was = exchangeWord(t, addr, word, 0);
     if (was < 0) return was;
     if (was === word) return 0;
   }

@@ -39,15 +39,25 @@ export class Machine {
   readonly release: string = UTS_RELEASE;
   readonly version: string = UTS_VERSION;
   readonly hardware: string = UTS_MACHINE;
+  /** Processor numbers are the host's own: what a thread asks to run on can be asked of the host. */
+  readonly hasHostNumbers: boolean;
   private readonly memoryUsageFd: number;
   private readonly usageText: Buffer = Buffer.alloc(32);
 
-  constructor(cpuCount: number, memoryBytes: number, cpuinfo: string, caches: readonly CpuCache[], memoryUsageFd = -1) {
+  constructor(
+    cpuCount: number,
+    memoryBytes: number,
+    cpuinfo: string,
+    caches: readonly CpuCache[],
+    memoryUsageFd = -1,
+    hasHostNumbers = false,
+  ) {
     this.cpuCount = cpuCount;
     this.memoryBytes = memoryBytes;
     this.cpuinfo = cpuinfo;
     this.caches = caches;
     this.memoryUsageFd = memoryUsageFd;
+    this.hasHostNumbers = hasHostNumbers;
   }
 
   /** Memory of the sandbox's cgroup in use, in bytes; -1 where nobody counts it. */
@@ -69,7 +79,20 @@ export function loadMachine(limits: MachineLimits = {}): Machine {
   const cpuCount = Math.max(1, limits.cpus ?? availableParallelism());
   const hostBytes = hostMemory();
   const memoryBytes = Math.min(limits.memoryBytes ?? hostBytes, hostBytes);
-  return new Machine(cpuCount, memoryBytes, cpuinfoFor(readHost('/proc/cpuinfo'), cpuCount), hostCaches(), openMemoryUsage());
+  return new Machine(
+    cpuCount,
+    memoryBytes,
+    cpuinfoFor(readHost('/proc/cpuinfo'), cpuCount),
+    hostCaches(),
+    openMemoryUsage(),
+    startsAtZero(cpuCount),
+  );
+}
+
+/** Whether the host processors that we may run on begin with 0 to count-1. */
+function startsAtZero(count: number): boolean {
+  const list = /^Cpus_allowed_list:\s*(\d+)(?:-(\d+))?/m.exec(readHost('/proc/self/status'));
+  return list !== null && list[1] === '0' && Number(list[2] ?? 0) >= count - 1;
 }
 
 /** A machine for tests and for a kernel that was given none. */

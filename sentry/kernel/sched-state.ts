@@ -52,6 +52,12 @@ export class SchedState {
     }
   }
 
+  /** Some processor is not allowed. */
+  get isPinned(): boolean {
+    for (let cpu = 0; cpu < this.cpuCount; cpu++) if (!this.allows(cpu)) return true;
+    return false;
+  }
+
   allows(cpu: number): boolean {
     return cpu < this.cpuCount && (this.affinity[cpu >> 3]! & (1 << (cpu & 7))) !== 0;
   }

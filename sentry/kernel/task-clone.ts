@@ -267,6 +267,8 @@ function inherit(t: Task, child: Task, a: CloneArgs, sharesMemory: boolean): voi
     to.altStackFlags = SS_DISABLE;
   }
   child.clearTidAddr = (a.flags & CLONE_CHILD_CLEARTID) !== 0 ? a.childTidAddr : 0;
+  // rseq_fork(): a copy of the memory has a copy of the area.
+  if (!sharesMemory) child.rseq = t.rseq;
   inheritFilters(t, child);
   child.landlock = t.landlock;
   t.landlock?.incRef();

@@ -20,6 +20,8 @@ import {
   AT_PHDR,
   AT_PHENT,
   AT_PHNUM,
+  AT_RSEQ_ALIGN,
+  AT_RSEQ_FEATURE_SIZE,
   AT_SECURE,
   AT_SYSINFO_EHDR,
   AT_UID,
@@ -326,6 +328,8 @@ function moveTo(t: Task, context: Context, mm: MemoryManager): void {
   t.mm = mm;
   t.io.setMemory(mm);
   kernel.taskOfContext[context.index] = t;
+  // The new stub thread is nobody's child: it starts on all processors.
+  if (t.sched.isPinned && kernel.machine.hasHostNumbers) kernel.platform.setAffinity(context, t.sched.affinity);
 }
 
 /** The memory is laid out: the rest of begin_new_exec() and start_thread(). */
@@ -349,6 +353,7 @@ function resumeLoaded(t: Task, _why: number): number {
   t.signals.altStackFlags = 2;
   t.clearTidAddr = 0;
   t.robustListAddr = 0;
+  t.rseq = null;
   group.posixTimers?.release();
   group.didExec = true;
   if (t.fds.refs > 1) {
@@ -396,6 +401,7 @@ function populate(t: Task, exec: Exec, loaded: Loaded): boolean {
     [AT_HWCAP2, platform.hwcap2],
     [AT_MINSIGSTKSZ, platform.fpStateSize + SIGFRAME_SIZE],
   ];
+  if (platform.rseqAlign !== 0) auxv.push([AT_RSEQ_FEATURE_SIZE, platform.rseqFeatureSize], [AT_RSEQ_ALIGN, platform.rseqAlign]);
   if (platform.vdsoAddr === 0) auxv.shift();
   const stack = buildStack(loaded.stackTop, exec.argv, exec.envp, exec.filename, auxv, random);
   if (space.writeSome(stack.start, stack.bytes, 0, stack.bytes.length) !== stack.bytes.length) return false;

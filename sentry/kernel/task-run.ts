@@ -17,6 +17,7 @@ import { debug } from '../base/log.ts';
 import { pageDown } from '../mm/memory-manager.ts';
 import { countIo, IO_KINDS } from './io-counts.ts';
 import { stopsAtExit } from './ptrace.ts';
+import { abortCriticalSection } from './rseq.ts';
 import { TASK_GUEST, TASK_HANDLER, type Task, WAKE_EVENT } from './task.ts';
 import { contextDied } from './task-exit.ts';
 import { deliverFault, prepareReturn } from './task-signals.ts';
@@ -67,11 +68,13 @@ export function handleEvent(t: Task, event: number): void {
     case EVENT_FAULT:
       t.state = TASK_HANDLER;
       t.sysno = -1;
+      if (t.rseq !== null && !t.kernel.platform.abortsSections) abortCriticalSection(t);
       fault(t);
       return;
     case EVENT_KICKED:
       t.state = TASK_HANDLER;
       t.sysno = -1;
+      if (t.rseq !== null && !t.kernel.platform.abortsSections) abortCriticalSection(t);
       finish(t, REGISTERS_SET);
       return;
     case EVENT_DIED:

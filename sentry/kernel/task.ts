@@ -29,6 +29,7 @@ import type { NsProxy } from './namespaces.ts';
 import type { Pid, PidNamespace } from './pid-namespace.ts';
 import type { PollTable } from './poll-table.ts';
 import type { Tracee } from './ptrace.ts';
+import type { Rseq } from './rseq.ts';
 import { SchedState } from './sched-state.ts';
 import type { SeccompFilter } from './seccomp-filter.ts';
 import { SignalState } from './signal-state.ts';
@@ -153,6 +154,8 @@ export class Task implements ListNode<Task> {
   // Set by set_tid_address(2), set_robust_list(2), CLONE_CHILD_CLEARTID.
   clearTidAddr = 0;
   robustListAddr = 0;
+  /** rseq(2)'s area, which the host thread has too. */
+  rseq: Rseq | null = null;
 
   /** Wait status as wait4(2) reports it, once DEAD. */
   exitStatus = 0;

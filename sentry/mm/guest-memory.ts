@@ -71,8 +71,8 @@ export abstract class GuestMemory {
 
   /**
    * Stores `value` if the word is `expected`: the word as it was, or -EFAULT. The Sentry does not
-   * map guest memory, so a guest thread can slip in between the load and the store; callers are
-   * futex operations whose other side goes through the Sentry as well.
+   * map guest memory, so a guest thread can slip in between the load and the store: exchangeWord()
+   * (kernel/futex-word.ts) has a thread of the guest do it.
    */
   compareExchangeU32(addr: number, expected: number, value: number): number {
     const was = this.loadU32(addr);

@@ -10,7 +10,7 @@ import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import { type Task, WAKE_EVENT, WAKE_SIGNAL } from '../kernel/task.ts';
 import { restoreMask } from '../kernel/task-signals.ts';
 import { FOREVER } from '../kernel/timers.ts';
-import { SCRATCH_SIZE, scratch } from '../mm/guest-memory.ts';
+import { SCRATCH_SIZE, Scratch, scratch } from '../mm/guest-memory.ts';
 import { EPOLL_EVENT_SIZE, EpollFile } from '../vfs/epoll.ts';
 import { openFile, outsideUser } from './io-common.ts';
 import { useSignalMask } from './poll.ts';
@@ -19,7 +19,7 @@ import { loadedNs, loadTimespec } from './time-args.ts';
 
 /** EP_MAX_EVENTS. */
 const MAX_EVENTS = Math.floor(0x7fffffff / EPOLL_EVENT_SIZE);
-/** As many as one scratch holds: the rest is for the next call. */
+/** As many as the common scratch holds. */
 const BATCH = Math.floor(SCRATCH_SIZE / EPOLL_EVENT_SIZE);
 const AT_ONCE = 0;
 
@@ -120,10 +120,19 @@ function resumeWait(t: Task, why: number): number {
 function takeEvents(t: Task, epoll: EpollFile): number {
   // What a call before this one has caused on the host is ready now, as it is on Linux.
   if (t.kernel.hostWatchers.size > 0) t.kernel.takeHostEvents();
-  const n = epoll.harvest(t, scratch.view, Math.min(t.args.int(2), BATCH));
-  if (n === 0 || t.mm.copyOut(t.args.addr(1), scratch.u8, 0, n * EPOLL_EVENT_SIZE) === 0) return n;
+  const max = Math.min(t.args.int(2), epoll.listed);
+  const room = max <= BATCH ? scratch : roomFor(max);
+  const n = epoll.harvest(t, room.view, max);
+  if (n === 0 || t.mm.copyOut(t.args.addr(1), room.u8, 0, n * EPOLL_EVENT_SIZE) === 0) return n;
   epoll.undoHarvest(n);
   return -EFAULT;
+}
+
+let large = new Scratch(0);
+
+function roomFor(events: number): Scratch {
+  if (large.u8.length < events * EPOLL_EVENT_SIZE) large = new Scratch(events * EPOLL_EVENT_SIZE);
+  return large;
 }
 
 export const epollCalls: readonly SyscallLine[] = [

@@ -35,6 +35,7 @@ import { getI64, getU64 } from '../base/int64.ts';
 import { ptraceMayAccess } from '../fs/proc-access.ts';
 import { futexKey, futexWait, futexWaitMany, isError, type WaitvEntry } from '../kernel/futex.ts';
 import { futexCmpRequeuePi, futexLockPi, futexUnlockPi, futexWaitRequeuePi } from '../kernel/futex-pi.ts';
+import { exchangeWord } from '../kernel/futex-word.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { FOREVER } from '../kernel/timers.ts';
@@ -161,7 +162,7 @@ function wakeOp(t: Task, a: SyscallArgs, isPrivate: boolean): number {
     if (old < 0) return old;
     const value = operate(op, old, arg);
     if (value === undefined) return -ENOSYS;
-    const was = t.mm.compareExchangeU32(a.addr(4), old, value >>> 0);
+    const was = exchangeWord(t, a.addr(4), old, value >>> 0);
     if (was < 0) return was;
     if (was === old) break;
   }
@@ -316,7 +317,7 @@ export const futexCalls: readonly SyscallLine[] = [
     'uaddr:addr op:int val:uint timeout:addr uaddr2:addr val3:uint',
     futex,
     'partial',
-    'no priority is inherited by PI futexes; FUTEX_WAKE_OP and PI words change without a lock against guest threads that write them directly',
+    'no priority is inherited by PI futexes',
   ),
   call(SYS_futex_waitv, 'futex_waitv', 'waiters:addr nr_futexes:uint flags:flags timeout:timespec clockid:clock', futex_waitv),
   call(SYS_futex_wake, 'futex_wake', 'uaddr:addr mask:ulong nr:int flags:flags', futex_wake),

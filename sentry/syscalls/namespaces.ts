@@ -1,7 +1,7 @@
 // unshare, setns and the names of a machine: kernel/fork.c:ksys_unshare(), kernel/nsproxy.c,
 // kernel/sys.c. Also kcmp(2), which compares what tasks share.
 
-import { EBADF, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH } from '../abi/errno.ts';
+import { EBADF, EFAULT, EINVAL, EPERM, ESRCH } from '../abi/errno.ts';
 import {
   CAP_SYS_ADMIN,
   CAP_SYS_CHROOT,
@@ -20,7 +20,7 @@ import {
   CLONE_THREAD,
   CLONE_VM,
 } from '../abi/sched.ts';
-import { SYS_kcmp, SYS_membarrier, SYS_rseq, SYS_setdomainname, SYS_sethostname, SYS_setns, SYS_unshare } from '../abi/sysno-x64.ts';
+import { SYS_kcmp, SYS_setdomainname, SYS_sethostname, SYS_setns, SYS_unshare } from '../abi/sysno-x64.ts';
 import { latin1 } from '../base/latin1.ts';
 import { MntNamespace, NsDescription } from '../fs/nsfs.ts';
 import { ptraceMayAccess } from '../fs/proc-access.ts';
@@ -241,38 +241,10 @@ export function kcmp(t: Task, a: SyscallArgs): number {
   return -EINVAL;
 }
 
-// ---- what needs the CPU that runs the guest
-
-/** membarrier(2): no command is offered, since the Sentry cannot wait for barriers on other CPUs. */
-export function membarrier(_t: Task, a: SyscallArgs): number {
-  return a.int(0) === 0 && a.int(1) === 0 ? 0 : -EINVAL;
-}
-
-/** rseq(2): the host's threads carry no area of the guest's. */
-export function rseq(_t: Task, _a: SyscallArgs): number {
-  return -ENOSYS;
-}
-
 export const namespaceCalls: readonly SyscallLine[] = [
   call(SYS_unshare, 'unshare', 'flags:flags', unshare, 'partial', 'no time namespaces'),
   call(SYS_setns, 'setns', 'fd:fd nstype:flags', setns, 'partial', 'the one time namespace can be entered without effect'),
   call(SYS_sethostname, 'sethostname', 'name:buf:1 len:size', sethostname),
   call(SYS_setdomainname, 'setdomainname', 'name:buf:1 len:size', setdomainname),
   call(SYS_kcmp, 'kcmp', 'pid1:pid pid2:pid type:int idx1:ulong idx2:ulong', kcmp, 'partial', 'no KCMP_EPOLL_TFD'),
-  call(
-    SYS_membarrier,
-    'membarrier',
-    'cmd:int flags:flags cpu_id:int',
-    membarrier,
-    'none',
-    'MEMBARRIER_CMD_QUERY answers that no command is supported',
-  ),
-  call(
-    SYS_rseq,
-    'rseq',
-    'rseq:addr len:uint flags:flags sig:uint',
-    rseq,
-    'none',
-    'ENOSYS, as a kernel without CONFIG_RSEQ; glibc goes without',
-  ),
 ];

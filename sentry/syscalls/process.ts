@@ -55,6 +55,7 @@ import { latin1 } from '../base/latin1.ts';
 import { anonInode } from '../fs/anon.ts';
 import { PidFd } from '../kernel/pidfd.ts';
 import { joinProcessGroup, ProcessGroup } from '../kernel/process-group.ts';
+import { leaveRseq } from '../kernel/rseq.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import { type Task, WAKE_SIGNAL } from '../kernel/task.ts';
 import { CloneArgs, cloneTask, startSession, startTask } from '../kernel/task-clone.ts';
@@ -257,7 +258,12 @@ function exec(t: Task, dirfd: number, pathAddr: number, argvAddr: number, envpAd
 
 /** exit(2): this thread alone. */
 export function exit(t: Task, a: SyscallArgs): number {
+  if (t.rseq !== null && t.mm.refs > 1) return leaveRseq(t, resumeExit);
   return exitThread(t, (a.int(0) & 0xff) << 8);
+}
+
+function resumeExit(t: Task, _why: number): number {
+  return exitThread(t, (t.args.int(0) & 0xff) << 8);
 }
 
 /** exit_group(2). */

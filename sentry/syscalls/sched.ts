@@ -40,7 +40,7 @@ import {
 import { getU64, put64 } from '../base/int64.ts';
 import { isFair, isRealtime } from '../kernel/sched-state.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
-import type { Task } from '../kernel/task.ts';
+import { TASK_DEAD, type Task } from '../kernel/task.ts';
 import type { ThreadGroup } from '../kernel/thread-group.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
@@ -309,6 +309,7 @@ export function sched_setaffinity(t: Task, a: SyscallArgs): number {
   }
   if (any === 0) return -EINVAL;
   target.sched.affinity = mask;
+  if (t.kernel.machine.hasHostNumbers && target.state !== TASK_DEAD) t.kernel.platform.setAffinity(target.context, mask);
   return 0;
 }
 
@@ -441,7 +442,7 @@ export const schedCalls: readonly SyscallLine[] = [
   call(SYS_sched_get_priority_max, 'sched_get_priority_max', 'policy:int', sched_get_priority_max),
   call(SYS_sched_get_priority_min, 'sched_get_priority_min', 'policy:int', sched_get_priority_min),
   call(SYS_sched_rr_get_interval, 'sched_rr_get_interval', 'pid:pid interval:addr', sched_rr_get_interval),
-  call(SYS_sched_setaffinity, 'sched_setaffinity', 'pid:pid len:uint mask:addr', sched_setaffinity, 'partial', REMEMBERED),
+  call(SYS_sched_setaffinity, 'sched_setaffinity', 'pid:pid len:uint mask:addr', sched_setaffinity),
   call(SYS_sched_getaffinity, 'sched_getaffinity', 'pid:pid len:uint mask:addr', sched_getaffinity),
   call(SYS_ioprio_set, 'ioprio_set', 'which:int who:int ioprio:int', ioprio_set, 'partial', REMEMBERED),
   call(SYS_ioprio_get, 'ioprio_get', 'which:int who:int', ioprio_get),

@@ -28,6 +28,7 @@ import { REGISTERS_SET } from '../base/errors.ts';
 import { getI64, getU64, put64 } from '../base/int64.ts';
 import { anonInode } from '../fs/anon.ts';
 import { ptraceMayAccess } from '../fs/proc-access.ts';
+import { PidDir } from '../fs/proc-pid.ts';
 import type { Pid } from '../kernel/pid-namespace.ts';
 import { PIDFD_THREAD, PidFd } from '../kernel/pidfd.ts';
 import { ALT_EINVAL, ALT_EPERM, onAltStack, popSignalFrame, setAltStack } from '../kernel/signal-frame.ts';
@@ -53,6 +54,7 @@ import {
 import type { ThreadGroup } from '../kernel/thread-group.ts';
 import { FOREVER } from '../kernel/timers.ts';
 import { scratch } from '../mm/guest-memory.ts';
+import { openFile } from './io-common.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 const SIGSET_SIZE = 8;
@@ -374,13 +376,23 @@ function addPidfd(t: Task, file: PidFd): number {
   return fd;
 }
 
+/** A pidfd, or the directory of a process in /proc, which pidfd_send_signal() takes as one. -EBADF, -ESRCH. */
+function pidfdFor(t: Task, fd: number): PidFd | number {
+  const file = openFile(t, fd);
+  if (file === undefined || file instanceof PidFd) return file ?? -EBADF;
+  const inode = file.inode();
+  if (!(inode instanceof PidDir) || inode.process === null) return -EBADF;
+  const { group } = inode.process;
+  return group === null ? -ESRCH : new PidFd(inode.process, group, null, 0, anonInode);
+}
+
 /** pidfd_send_signal(2). */
 export function pidfd_send_signal(t: Task, a: SyscallArgs): number {
   const flags = a.int(3);
   if ((flags & ~(PIDFD_SIGNAL_THREAD | PIDFD_SIGNAL_THREAD_GROUP | PIDFD_SIGNAL_PROCESS_GROUP)) !== 0) return -EINVAL;
   if ((flags & (flags - 1)) !== 0) return -EINVAL;
-  const file = t.fds.get(a.int(0));
-  if (!(file instanceof PidFd)) return -EBADF;
+  const file = pidfdFor(t, a.int(0));
+  if (typeof file === 'number') return file;
   const signo = a.int(1);
   // access_pidfd_pid_namespace(): only into namespaces at or below our own.
   if (!t.pidns.contains(file.pid.ns)) return -EINVAL;

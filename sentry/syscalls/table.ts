@@ -25,6 +25,7 @@ import { landlockCalls } from './landlock.ts';
 import { memoryCalls } from './mm.ts';
 import { pollCalls } from './poll.ts';
 import { processCalls } from './process.ts';
+import { rseqCalls } from './rseq.ts';
 import { schedCalls } from './sched.ts';
 import { signalCalls } from './signal.ts';
 import { socketCalls } from './socket.ts';
@@ -46,6 +47,7 @@ const families: readonly (readonly SyscallLine[])[] = [
   landlockCalls,
   memoryCalls,
   processCalls,
+  rseqCalls,
   identityCalls,
   signalCalls,
   timeCalls,

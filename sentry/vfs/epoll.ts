@@ -163,6 +163,11 @@ export class EpollFile extends FileDescription {
     return n;
   }
 
+  /** How many events harvest() could tell at most. */
+  get listed(): number {
+    return this.ready.length;
+  }
+
   undoHarvest(n: number): void {
     for (let i = 0; i < n; i++) {
       const item = harvested[i]!;

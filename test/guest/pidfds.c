@@ -148,6 +148,17 @@ int main(void) {
   CALL(kill(-99999, 0));
   CALL(kill(getpid(), 65));
 
+  SECTION("directories of /proc in place of pidfds");
+  int self = MUST(open("/proc/self", O_RDONLY | O_DIRECTORY));
+  int task = MUST(open("/proc/thread-self", O_RDONLY | O_DIRECTORY));
+  int proc = MUST(open("/proc", O_RDONLY | O_DIRECTORY));
+  int path = MUST(open("/proc/self", O_PATH | O_DIRECTORY));
+  CALL(syscall(SYS_pidfd_send_signal, self, 0, NULL, 0));
+  CALL(syscall(SYS_pidfd_send_signal, task, 0, NULL, 0));
+  CALL(syscall(SYS_pidfd_send_signal, proc, 0, NULL, 0));
+  CALL(syscall(SYS_pidfd_send_signal, path, 0, NULL, 0));
+  CALL(syscall(SYS_pidfd_getfd, self, 0, 0));
+
   SECTION("sessions");
   in_child("session", in_session, NULL);
   in_child("ignores", ignores_tstp, NULL);

@@ -10,6 +10,7 @@ import {
   SYS_futex,
   SYS_ioctl,
   SYS_madvise,
+  SYS_membarrier,
   SYS_mmap,
   SYS_mprotect,
   SYS_mremap,
@@ -18,6 +19,7 @@ import {
   SYS_process_vm_readv,
   SYS_ptrace,
   SYS_recvmsg,
+  SYS_rseq,
   SYS_rt_sigreturn,
 } from '../../sentry/abi/sysno-x64.ts';
 
@@ -149,6 +151,12 @@ test('descriptors, bases and futexes are pinned', (t) => {
   t.false(admitted(SYS_dup2, [5, 4]));
   t.true(admitted(SYS_arch_prctl, [0x1002, 0]));
   t.false(admitted(SYS_arch_prctl, [0x1012, 1]), 'ARCH_CPUID');
+  t.true(admitted(SYS_rseq, [0x7f0000000000n, 32, 0, 0x53053053]));
+  t.false(admitted(SYS_rseq, [0x7ff010000000n, 32, 0, 0x53053053]), 'the stub’s own pages');
+  t.false(admitted(SYS_rseq, [0x7f0000000000n, 32, 2, 0]));
+  t.true(admitted(SYS_membarrier, [8, 0, 0]));
+  t.false(admitted(SYS_membarrier, [0x400, 0, 0]));
+  t.false(admitted(SYS_membarrier, [8, 2, 0]));
   t.true(admitted(SYS_futex, [0x200000, 0]));
   t.true(admitted(SYS_futex, [0x200000, 1]));
   t.false(admitted(SYS_futex, [0x200000, 6]), 'FUTEX_LOCK_PI');

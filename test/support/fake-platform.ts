@@ -5,7 +5,7 @@ import { Context } from '../../platform/context.ts';
 import { CONTEXT_SIZE } from '../../platform/context-page.ts';
 import type { AddressSpace, Mappings, Platform } from '../../platform/platform.ts';
 import { Region } from '../../platform/region.ts';
-import { ENODEV } from '../../sentry/abi/errno.ts';
+import { ENODEV, ESRCH } from '../../sentry/abi/errno.ts';
 
 const MAX_CONTEXTS = 24;
 /** Guest memory: one readable and writable range. */
@@ -72,6 +72,9 @@ export class FakePlatform implements Platform {
   readonly hwcap = 0;
   readonly hwcap2 = 0;
   readonly futexWaiters = null;
+  readonly rseqFeatureSize = 0;
+  readonly rseqAlign = 0;
+  readonly abortsSections = true;
   readonly fpStateSize = 836;
   private readonly region = new Region(new ArrayBuffer(CONTEXT_SIZE * MAX_CONTEXTS));
   private readonly contexts: (Context | undefined)[] = [undefined];
@@ -141,6 +144,12 @@ export class FakePlatform implements Platform {
   kick(context: Context): void {
     this.kicked.push(context);
   }
+
+  compareExchange(): number {
+    return -ESRCH;
+  }
+
+  setAffinity(): void {}
 
   watch(_hostFd: number, _events: number, _token: number): number {
     return 0;
