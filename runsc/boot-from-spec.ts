@@ -4,9 +4,8 @@ import { realpathSync, statSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import type { GoferTree } from '../gofer/config.ts';
 import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../sentry/abi/mount.ts';
-import { CAP_NET_RAW } from '../sentry/abi/sched.ts';
 import { S_IFBLK, S_IFCHR, S_IFIFO } from '../sentry/abi/stat.ts';
-import type { BootConfig, CapabilitySets, DeviceConfig, MountConfig, ProcessConfig } from '../sentry/boot/boot-config.ts';
+import type { BootConfig, DeviceConfig, MountConfig, ProcessConfig } from '../sentry/boot/boot-config.ts';
 import type { ViewMount } from './anchor.ts';
 import type { Config } from './config.ts';
 import { RunscError } from './errors.ts';
@@ -76,14 +75,14 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
       maskedPaths: spec.maskedPaths.map(guestText),
       readonlyPaths: spec.readonlyPaths.map(guestText),
       sysctl: spec.sysctl,
-      process: planProcess(spec.process, config),
+      process: planProcess(spec.process),
       seccomp: spec.seccomp?.program,
       memoryBytes: limit !== undefined && limit > 0 ? limit : undefined,
       cpus,
     },
     trees,
     network,
-    networkCapabilities: networkCapabilities(spec.process.capabilities, network, config.netRaw),
+    networkCapabilities: networkCapabilities(spec.process.capabilities, network),
     maps,
     rootfs,
     view: viewOf(spec, bundle),
@@ -173,7 +172,7 @@ function planDevice(device: SpecDevice): DeviceConfig {
 }
 
 /** The program as the Sentry starts it. */
-export function planProcess(process: SpecProcess, config: Config): ProcessConfig {
+export function planProcess(process: SpecProcess): ProcessConfig {
   return {
     args: process.args.map(guestText),
     env: process.env.map(guestText),
@@ -182,23 +181,11 @@ export function planProcess(process: SpecProcess, config: Config): ProcessConfig
     gid: process.gid,
     groups: process.groups,
     umask: process.umask,
-    capabilities: config.netRaw || config.network === 'host' ? process.capabilities : without(process.capabilities, CAP_NET_RAW),
+    capabilities: process.capabilities,
     rlimits: process.rlimits,
     noNewPrivileges: process.noNewPrivileges,
     oomScoreAdj: process.oomScoreAdj,
     terminal: process.terminal,
     consoleSize: process.consoleSize,
-  };
-}
-
-function without(sets: CapabilitySets, cap: number): CapabilitySets {
-  const clear = ([lo, hi]: readonly [number, number]): [number, number] =>
-    cap < 32 ? [lo & ~(1 << cap), hi] : [lo, hi & ~(1 << (cap - 32))];
-  return {
-    bounding: clear(sets.bounding),
-    effective: clear(sets.effective),
-    permitted: clear(sets.permitted),
-    inheritable: clear(sets.inheritable),
-    ambient: clear(sets.ambient),
   };
 }

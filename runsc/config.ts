@@ -67,7 +67,11 @@ export const globalFlags: readonly Flag[] = [
   { name: 'systemd-cgroup', kind: 'switch', help: 'cgroupsPath is slice:prefix:name, and systemd makes the cgroup' },
   { name: 'ignore-cgroups', kind: 'switch', help: 'put the sandbox into no cgroup' },
   { name: 'systrap-disable-syscall-patching', kind: 'switch', help: 'leave guest code as it is: each system call traps' },
-  { name: 'net-raw', kind: 'switch', help: 'leave CAP_NET_RAW to containers that ask for it' },
+  {
+    name: 'net-raw',
+    kind: 'switch',
+    help: 'raw and packet sockets for the programs of `do` (containers get them by CAP_NET_RAW in config.json)',
+  },
   { name: 'allow-flag-override', kind: 'switch', help: 'annotations dev.gvisor.flag.* may set flags' },
   { name: 'alsologtostderr', kind: 'switch', help: 'debug lines on stderr too' },
   { name: 'debug-log-format', kind: 'string', value: 'FORMAT', help: 'form of the debug log', ignored: true },

@@ -224,7 +224,7 @@ export class Container {
   /** startContainer hooks are programs of the container that run before its own. */
   runStartHooks(client: ControlClient): void {
     for (const [i, hook] of this.state.startContainer.entries())
-      runGuestHook(client, `error running startContainer hook #${i}`, hook, this.state.process, this.config, this.ociState('created'));
+      runGuestHook(client, `error running startContainer hook #${i}`, hook, this.state.process, this.ociState('created'));
   }
 
   markStarted(): void {

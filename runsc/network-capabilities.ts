@@ -7,11 +7,10 @@ import { CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW } from '../sentry/abi/
 import type { CapabilitySets } from '../sentry/boot/boot-config.ts';
 import type { SandboxOptions } from './sandbox.ts';
 
-/** A bit set. Raw sockets need --net-raw; interfaces, routes and filters are never those of the host itself. */
-export function networkCapabilities(sets: CapabilitySets, network: SandboxOptions['network'], netRaw: boolean): number {
+/** A bit set. Interfaces, routes and filters are never those of the host itself. */
+export function networkCapabilities(sets: CapabilitySets, network: SandboxOptions['network']): number {
   const [low] = sets.bounding;
-  let caps = low & (1 << CAP_NET_BIND_SERVICE);
-  if (netRaw) caps |= low & (1 << CAP_NET_RAW);
+  let caps = low & ((1 << CAP_NET_BIND_SERVICE) | (1 << CAP_NET_RAW));
   if (!isHostNetwork(network)) caps |= low & (1 << CAP_NET_ADMIN);
   return caps;
 }
@@ -37,4 +36,9 @@ function namespaceOf(path: string): string | undefined {
     // Another's namespaces are shown to those only that may trace it.
     return undefined;
   }
+}
+
+/** The same without a capability. */
+export function without(caps: number, cap: number): number {
+  return caps & ~(1 << cap);
 }

@@ -5,7 +5,6 @@ import { readSync } from 'node:fs';
 import { constants } from 'node:os';
 import { SIGKILL } from '../sentry/abi/signal.ts';
 import { planProcess } from './boot-from-spec.ts';
-import type { Config } from './config.ts';
 import type { ControlClient } from './control-client.ts';
 import { errnoText, RunscError } from './errors.ts';
 import type { OciState } from './hooks.ts';
@@ -16,30 +15,20 @@ import type { SpecHook, SpecProcess } from './spec.ts';
 const MAX_TOLD = 4096;
 
 /** Runs one to its end. `what` is the error's first words. Throws when it fails or takes too long. */
-export function runGuestHook(
-  client: ControlClient,
-  what: string,
-  hook: SpecHook,
-  process: SpecProcess,
-  config: Config,
-  state: OciState,
-): void {
+export function runGuestHook(client: ControlClient, what: string, hook: SpecHook, process: SpecProcess, state: OciState): void {
   const fds = [
     memory(what, memfdWith('state', new TextEncoder().encode(JSON.stringify(state)))),
     memory(what, memfdCreate('stdout')),
     memory(what, memfdCreate('stderr')),
   ];
   try {
-    const plan = planProcess(
-      {
-        ...process,
-        terminal: false,
-        args: hook.args.length > 0 ? hook.args : [hook.path],
-        // Without any of its own it has the program's: runc's behaviour.
-        env: hook.env.length > 0 ? hook.env : process.env,
-      },
-      config,
-    );
+    const plan = planProcess({
+      ...process,
+      terminal: false,
+      args: hook.args.length > 0 ? hook.args : [hook.path],
+      // Without any of its own it has the program's: runc's behaviour.
+      env: hook.env.length > 0 ? hook.env : process.env,
+    });
     const started = client.await(client.send({ method: 'exec', process: { ...plan, path: hook.path } }, fds));
     if (started.error !== undefined) throw new RunscError(what, started.error);
     const pid = started.result as number;

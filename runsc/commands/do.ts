@@ -6,13 +6,14 @@ import { resolve } from 'node:path';
 import { isatty } from 'node:tty';
 import type { GoferTree } from '../../gofer/config.ts';
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../../sentry/abi/mount.ts';
+import { CAP_NET_RAW } from '../../sentry/abi/sched.ts';
 import type { CapabilitySets, MountConfig } from '../../sentry/boot/boot-config.ts';
 import type { Invocation } from '../cli.ts';
 import { checkNetwork, type NetworkMode } from '../config.ts';
 import { RunscError } from '../errors.ts';
 import { catchSignals, runInForeground } from '../foreground.ts';
 import { openLog } from '../log.ts';
-import { networkCapabilities } from '../network-capabilities.ts';
+import { networkCapabilities, without } from '../network-capabilities.ts';
 import { Sandbox } from '../sandbox.ts';
 import { guestText } from '../text.ts';
 
@@ -46,6 +47,8 @@ export function run({ config, flags, args }: Invocation): number {
   };
   const terminal = isatty(0);
   const signals = catchSignals();
+  // Root of a try-out may do all that a container may be given, except what the flag asks for.
+  const capabilities = networkCapabilities(privileged, network === 'none' ? 'new' : 'host');
   const sandbox = Sandbox.start({
     boot: {
       id: 'do',
@@ -81,7 +84,7 @@ export function run({ config, flags, args }: Invocation): number {
     stdio: [0, 1, 2],
     logFd: openLog(config, 'do', 'do'),
     network: network === 'none' ? 'new' : 'host',
-    networkCapabilities: networkCapabilities(privileged, network === 'none' ? 'new' : 'host', config.netRaw),
+    networkCapabilities: config.netRaw ? capabilities : without(capabilities, CAP_NET_RAW),
   });
   return runInForeground(sandbox, signals, { name: args[0]!, terminal });
 }

@@ -39,7 +39,7 @@ export function run({ config, flags, args }: Invocation): number {
   const client = container.connect();
   const passed = passedFds(flags);
   if (relay !== undefined) passed.fill(relay.slave, 0, 3);
-  const pid = startIn(client, container, process, consoleSocket, passed, relay !== undefined);
+  const pid = startIn(client, process, consoleSocket, passed, relay !== undefined);
   const internal = flags.string('internal-pid-file');
   if (internal !== undefined) writePidFile(internal, pid);
   const pidFile = flags.string('pid-file');
@@ -59,7 +59,6 @@ export function run({ config, flags, args }: Invocation): number {
 
 function startIn(
   client: ControlClient,
-  container: Container,
   process: SpecProcess,
   consoleSocket: string | undefined,
   passed: readonly number[],
@@ -71,7 +70,7 @@ function startIn(
     consoleFd = sendConsole(consoleSocket, process.consoleSize);
     stdio = [consoleFd, consoleFd, consoleFd, ...passed.slice(3)];
   }
-  const id = client.send({ method: 'exec', process: { ...planProcess(process, container.config), bareNewlines } }, stdio);
+  const id = client.send({ method: 'exec', process: { ...planProcess(process), bareNewlines } }, stdio);
   if (consoleFd >= 0) closeFd(consoleFd);
   const reply = client.await(id);
   // runc's codes for a program that is missing or cannot be executed are a shell's.
