@@ -39,7 +39,7 @@ export interface AnchorView {
 }
 
 /** Size of what a sandbox may tell of its processes: the pages are charged to the container. */
-const PROC_OPTIONS = 'size=16m,nr_inodes=100k,mode=555';
+const PROC_OPTIONS = 'size=16m,nr_inodes=100k,mode=755';
 
 /** Starts it; its pid. The caller is its parent, whose subreaper inherits it. */
 export function startAnchor(options: AnchorOptions): number {

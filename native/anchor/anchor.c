@@ -189,14 +189,6 @@ static void carryOut(size_t size) {
   }
 }
 
-static void readPlan(void) {
-  size_t size = 0;
-  long n;
-  while (size < sizeof plan - 1 && (n = call(__NR_read, PLAN, (long)(plan + size), (long)(sizeof plan - 1 - size), 0, 0)) > 0) size += (size_t)n;
-  call(__NR_close, PLAN, 0, 0, 0, 0);
-  carryOut(size);
-}
-
 // ---------------------------------------------------------------- confinement
 
 #define ALLOW(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
@@ -217,6 +209,7 @@ static void confine(void) {
       ALLOW(__NR_restart_syscall), ALLOW(__NR_exit_group),
       // Process files, below a descriptor that is ours.
       ALLOW(__NR_openat), ALLOW(__NR_mkdirat), ALLOW(__NR_renameat), ALLOW(__NR_unlinkat),
+      ALLOW(__NR_symlinkat),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
   };
   struct sock_fprog program = {sizeof filter / sizeof filter[0], filter};
@@ -232,6 +225,19 @@ struct __attribute__((packed)) Files {
   u32 pid;
   u16 sizes[3];
 };
+
+/// Links that each process has, to the namespaces of this one: podman's ps leaves out a process without them.
+#define LINKS 2
+static const char *const linkNames[LINKS] = {"ns/pid", "ns/user"};
+static char linkTexts[LINKS][64];
+
+static void readLinks(void) {
+  static const char *const own[LINKS] = {"/proc/self/ns/pid", "/proc/self/ns/user"};
+  for (int i = 0; i < LINKS; i++) {
+    long n = call(__NR_readlink, (long)own[i], (long)linkTexts[i], sizeof linkTexts[i] - 1, 0, 0);
+    linkTexts[i][n < 0 ? 0 : n] = 0;
+  }
+}
 
 static const char *const processFiles[3] = {"stat", "status", "cmdline"};
 static const char *const machineFiles[3] = {"stat", "uptime", "version"};
@@ -257,9 +263,13 @@ static void keepFiles(const char *message, size_t size) {
   if (head.pid != 0) {
     names = processFiles;
     decimal(name, head.pid);
-    if (total > 0) call(__NR_mkdirat, files, (long)name, 0555 | 0200, 0, 0);
+    long made = total == 0 ? -1 : call(__NR_mkdirat, files, (long)name, 0755, 0, 0);
     dir = (int)call(__NR_openat, files, (long)name, O_DIRECTORY | O_NOFOLLOW | O_PATH, 0, 0);
     if (dir < 0) return;
+    if (made == 0) {
+      call(__NR_mkdirat, dir, (long)"ns", 0755, 0, 0);
+      for (int i = 0; i < LINKS; i++) call(__NR_symlinkat, (long)linkTexts[i], dir, (long)linkNames[i], 0, 0);
+    }
   }
   const char *bytes = message + sizeof head;
   for (int i = 0; i < 3; i++) {
@@ -268,8 +278,22 @@ static void keepFiles(const char *message, size_t size) {
     bytes += head.sizes[i];
   }
   if (head.pid == 0) return;
+  if (total == 0) {
+    for (int i = 0; i < LINKS; i++) call(__NR_unlinkat, dir, (long)linkNames[i], 0, 0, 0);
+    call(__NR_unlinkat, dir, (long)"ns", AT_REMOVEDIR, 0, 0);
+  }
   call(__NR_close, dir, 0, 0, 0, 0);
   if (total == 0) call(__NR_unlinkat, files, (long)name, AT_REMOVEDIR, 0, 0);
+}
+
+static void readPlan(void) {
+  readLinks();
+  size_t size = 0;
+  long n;
+  while (size < sizeof plan - 1 && (n = call(__NR_read, PLAN, (long)(plan + size), (long)(sizeof plan - 1 - size), 0, 0)) > 0) size += (size_t)n;
+  call(__NR_close, PLAN, 0, 0, 0, 0);
+  carryOut(size);
+  if (root >= 0) call(__NR_close, root, 0, 0, 0, 0);
 }
 
 // ---------------------------------------------------------------- the loop

@@ -17,6 +17,7 @@ import type { ThreadGroup } from '../kernel/thread-group.ts';
 import type { Container } from './container.ts';
 import type { ProcessInfo, Request } from './control-protocol.ts';
 import { PEER_GONE, PEER_REQUEST, Peer } from './peer.ts';
+import { ProcessFiles } from './process-files.ts';
 import { watchHost } from './watch.ts';
 
 /** Signals whose default action ends nobody: signal(7). */
@@ -39,6 +40,11 @@ export class ControlServer {
     this.addConnection(parent);
   }
 
+  /** Called about once a second while guests make calls. */
+  everySecond(): void {
+    for (const connection of this.connections) connection.files?.refresh();
+  }
+
   /** Accepts connections at the control socket. */
   listen(fd: number): void {
     fcntlSetFlags(fd, O_RDWR | O_NONBLOCK);
@@ -55,10 +61,22 @@ export class ControlServer {
 
   removeConnection(connection: Connection): void {
     if (!this.connections.delete(connection)) return;
+    connection.files?.stop();
     if (connection.anchorOf !== 0) this.anchorGone(connection.anchorOf);
     this.kernel.platform.unwatch(connection.peer.fd);
     this.kernel.hostWatchers.delete(connection.token);
     connection.peer.close();
+  }
+
+  /** This connection's other end stands for a process from now on. */
+  private anchored(connection: Connection, pid: number): void {
+    connection.anchorOf = pid;
+    if (pid !== 1) return;
+    const { kernel, container } = this;
+    const files = new ProcessFiles(kernel, connection.peer, () => container.init);
+    connection.files = files;
+    kernel.processesChanged = () => files.changed();
+    files.changed();
   }
 
   /** Who kills the host process that stands for a program means the program. */
@@ -114,7 +132,7 @@ export class ControlServer {
         return;
       case 'anchor':
         if (!container.onExitOf(request.pid, reply)) fail(`process ${request.pid}`, ESRCH);
-        else connection.anchorOf = request.pid;
+        else this.anchored(connection, request.pid);
         return;
       case 'signal': {
         const result = this.signal(request);
@@ -246,6 +264,8 @@ class Connection implements HostWatcher {
   token = 0;
   /** The process that its other end stands for; 0: none. */
   anchorOf = 0;
+  /** What it is told of the container's processes. */
+  files: ProcessFiles | undefined = undefined;
 
   constructor(server: ControlServer, peer: Peer) {
     this.server = server;

@@ -127,7 +127,6 @@ function boot(config: BootConfig, parent: Peer): Kernel {
     if (kernel.sysctls.set(name.replaceAll('/', '.'), value) < 0) warn(`sysctl ${name}=${value} is not supported`);
   }
   const root = setupVfs(kernel.vfs, connectGofer(config), kernel.rootUserNamespace, config);
-  kernel.everySecond = doubt;
   const container = new Container(kernel, config, root);
   // Everything that will ever be loaded has been: a checkout keeps what it compiled for the next start.
   flushCompileCache();
@@ -135,6 +134,10 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   dropPrivileges();
   const server = new ControlServer(kernel, container, parent);
   if (config.fds.control !== undefined) server.listen(config.fds.control);
+  kernel.everySecond = () => {
+    doubt();
+    server.everySecond();
+  };
   container.onEnd = (status) => {
     server.exited(status);
     exitNow(exitCode(status));

@@ -57,6 +57,11 @@ export class Peer {
     }
   }
 
+  /** A message that is no JSON: the first n bytes. Lost if the peer does not read. */
+  sendBytes(bytes: Uint8Array, n: number): void {
+    sendFds(this.fd, bytes, n, []);
+  }
+
   closeFds(): void {
     for (const fd of this.fds) closeFd(fd);
     this.fds = [];

@@ -31,6 +31,9 @@ export interface ProcView extends KernfsFilesystem {
   cgroupText(target: Task): string;
 }
 
+/** All that the texts about a process need of it. */
+export type NumbersView = Pick<ProcView, 'pidns'>;
+
 /** The inode number of file `index` of a task: the same each time it is looked up. */
 export function taskIno(pid: Pid, index: number): number {
   return pid.numbers[0]! * INO_STRIDE + index;

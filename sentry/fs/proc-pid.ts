@@ -490,7 +490,7 @@ function memoryText(target: Task, start: number, end: number): string {
 }
 
 /** cmdline, with setproctitle(3)'s trick: a title that runs over the arguments ends in the environment. get_mm_cmdline(). */
-function cmdlineText(_t: Task, target: Task): string {
+export function cmdlineText(_t: Task, target: Task): string {
   if (target.stateLetter() === 'Z') return '';
   const { argStart, argEnd, envStart, envEnd } = target.group;
   const args = memoryText(target, argStart, argEnd);

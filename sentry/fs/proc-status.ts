@@ -9,7 +9,7 @@ import type { Pid, PidNamespace } from '../kernel/pid-namespace.ts';
 import type { Task } from '../kernel/task.ts';
 import type { ThreadGroup } from '../kernel/thread-group.ts';
 import { ptraceMayAccess } from './proc-access.ts';
-import type { ProcView } from './proc-inode.ts';
+import type { NumbersView, ProcView } from './proc-inode.ts';
 import { MemorySizes, memorySizes } from './proc-maps.ts';
 
 const NS_PER_TICK = 1e9 / CLK_TCK;
@@ -62,7 +62,7 @@ function number(pid: Pid, ns: PidNamespace): number {
 }
 
 /** stat of the process, or of one thread: do_task_stat(). */
-export function statText(t: Task, target: Task, fs: ProcView, whole: boolean): string {
+export function statText(t: Task, target: Task, fs: NumbersView, whole: boolean): string {
   const group = target.group;
   const ns = fs.pidns;
   const permitted = ptraceMayAccess(t, target, true) === 0;
@@ -146,7 +146,7 @@ export function statmText(_t: Task, target: Task): string {
 }
 
 /** status. */
-export function statusText(t: Task, target: Task, fs: ProcView): string {
+export function statusText(t: Task, target: Task, fs: NumbersView): string {
   const group = target.group;
   const creds = target.creds;
   const userns = t.creds.userns;

@@ -70,6 +70,8 @@ export class Kernel {
   stopped = false;
   /** Prints every call: syscalls/strace.ts, installed by boot for --strace. */
   trace: SyscallTrace | null = null;
+  /** Set by boot: a process has begun, ended or become another program. */
+  processesChanged: () => void = () => {};
   /** Set by boot: called about once a second, for as long as there is something to do. */
   everySecond: () => void = () => {};
   /** Called by the run loop for ready host descriptors, by token. */

@@ -232,6 +232,7 @@ function newGroup(t: Task, a: CloneArgs, pid: ConstructorParameters<typeof Threa
   else handlers = handlers.clone();
   if ((a.flagsHi & CLONE_HI_CLEAR_SIGHAND) !== 0) handlers.reset();
   const group = new ThreadGroup(t.kernel, pid, handlers, from.limits.clone());
+  t.kernel.processesChanged();
   group.exitSignal = (a.flags & CLONE_PARENT) !== 0 ? from.exitSignal : a.exitSignal;
   group.tty = from.tty;
   group.cgroup = from.cgroup;

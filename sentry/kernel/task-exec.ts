@@ -356,6 +356,7 @@ function resumeLoaded(t: Task, _why: number): number {
   t.rseq = null;
   group.posixTimers?.release();
   group.didExec = true;
+  t.kernel.processesChanged();
   if (t.fds.refs > 1) {
     const own = t.fds.clone();
     t.fds.decRef(t);

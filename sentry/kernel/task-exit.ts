@@ -144,6 +144,7 @@ function processDied(group: ThreadGroup): void {
   killOrphanedGroup(group, null);
   group.isDead = true;
   group.isStopped = false;
+  group.kernel.processesChanged();
   group.pid.waiters.notify(POLLIN);
   for (const zombie of group.traceZombies) releaseTask(zombie);
   group.traceZombies.length = 0;

@@ -1,6 +1,6 @@
 // Containers from outside, the way podman, containerd and docker drive an OCI runtime.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
@@ -40,6 +40,13 @@ async function until(what: () => Promise<boolean> | boolean): Promise<boolean> {
     await sleep(50);
   }
   return false;
+}
+
+/** stat of all that is shown in the /proc of a container's process. */
+function commands(pid: number): string {
+  const proc = `/proc/${pid}/root/proc`;
+  const numbers = readdirSync(proc).filter((name) => /^\d+$/.test(name));
+  return numbers.map((number) => (existsSync(`${proc}/${number}/stat`) ? readFileSync(`${proc}/${number}/stat`, 'utf8') : '')).join('');
 }
 
 bundled('run: prints, ends with the status, leaves nothing', 'echo "hello from $(cat /proc/sys/kernel/hostname)"; exit 7', async (t, b) => {
@@ -240,6 +247,9 @@ bundled(
     await ok(t, b, 'start', 'a');
     t.true(await until(() => existsSync(`/proc/${pid}/root/made`)));
     t.is(spawnSync('nsenter', ['-u', '-t', String(pid), 'hostname'], { encoding: 'utf8' }).stdout, 'guest\n');
+    t.true(await until(() => existsSync(`/proc/${pid}/root/proc/1/cmdline`)));
+    t.regex(readFileSync(`/proc/${pid}/root/proc/1/cmdline`, 'utf8'), /^\/bin\/sh\0-c\0/);
+    t.true(await until(() => / sleep\) /.test(commands(pid))));
     process.kill(pid, 'SIGTERM');
     t.true(await until(async () => (await statusOf(b, 'a')) === 'stopped'));
   },
