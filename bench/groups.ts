@@ -1,7 +1,8 @@
 // The groups of measurements, in the order of the table. A new one is a file beside this one and a line here.
 import { calls } from './calls.ts';
+import { files } from './files.ts';
 import { memory } from './memory.ts';
 import { startup } from './startup.ts';
 import type { Group } from './support/group.ts';
 
-export const groups: readonly Group[] = [calls, startup, memory];
+export const groups: readonly Group[] = [calls, startup, files, memory];

@@ -3,14 +3,18 @@ import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Starts `command`, which runs for 4 s; MiB that only the sandbox's own processes hold, without the waiting command. */
-export async function idleMemory(command: readonly string[]): Promise<number | undefined> {
+/**
+ * Starts `command`, which runs for 4 s, or for 4 s after the first line that it prints; MiB that only the sandbox's own processes hold
+ * then, without the waiting command.
+ */
+export async function idleMemory(command: readonly string[], tellsWhen = false): Promise<number | undefined> {
   const before = new Set(pids());
-  const cli = spawn(command[0]!, command.slice(1), { stdio: 'ignore' });
+  const cli = spawn(command[0]!, command.slice(1), { stdio: ['ignore', tellsWhen ? 'pipe' : 'ignore', 'ignore'] });
   const ended = new Promise<number>((resolve) => {
     cli.on('error', () => resolve(1));
     cli.on('close', (code) => resolve(code ?? 1));
   });
+  if (tellsWhen) await Promise.race([new Promise((resolve) => cli.stdout!.once('data', resolve)), ended]);
   await sleep(2500);
   let kib = 0;
   for (const pid of pids()) {
