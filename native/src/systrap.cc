@@ -205,19 +205,23 @@ napi_value Forced(napi_env env, napi_callback_info info) {
   return number(env, static_cast<double>(done));
 }
 
-// systrapSpin(seen, looks): looks at the ring's head until it is not `seen`: whether it has changed.
+/** Between two looks at the host's descriptors, which cost as much as ten of these. */
+constexpr int kLooksPerHost = 64;
+
+// systrapSpin(seen, looks): looks at the ring's head until it is not `seen`: 1 when it has changed, 2 when a watched host
+// descriptor has something to tell, 0 for neither.
 napi_value Spin(napi_env env, napi_callback_info info) {
   Args<2> a(env, info);
   uint32_t seen = static_cast<uint32_t>(a.i32(0));
-  bool changed = BellRead() != seen;
-  for (int looks = a.i32(1); looks > 0 && !changed; looks--) {
-    __builtin_ia32_pause();
-    changed = BellRead() != seen;
+  int news = 0;
+  for (int looks = 0, most = a.i32(1); looks <= most && news == 0; looks++) {
+    if (BellRead() != seen) news = 1;
+    // What a guest has just sent may have reached another one.
+    else if (looks % kLooksPerHost == 0 && HostEventPending()) news = 2;
+    else __builtin_ia32_pause();
   }
   BellTellCpu();
-  napi_value value;
-  napi_get_boolean(env, changed, &value);
-  return value;
+  return integer(env, news);
 }
 
 // systrapLeaveCpu(): goes on on another processor, if there is one that may be used. The scheduler is free again right after.

@@ -29,42 +29,46 @@ std::atomic<uint32_t>* slots = nullptr;
 std::atomic<uint32_t>* ownCpu = nullptr;
 int futexFlags = FUTEX_PRIVATE_FLAG;
 
+// Two epolls. The inner one has the descriptors, and the loop itself takes from it what has happened. The outer one has
+// the inner one alone, once for each time that it is armed, and a thread waits for it to ring the bell. Armed it is only
+// while the loop sleeps: a loop that is awake asks by itself, and no second thread is woken for what it would find anyway.
 int epollFd = -1;
+int outerFd = -1;
+std::atomic<bool> armed{false};
 
-// One producer (the epoll thread), one consumer (the loop).
-constexpr uint32_t kQueue = 4096;
+// What the loop has taken from the inner epoll and not yet handed out.
 struct {
-  std::atomic<uint32_t> head{0}, tail{0};
-  struct {
-    int32_t token;
-    uint32_t events;
-  } slots[kQueue];
-} queue;
+  int count = 0, next = 0;
+  epoll_event events[256];
+} taken;
 
 void* EpollThread(void*) {
-  epoll_event events[256];
+  epoll_event event;
   for (;;) {
-    int n = epoll_wait(epollFd, events, 256, -1);
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      return nullptr;
-    }
-    for (int i = 0; i < n; i++) {
-      uint32_t tail = queue.tail.load(std::memory_order_relaxed);
-      // The loop is busy with thousands of events: it will get to this one.
-      while (tail - queue.head.load(std::memory_order_acquire) == kQueue) usleep(500);
-      queue.slots[tail % kQueue] = {static_cast<int32_t>(events[i].data.u32), events[i].events};
-      queue.tail.store(tail + 1, std::memory_order_release);
-    }
+    int n = epoll_wait(outerFd, &event, 1, -1);
+    if (n < 0 && errno != EINTR) return nullptr;
+    if (n <= 0) continue;
+    armed.store(false, std::memory_order_seq_cst);
     BellRing();
   }
+}
+
+/** Before the loop sleeps. What is there already makes the thread ring at once. */
+void Arm() {
+  if (epollFd < 0 || armed.exchange(true, std::memory_order_seq_cst)) return;
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLONESHOT;
+  epoll_ctl(outerFd, EPOLL_CTL_MOD, epollFd, &event);
 }
 
 // startNotifier(): creates the epoll descriptor and its thread. 0 or -errno.
 napi_value StartNotifier(napi_env env, napi_callback_info) {
   if (epollFd >= 0) return integer(env, 0);
-  epollFd = epoll_create1(EPOLL_CLOEXEC);
-  if (epollFd < 0) return integer(env, -errno);
+  int inner = epoll_create1(EPOLL_CLOEXEC);
+  outerFd = epoll_create1(EPOLL_CLOEXEC);
+  epoll_event event{};
+  if (inner < 0 || outerFd < 0 || epoll_ctl(outerFd, EPOLL_CTL_ADD, inner, &event) < 0) return integer(env, -errno);
+  epollFd = inner;
   // Signals are the main thread's: a SIGCHLD must find the loop, not this thread.
   sigset_t all, old;
   sigfillset(&all);
@@ -98,34 +102,15 @@ napi_value Unwatch(napi_env env, napi_callback_info info) {
   return result(env, epoll_ctl(epollFd, EPOLL_CTL_DEL, a.i32(0), nullptr));
 }
 
-// What the loop has taken from the epoll descriptor itself.
-struct {
-  int count = 0, next = 0;
-  epoll_event events[64];
-} taken;
-
-// nextHostEvent(out: Int32Array): the token, with the events in out[0]; -1 when there is none. Once the thread's queue
-// is empty the descriptor is asked too, so that what has happened by now is told now, not when the thread gets to run.
+// nextHostEvent(out: Int32Array): the token, with the events in out[0]; -1 when there is none.
 napi_value NextHostEvent(napi_env env, napi_callback_info info) {
   Args<1> a(env, info);
   size_t size;
   int32_t* out = reinterpret_cast<int32_t*>(a.bytes(0, &size));
-  uint32_t head = queue.head.load(std::memory_order_relaxed);
-  if (size < 4) return integer(env, -1);
-  if (head == queue.tail.load(std::memory_order_acquire)) {
-    if (taken.next == taken.count) {
-      taken.next = 0;
-      taken.count = epollFd < 0 ? 0 : std::max(0, epoll_wait(epollFd, taken.events, 64, 0));
-      if (taken.count == 0) return integer(env, -1);
-    }
-    const epoll_event& event = taken.events[taken.next++];
-    out[0] = static_cast<int32_t>(event.events);
-    return integer(env, static_cast<int32_t>(event.data.u32));
-  }
-  auto slot = queue.slots[head % kQueue];
-  queue.head.store(head + 1, std::memory_order_release);
-  out[0] = static_cast<int32_t>(slot.events);
-  return integer(env, slot.token);
+  if (size < 4 || !HostEventPending()) return integer(env, -1);
+  const epoll_event& event = taken.events[taken.next++];
+  out[0] = static_cast<int32_t>(event.events);
+  return integer(env, static_cast<int32_t>(event.data.u32));
 }
 
 }  // namespace
@@ -164,6 +149,7 @@ void BellSleep(uint32_t seen, double deadlineNs) {
     ts.tv_nsec = static_cast<long>(deadlineNs - sec * 1e9);
     until = &ts;
   }
+  Arm();
   sleeping->store(1, std::memory_order_seq_cst);
   if (bell->load(std::memory_order_seq_cst) == seen)
     syscall(SYS_futex, bell, FUTEX_WAIT_BITSET | futexFlags, seen, until, nullptr, FUTEX_BITSET_MATCH_ANY);
@@ -171,7 +157,12 @@ void BellSleep(uint32_t seen, double deadlineNs) {
   BellTellCpu();
 }
 
-bool HostEventPending() { return queue.head.load(std::memory_order_relaxed) != queue.tail.load(std::memory_order_acquire); }
+bool HostEventPending() {
+  if (taken.next < taken.count) return true;
+  taken.next = taken.count = 0;
+  if (epollFd >= 0) taken.count = std::max(0, epoll_wait(epollFd, taken.events, 256, 0));
+  return taken.count > 0;
+}
 
 double MonotonicNs() {
   timespec ts;

@@ -28,8 +28,8 @@ export function systrapIsThread(pid: number, tid: number): boolean;
 export function systrapCpuTime(pid: number): number;
 /** Memory past page protections, by way of ptrace(2) on a thread of ours: bytes moved between the guest and buffer[at, at+n). */
 export function systrapForced(tid: number, addr: number, buffer: Uint8Array, at: number, n: number, write: number): number;
-/** Looks at the ring's head that often, until it does not read `seen` any more: whether it has changed. */
-export function systrapSpin(seen: number, looks: number): boolean;
+/** Looks at the ring's head that often, until it does not read `seen` any more: 1 when it has changed, 2 when a watched host descriptor has something to tell, else 0. */
+export function systrapSpin(seen: number, looks: number): number;
 /** Moves the calling thread to another processor. */
 export function systrapLeaveCpu(): void;
 /** What one look costs here, ns; the stubs' are as long. */

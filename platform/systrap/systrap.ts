@@ -151,6 +151,8 @@ const TOP_ADDRESS = 0x7fee00000000;
 const SENTRY_SPIN_NS = 60000;
 const STUB_SPIN_NS = 50000;
 const CROWDED_SPIN_NS = 5000;
+/** systrapSpin()'s word for a host descriptor that has something to tell. */
+const SPIN_HOST = 2;
 /** Looks from here before native code, which can pause, does the rest. */
 const SENTRY_LOOKS = 300;
 /** After so many spins in vain in a row only one sleep in 32 is preceded by one: twin of stub.c:spin_for_answer(). */
@@ -873,8 +875,10 @@ export class SystrapPlatform implements Platform {
         this.spinMisses = 0;
         return true;
       }
-      if (systrapSpin(this.tail, this.spinLooks)) {
+      const news = systrapSpin(this.tail, this.spinLooks);
+      if (news !== 0) {
         this.spinMisses = 0;
+        if (news === SPIN_HOST) this.isBellDue = true;
         return true;
       }
     }
