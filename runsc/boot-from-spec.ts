@@ -8,6 +8,7 @@ import { S_IFBLK, S_IFCHR, S_IFIFO } from '../sentry/abi/stat.ts';
 import type { BootConfig, DeviceConfig, MountConfig, ProcessConfig } from '../sentry/boot/boot-config.ts';
 import type { ViewMount } from './anchor.ts';
 import type { Config } from './config.ts';
+import { egressPolicies } from './egress-policy.ts';
 import { RunscError } from './errors.ts';
 import { parseMountOptions } from './mount-options.ts';
 import { networkCapabilities } from './network-capabilities.ts';
@@ -57,6 +58,7 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
       : undefined;
   const limit = spec.resources.memory.limit;
   const network = planNetwork(spec, config);
+  const egress = egressPolicies(config.egressPolicy, spec.annotations);
   return {
     boot: {
       id,
@@ -67,6 +69,7 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
       strace: config.strace,
       debug: config.debug,
       network: config.network,
+      egress,
       mortalInit: false,
       root: { tree: 0, readOnly: spec.root.readonly, exclusive: config.fileAccess === 'exclusive', overlay: rootOverlay, isFile: false },
       rootPropagation: parseMountOptions([spec.rootfsPropagation ?? '']).propagation,
@@ -82,7 +85,7 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
     },
     trees,
     network,
-    networkCapabilities: networkCapabilities(spec.process.capabilities, network),
+    networkCapabilities: networkCapabilities(spec.process.capabilities, network, egress.length > 0),
     maps,
     rootfs,
     view: viewOf(spec, bundle),

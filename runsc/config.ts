@@ -72,6 +72,8 @@ export const globalFlags: readonly Flag[] = [
     kind: 'switch',
     help: 'raw and packet sockets for the programs of `do` (containers get them by CAP_NET_RAW in config.json)',
   },
+  { name: 'egress-policy', kind: 'string', value: 'FILE', help: 'rules of what the sandbox may send to' },
+  { name: 'egress-log', kind: 'string', value: 'FILE', help: "file that a line is appended to for each of the policy's denials" },
   { name: 'allow-flag-override', kind: 'switch', help: 'annotations dev.gvisor.flag.* may set flags' },
   { name: 'alsologtostderr', kind: 'switch', help: 'debug lines on stderr too' },
   { name: 'debug-log-format', kind: 'string', value: 'FORMAT', help: 'form of the debug log', ignored: true },
@@ -105,6 +107,8 @@ export interface Config {
   readonly ignoreCgroups: boolean;
   readonly patchSyscalls: boolean;
   readonly netRaw: boolean;
+  readonly egressPolicy: string | undefined;
+  readonly egressLog: string | undefined;
 }
 
 export function configFrom(values: FlagValues): Config {
@@ -132,6 +136,8 @@ export function configFrom(values: FlagValues): Config {
     ignoreCgroups: values.on('ignore-cgroups'),
     patchSyscalls: !values.on('systrap-disable-syscall-patching'),
     netRaw: values.on('net-raw'),
+    egressPolicy: values.string('egress-policy') || undefined,
+    egressLog: values.string('egress-log') || undefined,
   };
 }
 

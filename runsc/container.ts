@@ -15,7 +15,7 @@ import { RunscError } from './errors.ts';
 import { startError } from './foreground.ts';
 import { type OciState, runHooks, runHooksAnyway } from './hooks.ts';
 import { closeFd, killProcess } from './host.ts';
-import { openLog } from './log.ts';
+import { openEgressLog, openLog } from './log.ts';
 import { debugLine } from './messages.ts';
 import { processesInNamespaceOf } from './namespaces.ts';
 import { Sandbox } from './sandbox.ts';
@@ -102,6 +102,7 @@ export class Container {
         logFd: openLog(config, options.foreground ? 'run' : 'create', id),
         network: plan.network,
         networkCapabilities: plan.networkCapabilities,
+        egressLogFd: openEgressLog(config),
         maps: plan.maps,
         joinCgroup: join,
       });

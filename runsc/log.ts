@@ -24,3 +24,13 @@ export function logPath(pattern: string, command: string, id: string, now: Date)
   const values: Record<string, string> = { ID: id, CID: id, COMMAND: command, TIMESTAMP: stamp };
   return full.replace(/%(ID|CID|COMMAND|TIMESTAMP)%/g, (_, name: string) => values[name]!);
 }
+
+/** The file for an egress policy's denials, or undefined: they go to the debug log then. */
+export function openEgressLog(config: Config): number | undefined {
+  if (config.egressLog === undefined) return undefined;
+  try {
+    return openSync(config.egressLog, 'a', 0o640);
+  } catch (error) {
+    throw new RunscError(`--egress-log ${config.egressLog}`, error);
+  }
+}

@@ -7,9 +7,11 @@ import { CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW } from '../sentry/abi/
 import type { CapabilitySets } from '../sentry/boot/boot-config.ts';
 import type { SandboxOptions } from './sandbox.ts';
 
-/** A bit set. Interfaces, routes and filters are never those of the host itself. */
-export function networkCapabilities(sets: CapabilitySets, network: SandboxOptions['network']): number {
+/** A bit set; isRestricted: there is an egress policy. Interfaces, routes and filters are never those of the host itself. */
+export function networkCapabilities(sets: CapabilitySets, network: SandboxOptions['network'], isRestricted: boolean): number {
   const [low] = sets.bounding;
+  // Raw packets and interfaces of its own are ways around an egress policy.
+  if (isRestricted) return low & (1 << CAP_NET_BIND_SERVICE);
   let caps = low & ((1 << CAP_NET_BIND_SERVICE) | (1 << CAP_NET_RAW));
   if (!isHostNetwork(network)) caps |= low & (1 << CAP_NET_ADMIN);
   return caps;

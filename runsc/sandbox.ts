@@ -51,6 +51,8 @@ export interface SandboxOptions {
   readonly controlPath?: string;
   /** Opened for appending. */
   readonly logFd?: number;
+  /** Where the denials of egress policies go. */
+  readonly egressLogFd?: number;
   /** The network: the caller's, a new one, or the one this file stands for. */
   readonly network: 'host' | 'new' | { readonly path: string };
   /** Capabilities that guests may use on that network, as a bit set: what a broker process gets. 0 for no broker. */
@@ -325,6 +327,7 @@ function startSentry(
     goferRegion: 6,
     control: control < 0 ? undefined : place(control),
     netBroker: broker === undefined ? undefined : place(broker),
+    egressLog: options.egressLogFd === undefined ? undefined : place(options.egressLogFd),
     log: options.logFd === undefined ? undefined : place(options.logFd),
     stdio: options.stdio.map(place),
   };

@@ -10,9 +10,10 @@ import { CAP_NET_RAW } from '../../sentry/abi/sched.ts';
 import type { CapabilitySets, MountConfig } from '../../sentry/boot/boot-config.ts';
 import type { Invocation } from '../cli.ts';
 import { checkNetwork, type NetworkMode } from '../config.ts';
+import { egressPolicies } from '../egress-policy.ts';
 import { RunscError } from '../errors.ts';
 import { catchSignals, runInForeground } from '../foreground.ts';
-import { openLog } from '../log.ts';
+import { openEgressLog, openLog } from '../log.ts';
 import { networkCapabilities, without } from '../network-capabilities.ts';
 import { Sandbox } from '../sandbox.ts';
 import { guestText } from '../text.ts';
@@ -45,10 +46,11 @@ export function run({ config, flags, args }: Invocation): number {
     inheritable: NO_CAPABILITIES,
     ambient: NO_CAPABILITIES,
   };
+  const egress = egressPolicies(config.egressPolicy, {});
   const terminal = isatty(0);
   const signals = catchSignals();
   // Root of a try-out may do all that a container may be given, except what the flag asks for.
-  const capabilities = networkCapabilities(privileged, network === 'none' ? 'new' : 'host');
+  const capabilities = networkCapabilities(privileged, network === 'none' ? 'new' : 'host', egress.length > 0);
   const sandbox = Sandbox.start({
     boot: {
       id: 'do',
@@ -58,6 +60,7 @@ export function run({ config, flags, args }: Invocation): number {
       strace: config.strace,
       debug: config.debug,
       network,
+      egress,
       mortalInit: true,
       root: { tree: 0, readOnly: false, exclusive: true, overlay, isFile: false },
       rootPropagation: 0,
@@ -85,6 +88,7 @@ export function run({ config, flags, args }: Invocation): number {
     logFd: openLog(config, 'do', 'do'),
     network: network === 'none' ? 'new' : 'host',
     networkCapabilities: config.netRaw ? capabilities : without(capabilities, CAP_NET_RAW),
+    egressLogFd: openEgressLog(config),
   });
   return runInForeground(sandbox, signals, { name: args[0]!, terminal });
 }

@@ -75,6 +75,34 @@ export interface DeviceConfig {
   readonly gid: number;
 }
 
+export type EgressProtocol = 'tcp' | 'udp' | 'icmp' | 'any';
+
+/** One line of an egress policy. Without network and name it is about any address. */
+export interface EgressRule {
+  readonly line: number;
+  /** The line, for the log. */
+  readonly text: string;
+  readonly allow: boolean;
+  readonly protocol: EgressProtocol;
+  /** First and last; none: all. */
+  readonly ports: readonly (readonly [number, number])[];
+  /** 16 bytes, IPv4 mapped, and how many bits count. */
+  readonly network?: readonly number[];
+  readonly bits?: number;
+  /** In small letters; "*." in front stands for all names below. */
+  readonly name?: string;
+}
+
+export interface EgressPolicy {
+  readonly file: string;
+  readonly allowByDefault: boolean;
+  /** 0 when the file has no such line. */
+  readonly defaultLine: number;
+  /** Whose answers bind names to addresses; they may be asked. */
+  readonly resolvers: readonly { readonly address: readonly number[]; readonly port: number }[];
+  readonly rules: readonly EgressRule[];
+}
+
 export interface BootConfig {
   /** The container's id; "do" has none of a container's state. */
   readonly id: string;
@@ -86,6 +114,8 @@ export interface BootConfig {
   readonly strace: boolean;
   readonly debug: boolean;
   readonly network: 'none' | 'host' | 'sandbox';
+  /** All of them must allow what is sent. */
+  readonly egress: readonly EgressPolicy[];
   /** The network namespace was made for us: lo is to be raised. */
   readonly ownNetwork: boolean;
   /**
@@ -119,6 +149,8 @@ export interface BootFds {
   readonly control?: number;
   /** Connection to the network broker, when guests may use capabilities on the network. */
   readonly netBroker?: number;
+  /** A line is appended for each denial of the egress policies. */
+  readonly egressLog?: number;
   /** Lines are appended. */
   readonly log?: number;
   /** Connection to the gofer. */

@@ -22,6 +22,7 @@ import { runLoop } from '../kernel/run-loop.ts';
 import { Timekeeper } from '../kernel/timekeeper.ts';
 import { UserNamespace } from '../kernel/user-namespace.ts';
 import { UtsNamespace } from '../kernel/uts-namespace.ts';
+import { setEgressPolicies } from '../net/egress.ts';
 import { registerSocketFamilies } from '../net/families.ts';
 import { Strace } from '../syscalls/strace.ts';
 import { table } from '../syscalls/table.ts';
@@ -56,6 +57,20 @@ function openLog(config: BootConfig): void {
     const bytes = new TextEncoder().encode(`[sentry ${config.id}] ${line}`);
     writeHost(fd, bytes, 0, bytes.length);
   }, config.debug);
+}
+
+/** Denials go to a file of their own, or else to the log. */
+function restrictEgress(config: BootConfig, kernel: Kernel): void {
+  const fd = config.fds.egressLog;
+  const write = (line: string): void => {
+    if (fd === undefined) {
+      warn(`egress: ${line}`);
+      return;
+    }
+    const bytes = new TextEncoder().encode(`${new Date().toISOString()} ${config.id} ${line}\n`);
+    writeHost(fd, bytes, 0, bytes.length);
+  };
+  setEgressPolicies(config.egress, write, () => kernel.clock.monotonicNs());
 }
 
 /** What was asked for, or for "auto" the faster one that the host allows. */
@@ -121,6 +136,7 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   const kernel = buildKernel(config);
   registerFilesystems(kernel);
   registerSocketFamilies();
+  restrictEgress(config, kernel);
   if (config.fds.netBroker !== undefined) useNetBroker(config.fds.netBroker);
   for (const [name, value] of Object.entries(config.sysctl)) {
     // Both spellings are sysctl(8)'s.

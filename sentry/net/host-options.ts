@@ -377,9 +377,19 @@ export function isHostOption(level: number, name: number): boolean {
   return allowed.get(level)?.has(name) === true;
 }
 
-/** Levels whose control messages a guest may send. Those of SOL_SOCKET could name the Sentry's own descriptors. */
-export function isHostControl(level: number): boolean {
-  return level === SOL_IP || level === SOL_IPV6 || level === SOL_UDP;
+/** Options of a packet that lead it over other hosts. */
+const IP_RETOPTS = 7;
+const IPV6_RTHDR = 57;
+const IPV6_2292RTHDR = 5;
+
+/**
+ * Control messages that a guest may send. Those of SOL_SOCKET could name the Sentry's own descriptors; one that is restricted in where
+ * it sends to may not name the hosts on the way either.
+ */
+export function isHostControl(level: number, type: number, restricted: boolean): boolean {
+  if (level === SOL_IP) return !restricted || type !== IP_RETOPTS;
+  if (level === SOL_IPV6) return !restricted || (type !== IPV6_RTHDR && type !== IPV6_2292RTHDR);
+  return level === SOL_UDP;
 }
 
 const interfaceRequests: ReadonlySet<number> = new Set([

@@ -26,6 +26,7 @@ import {
   AF_INET6,
   MSG_CONFIRM,
   MSG_DONTROUTE,
+  MSG_DONTWAIT,
   MSG_EOR,
   MSG_ERRQUEUE,
   MSG_FASTOPEN,
@@ -61,6 +62,8 @@ import { nextWatchToken } from '../host/watch-token.ts';
 import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import type { Task } from '../kernel/task.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
+import type { DnsStream } from './dns.ts';
+import { checkEgress, dnsStreamFor, isRestricted, mayBind, sawDatagram, sawStream } from './egress.ts';
 import { isHostControl, isHostOption, isQueueRequest, isStampRequest } from './host-options.ts';
 import { bindHost, setHostOption } from './host-privileges.ts';
 import { interfaceIoctl } from './interfaces.ts';
@@ -98,6 +101,8 @@ export class HostSocket extends Socket implements HostWatcher {
   protected readonly hostFd: number;
   /** Of a network namespace made in the sandbox, from which nothing can be reached. */
   private readonly isolated: boolean;
+  /** A connection to a resolver of an egress policy. */
+  private dns: DnsStream | null = null;
   private token = 0;
   /**
    * What our waiters know of and nobody has used up. The notifier says late what poll() may have
@@ -164,17 +169,30 @@ export class HostSocket extends Socket implements HostWatcher {
 
   override bind(t: Task, name: Uint8Array, length: number): number {
     if (this.isolated) return -EADDRNOTAVAIL;
+    if (this.isInet && isRestricted()) {
+      const bad = mayBind(this.family, name, length);
+      if (bad < 0) return bad;
+    }
     return bindHost(t, this.hostFd, name, length);
   }
 
-  override connect(_t: Task, name: Uint8Array, length: number): number {
+  override connect(t: Task, name: Uint8Array, length: number): number {
     if (this.isolated) return -ENETUNREACH;
+    if (this.isInet && isRestricted()) {
+      const bad = checkEgress(t, this.family, this.protocol, name, length, false);
+      if (bad < 0) return bad;
+      if (this.isStream) this.dns = dnsStreamFor(this.family, name, length);
+    }
+    return this.connectHost(name, length);
+  }
+
+  private connectHost(name: Uint8Array, length: number): number {
     return this.answer(socketConnect(this.hostFd, name, length), ANYTHING);
   }
 
   /** Asks the host again, which takes the result and, after a failure, leaves the socket ready for another try: inet_stream_connect(). */
-  override finishConnect(t: Task, name: Uint8Array, length: number): number {
-    const n = this.connect(t, name, length);
+  override finishConnect(_t: Task, name: Uint8Array, length: number): number {
+    const n = this.connectHost(name, length);
     if (n === -EALREADY) return -EINPROGRESS;
     return n === -EISCONN ? 0 : n;
   }
@@ -214,13 +232,22 @@ export class HostSocket extends Socket implements HostWatcher {
   }
 
   override receivesAtOnce(flags: number): boolean {
-    return (flags & MSG_ERRQUEUE) !== 0 && (this.family === AF_INET || this.family === AF_INET6);
+    return (flags & MSG_ERRQUEUE) !== 0 && this.isInet;
   }
 
   // ---- data
 
-  override send(_t: Task, io: IoBuffer, m: Message): number {
+  private get isInet(): boolean {
+    return this.family === AF_INET || this.family === AF_INET6;
+  }
+
+  override send(t: Task, io: IoBuffer, m: Message): number {
     if (this.isolated) return -ENETUNREACH;
+    if (m.nameLength > 0 && this.isInet && isRestricted()) {
+      const bad = checkEgress(t, this.family, this.protocol, m.name, m.nameLength, true);
+      if (bad < 0) return bad;
+      if (this.isStream) this.dns = dnsStreamFor(this.family, m.name, m.nameLength);
+    }
     if (!this.isStream && io.remaining > CHUNK) return -EMSGSIZE;
     const controlLength = m.controlLength === 0 ? 0 : keepAllowed(m);
     if (controlLength < 0) return controlLength;
@@ -234,6 +261,7 @@ export class HostSocket extends Socket implements HostWatcher {
       if (n > 0 && io.take(buffer, 0, n) !== n) return done > 0 ? done : -EFAULT;
       const sent = this.answer(socketSend(this.hostFd, buffer, n, flags, m.name, m.nameLength, m.control, controlLength), ANYTHING);
       if (sent < n) io.back(n - Math.max(sent, 0));
+      if (sent === -EINPROGRESS && !this.nonblocking && (m.flags & MSG_DONTWAIT) === 0) return this.connectFirst(m);
       if (sent < 0) return done > 0 ? done : sent;
       done += sent;
       if (sent < n) {
@@ -243,6 +271,13 @@ export class HostSocket extends Socket implements HostWatcher {
       }
     } while (io.remaining > 0);
     return done;
+  }
+
+  /** A fast open whose peer is not known yet is a connect(2) first: tcp_sendmsg_fastopen() waits for it. The rest is an ordinary send. */
+  private connectFirst(m: Message): number {
+    m.flags &= ~MSG_FASTOPEN;
+    m.nameLength = 0;
+    return -EAGAIN;
   }
 
   /** Part of a stream, from guest memory into the host's in one native call. */
@@ -256,7 +291,9 @@ export class HostSocket extends Socket implements HostWatcher {
 
   override receive(_t: Task, io: IoBuffer, m: Message): number {
     const flags = m.flags & RECEIVE_FLAGS;
-    if (this.isStream && flags === 0 && m.controlRoom === 0 && io.isOneRange && io.remaining > 0) return this.receiveDirectly(io, m);
+    if (this.isStream && flags === 0 && m.controlRoom === 0 && this.dns === null && io.isOneRange && io.remaining > 0) {
+      return this.receiveDirectly(io, m);
+    }
     const controlRoom = Math.min(m.controlRoom, CONTROL_ROOM);
     if (controlRoom > 0) m.needControl(CONTROL_ROOM);
     let done = 0;
@@ -270,6 +307,7 @@ export class HostSocket extends Socket implements HostWatcher {
       // "discard the received bytes" - tcp(7), MSG_TRUNC of a stream.
       if (this.isStream && (flags & MSG_TRUNC) !== 0) return n;
       const kept = Math.min(n, room);
+      if ((flags & (MSG_PEEK | MSG_ERRQUEUE)) === 0 && this.isInet && isRestricted()) this.learnNames(m, kept);
       if (kept > 0 && io.put(buffer, 0, kept) !== kept) return done > 0 ? done : -EFAULT;
       done += n;
       if (n < room) {
@@ -279,6 +317,12 @@ export class HostSocket extends Socket implements HostWatcher {
       }
     } while (this.isStream && (flags & MSG_PEEK) === 0 && io.remaining > 0);
     return done;
+  }
+
+  /** What a resolver has said is what an egress policy knows of names. */
+  private learnNames(m: Message, n: number): void {
+    if (!this.isStream) sawDatagram(this.family, m.name, m.nameLength, buffer, n);
+    else if (this.dns !== null) sawStream(this.dns, buffer, n);
   }
 
   private receiveDirectly(io: IoBuffer, m: Message): number {
@@ -337,7 +381,7 @@ function keepAllowed(m: Message): number {
     const size = getU64(v, at);
     if (size < CMSG_HEADER || size > m.controlLength - at) return -EINVAL;
     const space = Math.min(Math.ceil(size / 8) * 8, m.controlLength - at);
-    if (isHostControl(v.getInt32(at + 8, true))) {
+    if (isHostControl(v.getInt32(at + 8, true), v.getInt32(at + 12, true), isRestricted())) {
       bytes.copyWithin(kept, at, at + space);
       put64(v, kept, size);
       kept += space;

@@ -16,6 +16,7 @@ import {
 import { socketOpen } from '../host/host-net.ts';
 import { brokerSocket } from '../host/net-broker.ts';
 import type { Task } from '../kernel/task.ts';
+import { refuseRaw } from './egress.ts';
 import { netCapable } from './host-privileges.ts';
 import { HostSocket } from './host-socket.ts';
 import type { Socket } from './socket.ts';
@@ -38,6 +39,8 @@ function newRawSocket(t: Task, family: number, protocol: number, flags: number):
   // "IPPROTO_IP … EPROTONOSUPPORT": no raw socket listens to the number 0.
   if (protocol === 0) return -EPROTONOSUPPORT;
   if (!netCapable(t, CAP_NET_RAW)) return -EPERM;
+  const refused = refuseRaw(t);
+  if (refused < 0) return refused;
   const hostFd = brokerSocket(family, SOCK_RAW, protocol);
   return hostFd < 0 ? hostFd : new HostSocket(t.kernel, t, family, SOCK_RAW, protocol, flags, hostFd);
 }

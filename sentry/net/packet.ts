@@ -5,6 +5,7 @@ import { CAP_NET_RAW } from '../abi/sched.ts';
 import { SOCK_DGRAM, SOCK_RAW } from '../abi/socket.ts';
 import { brokerSocket } from '../host/net-broker.ts';
 import type { Task } from '../kernel/task.ts';
+import { refuseRaw } from './egress.ts';
 import { netCapable } from './host-privileges.ts';
 import { HostSocket } from './host-socket.ts';
 import type { Socket } from './socket.ts';
@@ -12,6 +13,8 @@ import type { Socket } from './socket.ts';
 /** packet_create(): SOCK_PACKET, which is long obsolete, is not offered. */
 export function newPacketSocket(t: Task, family: number, type: number, protocol: number, flags: number): Socket | number {
   if (!netCapable(t, CAP_NET_RAW)) return -EPERM;
+  const refused = refuseRaw(t);
+  if (refused < 0) return refused;
   if (type !== SOCK_RAW && type !== SOCK_DGRAM) return -ESOCKTNOSUPPORT;
   const hostFd = brokerSocket(family, type, protocol);
   return hostFd < 0 ? hostFd : new HostSocket(t.kernel, t, family, type, protocol, flags, hostFd);
