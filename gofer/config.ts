@@ -5,6 +5,11 @@
 export interface GoferTree {
   /** Absolute path of the root, resolved by the caller. */
   hostPath: string;
+  /**
+   * The tree is an overlay of host directories that the gofer is to mount: these are its options. hostPath names it
+   * for messages only.
+   */
+  overlay?: string;
   /** An O_PATH descriptor of the root to be used instead of hostPath. Only without confinement: pivoted trees are mounts. */
   dirFd?: number;
   readOnly: boolean;

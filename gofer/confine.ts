@@ -65,8 +65,10 @@ const KEPT: readonly number[] = [CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARC
 
 /** Makes `newRoot` (any directory of the host, in our own mount namespace) the root described above. */
 export function enterTrees(trees: readonly GoferTree[], newRoot: string): void {
-  const clones = trees.map((tree) => cloneTree(tree.hostPath, AT_RECURSIVE));
-  const areDirectories = trees.map((tree) => statSync(Buffer.from(tree.hostPath, 'latin1')).isDirectory());
+  const clones = trees.map((tree) =>
+    tree.overlay === undefined ? cloneTree(tree.hostPath, AT_RECURSIVE) : mountOverlay(tree.overlay, newRoot),
+  );
+  const areDirectories = trees.map((tree) => tree.overlay !== undefined || statSync(Buffer.from(tree.hostPath, 'latin1')).isDirectory());
   const fdClone = cloneTree('/proc/self/fd', 0);
   restrict(fdClone, FD_PATH, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 
@@ -91,6 +93,14 @@ export function enterTrees(trees: readonly GoferTree[], newRoot: string): void {
 
 function cloneTree(path: string, flags: number): number {
   return must(`cloning the mounts of ${path}`, openTree(AT_FDCWD, path, OPEN_TREE_CLONE | O_CLOEXEC | flags));
+}
+
+/** An overlay of the host's, mounted for a moment at `at`; its clone. */
+function mountOverlay(options: string, at: string): number {
+  must(`mounting an overlay (${options})`, mount('overlay', at, 'overlay', MS_NOSUID | MS_NODEV, options));
+  const clone = cloneTree(at, 0);
+  must('unmounting the overlay', umount2(at, MNT_DETACH));
+  return clone;
 }
 
 function attach(fd: number, path: string): void {

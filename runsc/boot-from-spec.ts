@@ -1,6 +1,7 @@
 // From a checked config.json to what Sentry and gofer are told: file trees, mounts, the first program.
 
 import { realpathSync, statSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import type { GoferTree } from '../gofer/config.ts';
 import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../sentry/abi/mount.ts';
@@ -10,7 +11,9 @@ import type { ViewMount } from './anchor.ts';
 import type { Config } from './config.ts';
 import { egressPolicies } from './egress-policy.ts';
 import { RunscError } from './errors.ts';
+import { sourceOf } from './host-mounts.ts';
 import { parseMountOptions } from './mount-options.ts';
+import { hostnameIn } from './namespaces.ts';
 import { networkCapabilities } from './network-capabilities.ts';
 import type { SandboxOptions } from './sandbox.ts';
 import type { Spec, SpecDevice, SpecMount, SpecProcess } from './spec.ts';
@@ -62,7 +65,7 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
   return {
     boot: {
       id,
-      hostname: guestText(spec.hostname ?? 'runsc'),
+      hostname: guestText(hostnameOf(spec)),
       domainname: spec.domainname === undefined ? undefined : guestText(spec.domainname),
       platform: config.platform,
       patchSyscalls: config.patchSyscalls,
@@ -107,6 +110,13 @@ function viewOf(spec: Spec, bundle: string): ViewMount[] {
   return view;
 }
 
+/** A new UTS namespace begins with the name of the one it was made in, as any does; one of others has theirs. */
+function hostnameOf(spec: Spec): string {
+  const uts = spec.namespaces.find((n) => n.type === 'uts');
+  if (uts?.path !== undefined) return hostnameIn(uts.path);
+  return (uts === undefined ? undefined : spec.hostname) ?? hostname();
+}
+
 function findRootfs(bundle: string, spec: Spec): string {
   const path = resolve(bundle, spec.root.path);
   try {
@@ -134,6 +144,13 @@ function planMount(
 ): MountConfig {
   const { flags, propagation, data } = parseMountOptions(mount.options);
   const target = normalize(mount.destination);
+  if (mount.type === 'overlay') {
+    const readOnly = (flags & MS_RDONLY) !== 0 || !/(^|,)upperdir=/.test(data);
+    const hostPath = guestText(mount.source === '' ? 'overlay' : mount.source);
+    trees.push({ hostPath, overlay: guestText(data), readOnly, shared: config.fileAccessMounts === 'shared', ...hostPolicy });
+    const tree = { tree: trees.length - 1, readOnly, exclusive: config.fileAccessMounts === 'exclusive', overlay: false, isFile: false };
+    return { target: guestText(target), type: 'bind', source: hostPath, flags, propagation, data: '', tree };
+  }
   if (mount.type !== 'bind' && (flags & MS_BIND) === 0) {
     if (mount.type === '') throw new RunscError(`config.json: the mount at ${mount.destination}`, 'has no type');
     return {
@@ -160,7 +177,15 @@ function planMount(
   const readOnly = (flags & MS_RDONLY) !== 0;
   trees.push({ hostPath: guestText(hostPath), readOnly: readOnly || overlay, shared: config.fileAccessMounts === 'shared', ...hostPolicy });
   const tree = { tree: trees.length - 1, readOnly, exclusive: config.fileAccessMounts === 'exclusive', overlay, isFile };
-  return { target: guestText(target), type: 'bind', source: guestText(hostPath), flags: flags & ~MS_BIND, propagation, data: '', tree };
+  return {
+    target: guestText(target),
+    type: 'bind',
+    source: guestText(sourceOf(hostPath)),
+    flags: flags & ~MS_BIND,
+    propagation,
+    data: '',
+    tree,
+  };
 }
 
 /** "/a//b/" as "/a/b", without leaving the root. */

@@ -21,6 +21,7 @@ export {
   recvFds,
   sendFds,
   setChildSubreaper,
+  setns,
   setTermios,
   setWindowSize,
   signalPipe,

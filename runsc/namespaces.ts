@@ -1,7 +1,10 @@
 // Namespaces of running processes, read from /proc.
 
 import { openSync, readdirSync, readlinkSync } from 'node:fs';
-import { RunscError } from './errors.ts';
+import { hostname } from 'node:os';
+import { CLONE_NEWUTS } from '../sentry/abi/sched.ts';
+import { errnoText, RunscError } from './errors.ts';
+import { closeFd, setns } from './host.ts';
 
 function pidNamespaceOf(pid: number | string): string | undefined {
   try {
@@ -19,6 +22,21 @@ export function processesInNamespaceOf(pid: number): number[] {
   const found: number[] = [];
   for (const name of readdirSync('/proc')) if (/^\d+$/.test(name) && pidNamespaceOf(name) === namespace) found.push(Number(name));
   return found;
+}
+
+/** The host name of a UTS namespace, which is entered for the moment that it takes to ask. */
+export function hostnameIn(path: string): string {
+  const own = openNamespace('/proc/thread-self/ns/uts', 'own UTS');
+  const other = openNamespace(path, 'UTS');
+  try {
+    const entered = setns(other, CLONE_NEWUTS);
+    if (entered < 0) throw new RunscError(`entering the UTS namespace ${path}`, errnoText(entered));
+    return hostname();
+  } finally {
+    setns(own, CLONE_NEWUTS);
+    closeFd(own);
+    closeFd(other);
+  }
 }
 
 /** Opens a namespace file such as /proc/7/ns/net. */

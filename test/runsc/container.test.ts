@@ -249,7 +249,7 @@ bundled(
     t.is(spawnSync('nsenter', ['-u', '-t', String(pid), 'hostname'], { encoding: 'utf8' }).stdout, 'guest\n');
     t.true(await until(() => existsSync(`/proc/${pid}/root/proc/1/cmdline`)));
     t.regex(readFileSync(`/proc/${pid}/root/proc/1/cmdline`, 'utf8'), /^\/bin\/sh\0-c\0/);
-    t.true(await until(() => / sleep\) /.test(commands(pid))));
+    t.true(await until(() => /\(sleep\) /.test(commands(pid))));
     process.kill(pid, 'SIGTERM');
     t.true(await until(async () => (await statusOf(b, 'a')) === 'stopped'));
   },
