@@ -41,6 +41,8 @@ export const CTX_FAULT_ADDR = 208;
 /** Where to xsave on the way out / xrstor on the way in; 0 for no. */
 export const CTX_FP_SAVE_ADDR = 216;
 export const CTX_FP_RESTORE_ADDR = 64;
+/** In its place of an address: the state that a program starts with. */
+export const FP_INITIAL = 1;
 /** EVENT_DIED: the host's wait status. */
 export const CTX_WAIT_STATUS = 72;
 

@@ -16,6 +16,7 @@ import {
   CTX_REGS_SIZE,
   DIRTY_FS,
   DIRTY_GS,
+  FP_INITIAL,
   FS_BASE,
   GS_BASE,
   HOSTCALL_SIZE,
@@ -136,6 +137,11 @@ export class Context {
   /** The guest goes on with the state found at `addr`. */
   setFpRestore(addr: number): void {
     this.region.store64(this.base + CTX_FP_RESTORE_ADDR, addr);
+  }
+
+  /** The guest goes on with the state that a program starts with, as a signal handler does: fpu__clear_user_states(). */
+  setFpInitial(): void {
+    this.region.store64(this.base + CTX_FP_RESTORE_ADDR, FP_INITIAL);
   }
 
   // ---- what the stub may do by itself; nothing where every call comes to us

@@ -106,6 +106,9 @@ export interface Platform {
   readonly topAddress: number;
   /** Where the host's vDSO lies in every address space: AT_SYSINFO_EHDR. 0 for none. */
   readonly vdsoAddr: number;
+  /** How many bytes it has, and how many its data right below it. */
+  readonly vdsoSize: number;
+  readonly vvarSize: number;
   /** The processor's features as AT_HWCAP and AT_HWCAP2 tell them. */
   readonly hwcap: number;
   readonly hwcap2: number;

@@ -8,6 +8,7 @@ export {
   flock,
   forkNetBroker,
   ftruncate,
+  getRlimit,
   getTermios,
   getWindowSize,
   killProcess,

@@ -279,6 +279,16 @@ void RestoreFp(uint32_t index, uint64_t addr) {
   uint64_t xcr0;
   memcpy(&xcr0, xstate + kSwReserved, 8);
   size_t size = iov.iov_len;
+  if (addr == FP_INITIAL) {
+    const uint16_t fcw = FP_INITIAL_FCW;
+    const uint32_t initial = FP_INITIAL_MXCSR;
+    memset(xstate, 0, size);
+    memcpy(xstate, &fcw, 2);
+    memcpy(xstate + 24, &initial, 4);
+    memcpy(xstate + kSwReserved, &xcr0, 8);
+    ptrace(PTRACE_SETREGSET, t.tid, reinterpret_cast<void*>(NT_X86_XSTATE), &iov);
+    return;
+  }
   static uint8_t frame[16384];
   size_t got = GuestRead(t.tid, addr, frame, size + 4);
   if (got < 512) return;

@@ -756,6 +756,13 @@ static void restore_fp(struct ucontext *uc, u64 addr) {
   if (fp == 0) return;
   u8 *from = (u8 *)addr;
   u8 sw[48];
+  if (addr == FP_INITIAL) {
+    memset(fp, 0, SW_MAGIC1);
+    *(volatile u16 *)fp = FP_INITIAL_FCW;
+    U32(fp, FX_MXCSR) = FP_INITIAL_MXCSR;
+    if (U32(fp, SW_MAGIC1) == FP_MAGIC1) memset(fp + XSTATE_HEADER, 0, 64);
+    return;
+  }
   memcpy(sw, fp + SW_MAGIC1, 48);
   int extended = U32(fp, SW_MAGIC1) == FP_MAGIC1;
   u32 size = extended ? U32(fp, SW_XSTATE_SIZE) : 512;
@@ -970,7 +977,13 @@ static void probe(u8 *c, struct ucontext *uc) {
   uc->m.ip += 2;
 }
 
+#define EFLAGS_AC 0x40000UL
+
 static void handler(int signo, struct siginfo *si, struct ucontext *uc) {
+  /* The kernel leaves the guest's alignment check on: it gets its flags back with the frame. */
+  u64 flags;
+  __asm__ volatile("pushfq; pop %0" : "=r"(flags));
+  if (flags & EFLAGS_AC) __asm__ volatile("push %0; popfq" ::"r"(flags & ~EFLAGS_AC) : "cc", "memory");
   u64 slot = ((u64)__builtin_frame_address(0) - STUB_STACKS) / STACK_SIZE;
   /* A guest that lets its stack pointer lie in here harms itself, but not with an address of its choice. */
   if (slot >= MAX_SLOTS) SYS3(__NR_exit_group, 1, 0, 0);

@@ -38,6 +38,10 @@
 #define CTX_FAULT_ADDR 208
 #define CTX_FP_SAVE_ADDR 216
 #define CTX_FP_RESTORE_ADDR 64
+/* In place of an address: the state that a program starts with. */
+#define FP_INITIAL 1
+#define FP_INITIAL_FCW 0x37f
+#define FP_INITIAL_MXCSR 0x1f80
 #define CTX_WAIT_STATUS 72
 #define CTX_TAIL 76
 #define CTX_CLONE_RESULT 80

@@ -106,6 +106,8 @@ export class PtracePlatform implements Platform {
   readonly fpStateSize: number;
   readonly hwcap: number;
   readonly hwcap2: number;
+  readonly vdsoSize: number;
+  readonly vvarSize: number;
   readonly rseqFeatureSize: number;
   readonly rseqAlign: number;
   readonly abortsSections = false;
@@ -136,6 +138,8 @@ export class PtracePlatform implements Platform {
     this.hwcap2 = auxv.hwcap2;
     this.rseqFeatureSize = auxv.rseqFeatureSize;
     this.rseqAlign = auxv.rseqAlign;
+    this.vdsoSize = auxv.vdsoSize;
+    this.vvarSize = auxv.vvarSize;
     this.zygote = new Context(this.region, 0, space);
     this.zygote.hostTid = space.hostPid;
     space.contexts.push(this.zygote);

@@ -220,6 +220,8 @@ export class SystrapPlatform implements Platform {
   readonly fpStateSize: number;
   readonly hwcap: number;
   readonly hwcap2: number;
+  readonly vdsoSize: number;
+  readonly vvarSize: number;
   readonly rseqFeatureSize: number;
   readonly rseqAlign: number;
   readonly abortsSections = true;
@@ -324,6 +326,8 @@ export class SystrapPlatform implements Platform {
     this.hwcap2 = auxv.hwcap2;
     this.rseqFeatureSize = auxv.rseqFeatureSize;
     this.rseqAlign = auxv.rseqAlign;
+    this.vdsoSize = auxv.vdsoSize;
+    this.vvarSize = auxv.vvarSize;
   }
 
   private awaitZygote(): void {

@@ -8,6 +8,7 @@ import type { GoferTree } from '../../gofer/config.ts';
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../../sentry/abi/mount.ts';
 import { CAP_NET_RAW } from '../../sentry/abi/sched.ts';
 import type { CapabilitySets, MountConfig } from '../../sentry/boot/boot-config.ts';
+import { callerLimits } from '../caller-limits.ts';
 import type { Invocation } from '../cli.ts';
 import { checkNetwork, type NetworkMode } from '../config.ts';
 import { egressPolicies } from '../egress-policy.ts';
@@ -78,7 +79,7 @@ export function run({ config, flags, args }: Invocation): number {
         groups: [],
         umask: process.umask(),
         capabilities: privileged,
-        rlimits: [],
+        rlimits: callerLimits(),
         noNewPrivileges: false,
         terminal,
       },

@@ -93,7 +93,7 @@ export class Container {
     const fs: FsContext = this.root.fs.clone();
     const stdio = openStdio(this.kernel, process, hostFds, this.root);
     if ('errno' in stdio) return stdio;
-    const t = startProgram(this.kernel, process, { fs, files: stdio.files, filters: this.filters, first });
+    const t = startProgram(this.kernel, process, { fs, files: stdio.files, filters: this.filters, first, container: this.config.id });
     if (isFailure(t)) {
       stdio.console?.close();
       return t;

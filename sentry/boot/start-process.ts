@@ -47,12 +47,15 @@ export interface StartOptions {
   readonly filters: readonly SeccompFilter[];
   /** It becomes process 1, whose number has been kept. */
   readonly first: boolean;
+  /** The container's name: its programs share a session keyring. */
+  readonly container: string;
 }
 
 /** Starts a program that no other has forked. */
 export function startProgram(kernel: Kernel, config: ProcessConfig, options: StartOptions): Task | StartFailure {
   const { fs, files } = options;
   const creds = credentialsOf(config, kernel.rootUserNamespace);
+  creds.sessionKeyring = kernel.keys.ofContainer(options.container, creds);
   const fds = new FdTable();
   for (const file of files) fds.add(file, false, files.length);
   fs.umask = config.umask ?? DEFAULT_UMASK;

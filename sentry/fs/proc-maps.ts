@@ -21,7 +21,6 @@ const SAMPLE_PAGES = 16384;
 /** How long sizes stay true enough: ps reads several files of a process in a row. */
 const FRESH_NS = 50e6;
 /** Two pages, as the build of every kernel since 5.3 has it. */
-const VDSO_SIZE = 2 * PAGE_SIZE;
 /** Where names begin: seq_setwidth() of show_map_vma(). */
 const NAME_COLUMN = 73;
 
@@ -112,18 +111,23 @@ export function mapsText(t: Task, target: Task): string {
   let vdsoShown = vdsoAddr === 0 || target.stateLetter() === 'Z';
   for (const v of target.mm.vmas.list) {
     if (!vdsoShown && v.start > vdsoAddr) {
-      text += vdsoLine(vdsoAddr);
+      text += vdsoLines(t);
       vdsoShown = true;
     }
     text += line(t, v);
   }
-  return vdsoShown ? text : text + vdsoLine(vdsoAddr);
+  return vdsoShown ? text : text + vdsoLines(t);
 }
 
-/** The vDSO is the host's and no mapping of the guest's making. */
-function vdsoLine(addr: number): string {
-  const head = `${hex(addr, 8)}-${hex(addr + VDSO_SIZE, 8)} r-xp 00000000 00:00 0 `;
-  return `${head.padEnd(NAME_COLUMN)}[vdso]\n`;
+/** The vDSO and its data are the host's, and no mappings of the guest's making. */
+function vdsoLines(t: Task): string {
+  const { vdsoAddr, vdsoSize, vvarSize } = t.kernel.platform;
+  const text = (start: number, end: number, perms: string, name: string): string => {
+    const head = `${hex(start, 8)}-${hex(end, 8)} ${perms} 00000000 00:00 0 `;
+    return `${head.padEnd(NAME_COLUMN)}${name}\n`;
+  };
+  const data = vvarSize === 0 ? '' : text(vdsoAddr - vvarSize, vdsoAddr, 'r--p', '[vvar]');
+  return data + text(vdsoAddr, vdsoAddr + vdsoSize, 'r-xp', '[vdso]');
 }
 
 export function smapsText(t: Task, target: Task): string {

@@ -210,6 +210,17 @@ export class KeyTable {
     return made;
   }
 
+  /** The session keyring of a container's programs, which others of its user may search too: what runc's init joins. null beyond the quota. */
+  ofContainer(id: string, creds: Credentials): Key | null {
+    const name = `_ses.${id}`;
+    for (const ref of this.bySerial.values()) {
+      const key = ref.deref();
+      if (key?.isKeyring === true && key.description === name && !key.revoked) return key;
+    }
+    const made = this.create('keyring', name, creds, POSSESSOR_ALL | OWNER_READS | ((NEED_LINK | NEED_SEARCH) << OWNER));
+    return typeof made === 'number' ? null : made;
+  }
+
   private install(t: Task, keyring: Key): void {
     const creds = t.creds.clone();
     creds.sessionKeyring = keyring;

@@ -208,13 +208,14 @@ function saveExtendedState(t: Task, to: number): boolean {
   if (s.fpRestoreAddr !== 0) {
     const from = s.fpRestoreAddr;
     s.fpRestoreAddr = 0;
-    t.context.setFpRestore(0);
+    t.context.setFpInitial();
     const copy = new Uint8Array(size);
     return t.mm.copyIn(from, copy, 0, size) >= 0 && t.mm.copyOut(to, copy, 0, size) >= 0;
   }
   // A page that cannot be written must fail here, not in the platform.
   if (t.mm.copyOut(to, zeroByte, 0, 1) < 0 || t.mm.copyOut(to + size - 1, zeroByte, 0, 1) < 0) return false;
   t.context.setFpSave(to);
+  t.context.setFpInitial();
   return true;
 }
 

@@ -45,7 +45,6 @@ export const SYSCTLS: readonly SysctlSpec[] = [
   live('kernel.domainname', 0o644),
   live('kernel.hostname', 0o644),
   int('kernel.hung_task_timeout_secs', 120, 0),
-  int('kernel.io_uring_disabled', 2, 0, 2),
   int('kernel.keys.gc_delay', 300),
   int('kernel.keys.maxbytes', 20000, 0),
   int('kernel.keys.maxkeys', 200, 0),

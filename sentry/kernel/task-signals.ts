@@ -10,8 +10,9 @@
 import { RAX, RIP } from '../../platform/platform.ts';
 import { EAGAIN, EINTR, EPERM, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS, ESRCH } from '../abi/errno.ts';
 import { LANDLOCK_SCOPE_SIGNAL } from '../abi/landlock.ts';
+import { PAGE_SIZE } from '../abi/limits.ts';
 import { POLLIN } from '../abi/poll.ts';
-import { CAP_KILL, RLIMIT_SIGPENDING } from '../abi/sched.ts';
+import { CAP_KILL, RLIMIT_CORE, RLIMIT_SIGPENDING } from '../abi/sched.ts';
 import {
   SA_NODEFER,
   SA_RESETHAND,
@@ -44,6 +45,7 @@ import type { ThreadGroup } from './thread-group.ts';
 /** Real-time signals queue; the others are pending once. The kernel's SIGRTMIN. */
 const SIGRTMIN = 32;
 const WAIT_STATUS_CORE = 0x80;
+const SUID_DUMP_USER = 1;
 
 // ---- siginfo by source
 
@@ -345,6 +347,11 @@ export function deliverFault(t: Task, signo: number, code: number, trapno: numbe
   forceSignal(t, info);
 }
 
+/** Whether Linux would write a core file: fs/coredump.c:do_coredump(), for a core_pattern that is a file's name. Here the status says so, and no file is written. */
+function dumpsCore(group: ThreadGroup): boolean {
+  return group.dumpable === SUID_DUMP_USER && group.limits.soft[RLIMIT_CORE]! >= PAGE_SIZE;
+}
+
 // ---- on the way to the guest
 
 /**
@@ -396,7 +403,7 @@ export function prepareReturn(t: Task, result: number): number {
       startGroupStop(t, signo);
       continue;
     }
-    return exitGroup(t, dumpsByDefault(signo) ? signo | WAIT_STATUS_CORE : signo);
+    return exitGroup(t, dumpsByDefault(signo) && dumpsCore(group) ? signo | WAIT_STATUS_CORE : signo);
   }
   s.fpRestoreAddr = 0;
   recalcInterrupting(t);

@@ -231,6 +231,7 @@ export function mprotect(t: Task, a: SyscallArgs): number {
   if (!aligned(addr)) return -EINVAL;
   let length = pageUp(a.addr(1));
   if (a.addr(1) === 0) return 0;
+  if (isVvar(t, addr) && (prot & PROT_WRITE) !== 0) return -EACCES;
   if (addr + length > t.mm.top || length === 0) return -ENOMEM;
   if ((prot & ~(PROT_MASK | PROT_SEM | PROT_GROWSDOWN | PROT_GROWSUP)) !== 0) return -EINVAL;
   if (grows === PROT_GROWSDOWN) {
@@ -245,6 +246,12 @@ export function mprotect(t: Task, a: SyscallArgs): number {
   t.context.resetCalls();
   const result = t.mm.protect(t.context, addr, length, prot & PROT_MASK);
   return result < 0 ? result : t.tailHostCalls(resumeFailedCall);
+}
+
+/** The vDSO's data, which nobody may ever write: VM_MAYWRITE is not set. */
+function isVvar(t: Task, addr: number): boolean {
+  const { vdsoAddr, vvarSize } = t.kernel.platform;
+  return addr >= vdsoAddr - vvarSize && addr < vdsoAddr;
 }
 
 /** brk(2): the new break, or the old one when it cannot be. */

@@ -2,7 +2,7 @@
 // only a host's root has a use for. Those check the capability as Linux does and then say that the
 // kernel was built without them.
 
-import { EACCES, EBADF, EFAULT, EINVAL, ENODEV, ENOENT, ENOSYS, EOPNOTSUPP, EPERM } from '../abi/errno.ts';
+import { EACCES, EBADF, EFAULT, EINVAL, ENODEV, ENOENT, ENOSYS, EPERM } from '../abi/errno.ts';
 import {
   CAP_BPF,
   CAP_PERFMON,
@@ -279,16 +279,6 @@ export function quotactl(t: Task, a: SyscallArgs): number {
   return a.addr(1) === 0 ? -ENOSYS : -ENOENT;
 }
 
-/** io_uring_setup(2): kernel.io_uring_disabled is 2. */
-export function io_uring_setup(): number {
-  return -EPERM;
-}
-
-/** io_uring_enter(2), io_uring_register(2): on what is not a ring. */
-export function io_uring_other(t: Task, a: SyscallArgs): number {
-  return t.fds.get(a.int(0)) === undefined ? -EBADF : -EOPNOTSUPP;
-}
-
 /** fanotify_mark(2): on what is not a group of fanotify_init. */
 export function fanotify_mark(t: Task, a: SyscallArgs): number {
   return t.fds.get(a.int(0)) === undefined ? -EBADF : -EINVAL;
@@ -371,23 +361,9 @@ export const systemCalls: readonly SyscallLine[] = [
     'no counters: EACCES or ENODEV',
   ),
   call(SYS_userfaultfd, 'userfaultfd', 'flags:int', absentBehind(CAP_SYS_PTRACE), 'none', 'EPERM without CAP_SYS_PTRACE, else ENOSYS'),
-  call(
-    SYS_io_uring_setup,
-    'io_uring_setup',
-    'entries:uint params:addr',
-    io_uring_setup,
-    'none',
-    'switched off: kernel.io_uring_disabled is 2',
-  ),
-  call(
-    SYS_io_uring_enter,
-    'io_uring_enter',
-    'fd:fd submit:uint complete:uint flags:uint arg:addr size:size',
-    io_uring_other,
-    'none',
-    'there are no rings',
-  ),
-  call(SYS_io_uring_register, 'io_uring_register', 'fd:fd opcode:uint arg:addr count:uint', io_uring_other, 'none', 'there are no rings'),
+  call(SYS_io_uring_setup, 'io_uring_setup', 'entries:uint params:addr', absent, 'none', 'ENOSYS, as a kernel without CONFIG_IO_URING'),
+  call(SYS_io_uring_enter, 'io_uring_enter', 'fd:fd submit:uint complete:uint flags:uint arg:addr size:size', absent, 'none', 'ENOSYS'),
+  call(SYS_io_uring_register, 'io_uring_register', 'fd:fd opcode:uint arg:addr count:uint', absent, 'none', 'ENOSYS'),
   call(
     SYS_fanotify_init,
     'fanotify_init',

@@ -92,6 +92,13 @@ static void on_fpe(int sig, siginfo_t *info, void *context) {
   uc->uc_mcontext.fpregs->mxcsr |= 0x1f80;
 }
 
+static unsigned seen;
+
+static void looks(int signo) {
+  (void)signo;
+  __asm__ volatile("stmxcsr %0" : "=m"(seen));
+}
+
 int main(void) {
   avx = __builtin_cpu_supports("avx");
   struct sigaction sa = {.sa_handler = handler};
@@ -144,6 +151,20 @@ int main(void) {
   waitpid(child, &status, 0);
   print_status("the rounding mode is inherited", status);
   fesetround(FE_TONEAREST);
+
+  SECTION("a handler starts anew, and what it interrupts goes on");
+  signal(SIGUSR2, looks);
+  unsigned odd = 0x7f80, kept = 0;
+  register double held __asm__("xmm9") = 5.5;
+  __asm__ volatile("ldmxcsr %1\n  syscall\n  stmxcsr %0\n"
+                   : "=m"(kept), "+m"(odd), "+x"(held)
+                   : "a"(SYS_tkill), "D"(gettid()), "S"(SIGUSR2)
+                   : "rcx", "r11", "memory");
+  fesetround(FE_TONEAREST);
+  unsigned usual = 0x1f80;
+  __asm__ volatile("ldmxcsr %0" ::"m"(usual));
+  printf("in the handler %x, after it %x\n", seen, kept);
+  HOLDS(held == 5.5);
 
   SECTION("what a handler changes in the saved state comes true");
   struct sigaction fpe = {.sa_sigaction = on_fpe, .sa_flags = SA_SIGINFO};

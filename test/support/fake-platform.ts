@@ -72,6 +72,8 @@ export class FakePlatform implements Platform {
   readonly hwcap = 0;
   readonly hwcap2 = 0;
   readonly futexWaiters = null;
+  readonly vdsoSize = 0;
+  readonly vvarSize = 0;
   readonly rseqFeatureSize = 0;
   readonly rseqAlign = 0;
   readonly abortsSections = true;

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { R12, RAX, RDI, RDX, RIP, RSI, RSP } from '../../../platform/platform.ts';
 import { EAGAIN, EINTR, EPERM, ESRCH } from '../../../sentry/abi/errno.ts';
+import { RLIMIT_CORE } from '../../../sentry/abi/sched.ts';
 import {
   SA_NODEFER,
   SA_ONSTACK,
@@ -177,6 +178,8 @@ test('SA_ONSTACK puts the frame on the alternate stack', (t) => {
 
 test('a fault kills when its signal is blocked, and reaches a handler with its address otherwise', (t) => {
   const g = guest();
+  // Without a limit of 0 the status tells of a core file.
+  g.init.group.limits.soft[RLIMIT_CORE] = 1e6;
   const child = g.task(g.sys(g.init, SYS_fork));
   catchSignal(g, child, SIGSEGV, SA_SIGINFO);
   g.fault(child, SIGSEGV, 1, 0xdead000);
