@@ -163,7 +163,8 @@ static void wait_answer(u8 *c) {
   if (__atomic_load_n(&U32(c, CTX_STATE), __ATOMIC_ACQUIRE) != 1) return;
   /* Where the Sentry is to answer on this very processor, it can only do so while we sleep. */
   u32 cpu = own_cpu();
-  if (cpu != RING[RING_SENTRY_CPU] && spin_for_answer(c)) return;
+  if (cpu == RING[RING_SENTRY_CPU]) U32(c, CTX_SPIN_MISSES) = 0;
+  else if (spin_for_answer(c)) return;
   U32(c, CTX_CPU) = cpu;
   __atomic_store_n(&U32(c, CTX_SLEEPING), 1, __ATOMIC_SEQ_CST);
   while (__atomic_load_n(&U32(c, CTX_STATE), __ATOMIC_SEQ_CST) == 1) sys6(__NR_futex, (long)(c + CTX_STATE), FUTEX_WAIT, 1, 0, 0, 0);
@@ -346,6 +347,7 @@ static u32 serve(u8 *c, struct ucontext *uc) {
           break;
         }
         REG(c, RAX) = (u64)last;
+        if (U32(c, CTX_PATCH_PROT) != 0) patch_site(c);
         acknowledge(c);
         return ACTION_RAX;
       }

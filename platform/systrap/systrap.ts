@@ -576,8 +576,12 @@ export class SystrapPlatform implements Platform {
     const action = c.deferred;
     c.deferred = 0;
     if (action === 0 || c.space.dead) return;
-    if (action === ACTION_BATCH) this.startBatch(c);
-    else this.go(c, action);
+    if (action === ACTION_BATCH) {
+      this.startBatch(c);
+      return;
+    }
+    if (action === ACTION_RAX && c.isAtSite) this.orderPatch(c);
+    this.go(c, action);
   }
 
   // ---- ends
@@ -870,7 +874,9 @@ export class SystrapPlatform implements Platform {
     if (this.lastCpu !== 0 && this.lastCpu === this.ring[RING_SENTRY_CPU]) {
       if (++this.stacked <= STACKED_ALLOWED) return false;
       this.stacked = STACKED_AGAIN;
+      // Its caller has been woken, and is not to find us asleep: who is woken is put beside who wakes.
       systrapLeaveCpu();
+      this.spinMisses = 0;
     }
     const misses = this.spinMisses;
     if (misses < MISSES_ALLOWED || (misses & PROBE_MASK) === 0) {
@@ -920,7 +926,8 @@ export class SystrapPlatform implements Platform {
     const event = i32[c.word + (CTX_EVENT >> 2)]!;
     c.held = true;
     c.taken = event;
-    c.isAtSite = false;
+    // Clones and batches are parts of the call that came from there.
+    if (event !== EVENT_CLONED && event !== EVENT_BATCH) c.isAtSite = false;
     c.eventTick = this.sampleTick;
     if (!c.isHeardOf) this.heardOf(c);
     this.setInGuest(c, false);
@@ -942,6 +949,8 @@ export class SystrapPlatform implements Platform {
     }
     switch (event) {
       case EVENT_BATCH:
+        // The batch has failed, and the site is as it was.
+        if (batch === BATCH_TAIL) i32[c.word + (CTX_PATCH_PROT >> 2)] = 0;
         if (batch === BATCH_REPORTS || batch === BATCH_TAIL) return true;
         break;
       case EVENT_SYSCALL:
@@ -1057,7 +1066,7 @@ export class SystrapPlatform implements Platform {
   answer(context: Context, result: number): void {
     const c = context as SystrapContext;
     this.region.store64(c.base + CTX_RESULT, result);
-    if (c.isAtSite) this.orderPatch(c);
+    if (c.isAtSite && c.cloning === null) this.orderPatch(c);
     this.proceedWith(c, ACTION_RAX);
   }
 
@@ -1067,22 +1076,34 @@ export class SystrapPlatform implements Platform {
 
   /** The stub would patch the site of this call: it may if the code is the guest's own and nobody else changes the address space now. */
   private orderPatch(c: SystrapContext): void {
+    if (!this.isFree(c) || !this.allowPatch(c)) return;
+    c.batch = BATCH_PATCH;
+    this.beginChange(c);
+  }
+
+  /** Tells the stub how the site is to be left, if it may be patched as the mappings are now, or after the batch that comes first. */
+  private allowPatch(c: SystrapContext): boolean {
     c.isAtSite = false;
-    const { i32 } = this.region;
     const rip = this.region.load64(c.base + CTX_PATCH_SITE);
     const { space } = c;
     const { mappings } = space;
-    if (mappings === null || c.cloning !== null || !this.isFree(c)) return;
+    if (mappings === null) return false;
     // The jump takes up to 7 bytes before or 6 bytes behind this address, maybe on two pages.
     const prot = mappings.patchableProt(rip - 7);
-    if (prot < 0 || mappings.patchableProt(rip + 5) !== prot) return;
-    i32[c.word + (CTX_PATCH_PROT >> 2)] = prot | (space.contexts.length === 1 && space.ending.length === 0 ? PATCH_ALONE : 0);
+    if (prot < 0 || mappings.patchableProt(rip + 5) !== prot) return false;
+    const isAlone = space.contexts.length === 1 && space.ending.length === 0;
+    this.region.i32[c.word + (CTX_PATCH_PROT >> 2)] = prot | (isAlone ? PATCH_ALONE : 0);
     this.region.store64(c.base + CTX_PATCH_SITE, rip);
-    c.batch = BATCH_PATCH;
+    return true;
+  }
+
+  /** From now on `c` changes its address space, until it acknowledges that. */
+  private beginChange(c: SystrapContext): void {
+    const { i32 } = this.region;
     c.batchSeq = (c.batchSeq + 1) | 0;
     i32[c.word + (CTX_BATCH_SEQ >> 2)] = c.batchSeq;
     i32[c.word + (CTX_DONE_WAITER >> 2)] = 0;
-    space.busy = c;
+    c.space.busy = c;
   }
 
   private proceedWith(c: SystrapContext, action: number): void {
@@ -1122,11 +1143,9 @@ export class SystrapPlatform implements Platform {
       if (sent < 0) debug(`sending a descriptor to a stub: ${errnoName(-sent)}`);
     }
     if (c.fds.length > 0) this.dropFds(c);
-    const { i32 } = this.region;
-    c.batchSeq = (c.batchSeq + 1) | 0;
-    i32[c.word + (CTX_BATCH_SEQ >> 2)] = c.batchSeq;
-    i32[c.word + (CTX_DONE_WAITER >> 2)] = 0;
-    space.busy = c;
+    // A batch that does not return to the guest is followed by an answer.
+    if (c.isAtSite && c.batch === BATCH_TAIL) this.allowPatch(c);
+    this.beginChange(c);
     this.go(c, ACTION_BATCH);
   }
 
