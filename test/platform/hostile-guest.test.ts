@@ -17,7 +17,25 @@ const ATTACKS = [
   'writes-its-context',
   'writes-the-jump-table',
   'stands-on-the-signal-stack',
+  'writes-the-ring-head',
+  'names-others-as-its-children',
+  'ends-threads-by-itself',
+  'ends-its-first-thread-by-itself',
+  'blocks-all-signals',
+  'has-a-thread-that-blocks-all-signals',
+  'has-such-a-thread-and-execs',
+  'blocks-the-trap',
+  'returns-from-no-signal',
+  'moves-its-signal-stack',
+  'moves-its-gs-base',
+  'closes-its-socket',
+  'forges-answers',
+  'is-signalled-while-it-scribbles',
+  'makes-processes-of-its-own',
 ];
+
+/** Events of chance that children forge, each until it is found out. */
+const FORGED = 20_000;
 
 const reason = missing(['root', 'static-libc']);
 for (const attack of ATTACKS) {
@@ -30,3 +48,17 @@ for (const attack of ATTACKS) {
     t.is(result.stdout, 'the sandbox goes on\n');
   });
 }
+
+const declare = reason === undefined ? test.serial : test.skip;
+declare(
+  `the sandbox goes on whatever guests write into their contexts and the ring${reason === undefined ? '' : ` (${reason})`}`,
+  async (t) => {
+    t.timeout(120_000);
+    for (const seed of ['300', '900']) {
+      const argv = sandboxed('systrap', [await buildGuest('helper-hostile'), 'fuzz', String(FORGED), seed]);
+      const result = await run(argv, { env: baseEnv() });
+      t.is(result.status, 0, describe('in the sandbox', argv, result));
+      t.regex(result.stdout, /^\d+ children forged \d+ events\n$/);
+    }
+  },
+);
