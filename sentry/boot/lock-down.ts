@@ -2,10 +2,13 @@
 // the host calls that are left. It runs after everything that needs the host's files has been read, and before the
 // first guest instruction.
 
+import { readFileSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { EINVAL, errnoName } from '../abi/errno.ts';
 import { AT_FDCWD, O_CLOEXEC } from '../abi/fcntl.ts';
 import { MNT_DETACH, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT, OPEN_TREE_CLONE } from '../abi/mount.ts';
 import { RLIMIT_CORE, RLIMIT_NOFILE } from '../abi/sched.ts';
+import { debug } from '../base/log.ts';
 import {
   dropAllCapabilities,
   dropBounding,
@@ -60,6 +63,23 @@ export function raiseLimits(): void {
   const nofile = getRlimit(0, RLIMIT_NOFILE);
   if (typeof nofile !== 'number') setRlimit(0, RLIMIT_NOFILE, nofile[1], nofile[1]);
   setRlimit(0, RLIMIT_CORE, 0, 0);
+}
+
+/** Stubs that guests clone behind our back count here too: as many as there may be contexts, and as many again for what is just ending. */
+const MAX_PROCESSES = 16384;
+/** Linux 6.14 gives each pid namespace a pid_max of its own; before, this file is the host's. */
+const OWN_PID_MAX = [6, 14] as const;
+const PID_MAX = '/proc/sys/kernel/pid_max';
+
+/** The number of processes and threads of the sandbox, in a cgroup with a limit or not. Stays the host's where Linux has no such limit. */
+export function limitProcesses(): void {
+  const [major, minor] = release().split('.').map(Number);
+  if (major! < OWN_PID_MAX[0] || (major === OWN_PID_MAX[0] && minor! < OWN_PID_MAX[1])) return;
+  try {
+    if (Number(readFileSync(PID_MAX, 'latin1')) > MAX_PROCESSES) writeFileSync(PID_MAX, String(MAX_PROCESSES));
+  } catch (error) {
+    debug(`limiting the sandbox's processes: ${(error as Error).message}`);
+  }
 }
 
 /** The main thread's, and so that of every process it forks: what these execute gets no capabilities. */

@@ -30,7 +30,7 @@ import { Vfs } from '../vfs/vfs.ts';
 import type { BootConfig } from './boot-config.ts';
 import { Container } from './container.ts';
 import { ControlServer } from './control-server.ts';
-import { dropBoundingSet, dropPrivileges, enterEmptyRoot, loadFilter, raiseLimits } from './lock-down.ts';
+import { dropBoundingSet, dropPrivileges, enterEmptyRoot, limitProcesses, loadFilter, raiseLimits } from './lock-down.ts';
 import { Peer } from './peer.ts';
 import { registerFilesystems } from './register.ts';
 import { setupVfs } from './setup-vfs.ts';
@@ -132,6 +132,7 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   // The network namespace is ours alone then, and its lo is down.
   if (config.ownNetwork) bringUpLoopback();
   raiseLimits();
+  limitProcesses();
   dropBoundingSet();
   const kernel = buildKernel(config);
   registerFilesystems(kernel);
