@@ -1,21 +1,20 @@
 // The contents of a tmpfs file, in chunks of 64 KiB and counted in pages of 4 KiB. A chunk knows
 // which of its pages are allocated (counted against the file system's size); bytes that belong to no
-// allocated page are zero, and a chunk's array may be shorter than the chunk: the rest is a hole. The
-// first chunk starts small and doubles, so that small files take little.
+// allocated page are zero, and a chunk's block (tmpfs-slabs.ts) may be shorter than the chunk: the
+// rest is a hole. The first chunk starts small and doubles, so that small files take little.
 //
 // Chunks of the first GiB are in an array, those beyond in a map: a byte written at 2^50 must cost a
 // page and not a table.
 
 import { ENOSPC } from '../abi/errno.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
+import { Block, freeBlock, growBlock } from './tmpfs-slabs.ts';
 
 export const CHUNK = 65536;
 const PAGE = 4096;
 const PAGES_PER_CHUNK = CHUNK / PAGE;
-const SMALLEST = 256;
 /** Chunks with a place in the array. */
 const DENSE = 16384;
-const NO_BYTES = new Uint8Array(0);
 
 /** Gives out the file system's pages. */
 export interface PageBudget {
@@ -26,8 +25,7 @@ export interface PageBudget {
   readonly mostPages: number;
 }
 
-class Chunk {
-  bytes: Uint8Array = NO_BYTES;
+class Chunk extends Block {
   /** Bit n: page n is allocated. */
   mask = 0;
 }
@@ -62,6 +60,8 @@ export class TmpfsPages {
   }
 
   private dropChunk(i: number): void {
+    const chunk = this.chunk(i);
+    if (chunk !== undefined) freeBlock(chunk);
     if (i < DENSE) this.dense[i] = undefined;
     else this.sparse?.delete(i);
   }
@@ -82,12 +82,12 @@ export class TmpfsPages {
       const i = Math.floor((offset + done) / CHUNK);
       const at = offset + done - i * CHUNK;
       let want = Math.min(n - done, CHUNK - at);
-      const bytes = this.chunk(i)?.bytes;
+      const chunk = this.chunk(i);
       let got: number;
-      if (bytes === undefined || at >= bytes.length) got = io.putZeros(want);
+      if (chunk === undefined || at >= chunk.size) got = io.putZeros(want);
       else {
-        want = Math.min(want, bytes.length - at);
-        got = io.put(bytes, at, want);
+        want = Math.min(want, chunk.size - at);
+        got = io.put(chunk.slab!.bytes, chunk.at + at, want);
       }
       if (got < 0) return done === 0 ? got : done;
       done += got;
@@ -115,8 +115,8 @@ export class TmpfsPages {
         }
       }
       const chunk = this.makeChunk(i);
-      if (chunk.bytes.length < at + want) grow(chunk, i === 0, at + want);
-      const got = io.take(chunk.bytes, at, want);
+      if (chunk.size < at + want) growBlock(chunk, i === 0 ? at + want : CHUNK);
+      const got = io.take(chunk.slab!.bytes, chunk.at + at, want);
       if (charged !== 0) this.settle(chunk, at, got, charged);
       if (got < 0) return done === 0 ? got : done;
       done += got;
@@ -166,18 +166,18 @@ export class TmpfsPages {
       const chunk = this.chunk(i)!;
       const from = Math.max(0, offset - i * CHUNK);
       const to = Math.min(CHUNK, offset + n - i * CHUNK);
-      const size = chunk.bytes.length;
-      if (from < size) chunk.bytes.fill(0, from, Math.min(to, size));
+      // What goes entirely need not be zeroed first.
+      const goes = (chunk.mask & ~wholePages(from, to)) === 0;
+      if (!goes && from < chunk.size) chunk.slab!.bytes.fill(0, chunk.at + from, chunk.at + Math.min(to, chunk.size));
       this.freeWhole(i, chunk, from, to);
     }
   }
 
   /** Frees the pages that lie in [from, to) of a chunk entirely. */
   private freeWhole(i: number, chunk: Chunk, from: number, to: number): void {
-    const start = Math.ceil(from / PAGE) * PAGE;
-    const end = Math.floor(to / PAGE) * PAGE;
-    if (end <= start) return;
-    const gone = pageMask(start, end - start) & chunk.mask;
+    const pages = wholePages(from, to);
+    if (pages === 0) return;
+    const gone = pages & chunk.mask;
     const n = popcount(gone);
     chunk.mask &= ~gone;
     this.count -= n;
@@ -217,13 +217,13 @@ export class TmpfsPages {
    */
   visit(put: (bytes: Uint8Array, at: number, n: number, offset: number) => number): number {
     for (const i of this.numbers(0)) {
-      const { bytes, mask } = this.chunk(i)!;
+      const { slab, at: base, size, mask } = this.chunk(i)!;
       for (let page = 0; page < PAGES_PER_CHUNK; page++) {
         const at = page * PAGE;
         while ((mask & (1 << page)) !== 0) page++;
-        const n = Math.min(page * PAGE, bytes.length) - at;
+        const n = Math.min(page * PAGE, size) - at;
         if (n <= 0) continue;
-        const error = put(bytes, at, n, i * CHUNK + at);
+        const error = put(slab!.bytes, base + at, n, i * CHUNK + at);
         if (error < 0) return error;
       }
     }
@@ -234,7 +234,7 @@ export class TmpfsPages {
 
   /** Forgets the bytes but keeps the count. */
   dropBytes(): void {
-    for (const i of this.numbers(0)) this.chunk(i)!.bytes = NO_BYTES;
+    for (const i of this.numbers(0)) freeBlock(this.chunk(i)!);
   }
 
   /** Counts the pages of [offset, offset + n) as allocated: false when they do not fit. */
@@ -251,16 +251,11 @@ export class TmpfsPages {
   }
 }
 
-/** Gives a chunk room for `size` bytes. */
-function grow(chunk: Chunk, isFirst: boolean, size: number): void {
-  let capacity = CHUNK;
-  if (isFirst) {
-    capacity = SMALLEST;
-    while (capacity < size) capacity *= 2;
-  }
-  const grown = new Uint8Array(capacity);
-  grown.set(chunk.bytes);
-  chunk.bytes = grown;
+/** Bits of the pages that lie in [from, to) of a chunk entirely. */
+function wholePages(from: number, to: number): number {
+  const start = Math.ceil(from / PAGE) * PAGE;
+  const end = Math.floor(to / PAGE) * PAGE;
+  return end <= start ? 0 : pageMask(start, end - start);
 }
 
 /** The pages of chunk i that [offset, offset + n) touches. */
