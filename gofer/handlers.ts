@@ -134,6 +134,7 @@ import {
   TREE_UDS_OPEN,
   UnlinkRequest,
   WALK_LOOK,
+  WALK_OPEN,
   WalkOpenRequest,
   WalkRequest,
   XattrRequest,
@@ -212,7 +213,15 @@ function handleWalk(c: Connection, r: Reader, w: Writer): number {
   }
   w.view.setUint32(head, reached, true);
   w.view.setInt32(head + 4, status, true);
+  if ((q.flags & WALK_OPEN) !== 0 && status === 0 && reached > 0 && reached === q.names.length) openReached(c, directory);
   return 0;
+}
+
+/** Gives the file at the end of a walk away as well; what cannot be opened for reading is just walked to. */
+function openReached(c: Connection, file: ControlFd): void {
+  if (file.type !== S_IFREG) return;
+  const fd = openForClient(c.own, file, O_RDONLY);
+  if (fd >= 0) c.donated = fd;
 }
 
 /** One name further: its handle (0 when only looking), having put the step; or -errno with nothing put. */

@@ -96,6 +96,8 @@ function getNewHandle(r: Reader): number {
 
 /** Only look: no handle is made for what is reached. */
 export const WALK_LOOK = 1;
+/** A descriptor that reads comes along, if the last name is a regular file that can be opened. */
+export const WALK_OPEN = 2;
 
 export class WalkRequest {
   handle = 0;
@@ -114,7 +116,7 @@ export function putWalk(w: Writer, handle: number, flags: number, names: readonl
 export function getWalk(r: Reader, out: WalkRequest): void {
   out.handle = r.u32();
   out.flags = r.u32();
-  if (out.flags > WALK_LOOK) throw new ProtocolError(`walk flags ${out.flags}`);
+  if (out.flags > WALK_OPEN) throw new ProtocolError(`walk flags ${out.flags}`);
   const count = r.count(WALK_MAX, 5);
   out.names.length = 0;
   for (let i = 0; i < count; i++) out.names.push(r.name());

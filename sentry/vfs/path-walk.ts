@@ -12,6 +12,7 @@ import type { VfsContext } from './context.ts';
 import { type Dentry, lookupChild } from './dentry.ts';
 import type { VfsPath } from './filesystem.ts';
 import type { Mount } from './mount.ts';
+import { openIntent } from './open-intent.ts';
 import { inodePermission, MAY_EXEC } from './permissions.ts';
 import { touchLink } from './times.ts';
 
@@ -160,6 +161,7 @@ export class PathWalk {
         continue;
       }
       if (end - pos > NAME_MAX) return -ENAMETOOLONG;
+      openIntent.isLast = isLast;
       const child = lookupChild(this.dentry, path.slice(pos, end));
       if (typeof child === 'number') return child;
       const inode = child.inode;

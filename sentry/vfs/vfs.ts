@@ -38,6 +38,7 @@ import type { Filesystem, Inode, VfsPath } from './filesystem.ts';
 import { notifyEntry, notifyModify, notifyOpen } from './fsnotify.ts';
 import { landlockOpen, landlockPath } from './landlock.ts';
 import type { Mount } from './mount.ts';
+import { openIntent } from './open-intent.ts';
 import { PathFile } from './path-file.ts';
 import { LAST_NONE, LAST_NORM, LOOKUP_DIRECTORY, LOOKUP_FOLLOW, type PathWalk } from './path-walk.ts';
 import { accessOfFlags, inodePermission, MAY_EXEC, MAY_WRITE, mayCreate, newMode, ownerOrCapable, wantWrite } from './permissions.ts';
@@ -139,7 +140,9 @@ export class Vfs extends VfsNames {
     if ((flags & O_CREAT) !== 0) return this.openCreate(ctx, start, path, flags, mode, resolve);
     let lookup = (flags & O_NOFOLLOW) !== 0 ? 0 : LOOKUP_FOLLOW;
     if ((flags & O_DIRECTORY) !== 0) lookup |= LOOKUP_DIRECTORY;
+    openIntent.reading = (flags & (O_ACCMODE | O_PATH | O_DIRECTORY | O_TRUNC)) === O_RDONLY;
     const error = this.walk.lookup(ctx, start, path, lookup, resolve);
+    openIntent.reading = false;
     if (error < 0) return error;
     if ((flags & O_PATH) !== 0) return this.openedPathFile(flags);
     return this.openResult(ctx, flags, accessOfFlags(flags));
@@ -158,7 +161,9 @@ export class Vfs extends VfsNames {
    * can be until file.allowWrites() or the end of the description. flags: LOOKUP_*.
    */
   openExec(ctx: VfsContext, start: VfsPath | null, path: string, flags: number): FileDescription | number {
+    openIntent.reading = true;
     const error = this.walk.lookup(ctx, start, path, flags);
+    openIntent.reading = false;
     if (error < 0) return error;
     const { mount, dentry } = this.walk;
     const inode = dentry.inode!;

@@ -123,7 +123,7 @@ export function fuzzGofer(seed: number, count: number): FuzzResult {
     w.u32(op);
     w.u32(0);
     if (op === OP_ATTACH) putAttach(w, pick([0, 0, 1, 1, 0, 1, 0, 2]));
-    else if (op === OP_WALK) putWalk(w, handle(), odd([0, 0, 1]), [name(), name()].slice(0, 1 + Math.floor(next() * 2)));
+    else if (op === OP_WALK) putWalk(w, handle(), odd([0, 0, 1, 2]), [name(), name()].slice(0, 1 + Math.floor(next() * 2)));
     else if ((op >= OP_CREATE && op <= OP_SYMLINK) || op === OP_TMPFILE || op === OP_BIND)
       putMake(
         w,

@@ -66,6 +66,8 @@ import {
   putXattrName,
   ReaddirReply,
   type SetStatFields,
+  WALK_LOOK,
+  WALK_OPEN,
   WalkReply,
 } from '../../../gofer/protocol/messages.ts';
 import { EAGAIN, EIO } from '../../abi/errno.ts';
@@ -227,26 +229,31 @@ export class GoferClient {
     return this.walkReply.status;
   }
 
-  /** One name; its handle (0 with WALK_LOOK), `attributes` filled; or -errno. */
+  /** One name; its handle (0 with WALK_LOOK), `attributes` filled, with WALK_OPEN a descriptor or -1 in madeFd; or -errno. */
   walkOne(handle: number, flags: number, name: string): number {
     oneName[0] = name;
     putWalk(this.begin(OP_WALK), handle, flags, oneName);
     const result = this.call();
     if (result < 0) return result;
     const { reply } = this.transport;
+    if (flags === WALK_OPEN) {
+      this.madeFd = this.transport.donated === 0 ? -1 : this.takeFd();
+      if (this.broken) return -EIO;
+    }
     try {
       getWalkReply(reply, 1, this.walkReply);
       if (this.walkReply.reached === 0) {
         reply.done();
-        if (this.walkReply.status === 0) throw new ProtocolError('a walk that went nowhere');
+        if (this.walkReply.status === 0 || this.transport.donated !== 0) throw new ProtocolError('a walk that went nowhere');
         return this.walkReply.status;
       }
       const reached = getWalkStep(reply, this.attributes);
       reply.done();
-      if ((reached === 0) !== (flags !== 0)) throw new ProtocolError('a step without its handle');
+      if ((reached === 0) !== (flags === WALK_LOOK)) throw new ProtocolError('a step without its handle');
       if (reached !== 0) this.handles++;
       return reached;
     } catch (error) {
+      if (flags === WALK_OPEN && this.madeFd >= 0) close(this.madeFd);
       return this.drop(error);
     }
   }

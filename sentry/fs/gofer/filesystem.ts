@@ -119,10 +119,10 @@ export class GoferFilesystem extends Filesystem {
     return (type === S_IFIFO && (this.flags & TREE_HOST_FIFO) !== 0) || (type === S_IFCHR && (this.flags & TREE_DEVICES) !== 0);
   }
 
-  /** A handle for a name in a directory, or -errno. */
-  walkOne(parent: number, name: string): number {
-    const handle = this.client.walkOne(parent, 0, name);
-    return this.lacksDescriptors(handle, parent) ? this.client.walkOne(parent, 0, name) : handle;
+  /** A handle for a name in a directory, or -errno. flags: 0 or WALK_OPEN. */
+  walkOne(parent: number, name: string, flags = 0): number {
+    const handle = this.client.walkOne(parent, flags, name);
+    return this.lacksDescriptors(handle, parent) ? this.client.walkOne(parent, flags, name) : handle;
   }
 
   /** A donated descriptor, or -errno. */

@@ -13,6 +13,7 @@ import {
   READDIR_DIRECTORIES,
   STATS_MAX,
   WALK_LOOK,
+  WALK_OPEN,
 } from '../../../gofer/protocol/messages.ts';
 import { major, makedev, minor } from '../../abi/device.ts';
 import { EACCES, EMFILE, ENFILE, ENODATA, ENOENT, EPERM, ESTALE } from '../../abi/errno.ts';
@@ -26,6 +27,7 @@ import type { Task } from '../../kernel/task.ts';
 import type { FileDescription } from '../../vfs/file-description.ts';
 import { ATTR_SIZE, Inode, type SetAttr, type VfsPath } from '../../vfs/filesystem.ts';
 import type { Mount } from '../../vfs/mount.ts';
+import { openIntent } from '../../vfs/open-intent.ts';
 import { atimeIsDue, readClock } from '../../vfs/times.ts';
 import type { EntryTaker } from './client.ts';
 import { GoferDirectory, GoferFile } from './file.ts';
@@ -183,8 +185,22 @@ export class GoferInode extends Inode {
     this.fs.keepWithinLimit();
     const parent = this.ensureHandle();
     if (parent < 0) return parent;
-    const handle = this.fs.walkOne(parent, name);
-    return handle < 0 ? handle : this.fs.adopt(handle, this.fs.client.attributes, this, name);
+    const opens = openIntent.reading && openIntent.isLast;
+    const handle = this.fs.walkOne(parent, name, opens ? WALK_OPEN : 0);
+    if (handle < 0) return handle;
+    const inode = this.fs.adopt(handle, this.fs.client.attributes, this, name);
+    if (opens && this.fs.client.madeFd >= 0) inode.keepReader(this.fs.client.madeFd);
+    return inode;
+  }
+
+  /** A descriptor that came with the lookup waits for the open that follows. */
+  private keepReader(fd: number): void {
+    if (this.reader !== null || this.writer !== null) {
+      close(fd);
+      return;
+    }
+    this.reader = new HostFd(fd, false);
+    this.fs.keepIdle(this);
   }
 
   /** What the listing knows, or can learn, to be under a name; null: whether there is such a name is to be asked. */

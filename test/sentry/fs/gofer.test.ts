@@ -25,6 +25,7 @@ import { BufferIo } from '../../../sentry/vfs/buffer-io.ts';
 import type { FileDescription } from '../../../sentry/vfs/file-description.ts';
 import { ATTR_MODE, ATTR_SIZE, type DirSink, SetAttr, type VfsPath } from '../../../sentry/vfs/filesystem.ts';
 import { type TestGofer, testGofer } from '../../support/gofer.ts';
+import { makeTree } from '../../support/tree.ts';
 
 const nobody = null as unknown as Task;
 const nowhere = { dentry: { parent: null } } as unknown as VfsPath;
@@ -122,6 +123,25 @@ test('a listing brings attributes of directories along, so that going on into th
     t.is(d.getattr(null), 0);
   }
   t.is(g.loopback.calls, calls + 20);
+});
+
+test('a walk to a file that is to be read brings its descriptor along', (t) => {
+  const { g, fs } = mounted(t);
+  mkdirSync(join(g.dir, 'd'));
+  writeFileSync(join(g.dir, 'd', 'f'), 'text');
+  mkdirSync(join(g.dir, 'd', 'folder'));
+  const { vfs, ctx } = makeTree(fs);
+  const read = (path: string) => vfs.openAt(ctx, null, path, O_RDONLY, 0) as FileDescription;
+  read('/d').decRef(null);
+  const calls = g.loopback.calls;
+  const file = read('/d/f');
+  t.is(readAll(file), 'text');
+  t.is(g.loopback.calls, calls + 1);
+  file.decRef(null);
+  read('/d/folder').decRef(null);
+  t.is(g.loopback.calls, calls + 2);
+  t.is(vfs.openAt(ctx, null, '/d/missing', O_RDONLY, 0), -ENOENT);
+  t.is(g.loopback.calls, calls + 3);
 });
 
 test('attributes of a listed directory come by the dozen, and stay when inodes go', (t) => {
