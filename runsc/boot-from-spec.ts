@@ -8,6 +8,7 @@ import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../sentry/ab
 import { S_IFBLK, S_IFCHR, S_IFIFO } from '../sentry/abi/stat.ts';
 import type { BootConfig, DeviceConfig, MountConfig, ProcessConfig } from '../sentry/boot/boot-config.ts';
 import type { ViewMount } from './anchor.ts';
+import { cgroupView, planCgroupMount } from './cgroup-view.ts';
 import type { Config } from './config.ts';
 import { egressPolicies } from './egress-policy.ts';
 import { RunscError } from './errors.ts';
@@ -46,7 +47,10 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
     { hostPath: guestText(rootfs), readOnly: rootOverlay, shared: config.fileAccess === 'shared', ...hostPolicy },
   ];
   const mounts: MountConfig[] = [];
-  for (const mount of spec.mounts) mounts.push(planMount(mount, bundle, config, trees, hostPolicy));
+  for (const mount of spec.mounts) {
+    if (mount.type === 'cgroup') mounts.push(...planCgroupMount(mount, normalize(mount.destination), id, spec, config, trees));
+    else mounts.push(planMount(mount, bundle, config, trees, hostPolicy));
+  }
   for (const mount of [...requiredMounts].reverse()) if (!mounts.some((m) => m.target === mount.target)) mounts.unshift(mount);
 
   const user = spec.namespaces.find((n) => n.type === 'user');
@@ -60,13 +64,16 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
       ? Math.max(1, Math.ceil(spec.resources.cpu.quota / (spec.resources.cpu.period ?? 100000)))
       : undefined;
   const limit = spec.resources.memory.limit;
+  const pids = spec.resources.pids.limit;
   const network = planNetwork(spec, config);
   const egress = egressPolicies(config.egressPolicy, spec.annotations);
+  // dockerd's way to set it.
+  const domainname = spec.domainname ?? spec.sysctl['kernel.domainname'];
   return {
     boot: {
       id,
       hostname: guestText(hostnameOf(spec)),
-      domainname: spec.domainname === undefined ? undefined : guestText(spec.domainname),
+      domainname: domainname === undefined ? undefined : guestText(domainname),
       platform: config.platform,
       patchSyscalls: config.patchSyscalls,
       strace: config.strace,
@@ -85,6 +92,8 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
       seccomp: spec.seccomp?.program,
       memoryBytes: limit !== undefined && limit > 0 ? limit : undefined,
       cpus,
+      tasksLimit: pids !== undefined && pids > 0 ? pids : undefined,
+      cgroup: cgroupView(id, spec, config),
     },
     trees,
     network,

@@ -1,73 +1,37 @@
-// The sandbox's cgroup: made, limited, joined, read and removed, on hosts with version 1, version 2 or both (where the
-// controllers are version 1's). cgroups(7), Documentation/admin-guide/cgroup-v2.rst. Limits apply to the sandbox as a
-// whole: the guest's processes are processes of the host in it.
+// The sandbox's cgroup: made, joined, limited, read and removed. Limits on memory hold for the guest: its processes are
+// the host processes in there. The Sentry and the gofer, whose memory is ours and not the container's, stand beside it
+// where the host lets them (version 1, for memory and pids), in a cgroup of their own whose limit leaves room for them:
+//
+//   .../ID            stubs, the process of --pid-file    memory.limit_in_bytes as configured
+//   .../ID.sandbox    Sentry, gofer                       the same and SANDBOX_ROOM more, since tmpfs files are the Sentry's
+//
+// On version 2 a cgroup is a whole: they are all in one.
 
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { hierarchies } from './cgroup-hierarchies.ts';
+import { applyV1, applyV2, writeCgroup } from './cgroup-limits.ts';
 import { describe, RunscError } from './errors.ts';
 import { spawnSync } from './host-program.ts';
-import type { Resources } from './spec.ts';
+import type { Resources } from './resources.ts';
 
-/** Controllers that limits are set with; on version 1 each may be a tree of its own. */
-const CONTROLLERS = ['memory', 'cpu', 'cpuacct', 'pids', 'cpuset', 'blkio', 'freezer', 'devices'] as const;
-const V2_CONTROLLERS = ['memory', 'cpu', 'pids', 'cpuset', 'io'];
+const V2_CONTROLLERS = ['memory', 'cpu', 'pids', 'cpuset', 'io', 'hugetlb', 'rdma', 'misc'];
+/** Controllers of version 1 whose count is the guest's alone. */
+const GUEST_ONLY = ['memory', 'pids'];
+/** What Sentry and gofer need, and the pages of files in the guest's memory beyond its limit. */
+const SANDBOX_ROOM = 256 * 1024 * 1024;
 
 /** How long a cgroup may take to become empty once its processes are dead. */
 const REMOVE_TRIES = 1000;
 const REMOVE_PAUSE_MS = 10;
 
-interface Hierarchies {
-  /** Mount point of version 2, if it has the controllers. */
-  readonly unified: string | undefined;
-  /** Version 1: controller to mount point. */
-  readonly v1: ReadonlyMap<string, string>;
-}
-
 /** What state.json keeps. */
 export interface CgroupRecord {
   readonly version: 1 | 2;
-  /** By controller; version 2 has one, "". */
+  /** By controller; version 2 has one, "", which on version 1 is a hybrid host's unified tree. */
   readonly dirs: Readonly<Record<string, string>>;
-}
-
-function hierarchies(): Hierarchies {
-  const v1 = new Map<string, string>();
-  let unified: string | undefined;
-  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
-    const [left = '', right = ''] = line.split(' - ');
-    const [type, , options = ''] = right.split(' ');
-    const point = left.split(' ')[4]?.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
-    if (point === undefined) continue;
-    if (type === 'cgroup2') unified ??= point;
-    if (type !== 'cgroup') continue;
-    for (const option of options.split(','))
-      if ((CONTROLLERS as readonly string[]).includes(option) && !v1.has(option)) v1.set(option, point);
-  }
-  // Hybrid: the unified tree is there for systemd, the controllers are version 1's.
-  return v1.size > 0 ? { unified: undefined, v1 } : { unified, v1 };
-}
-
-/** Where in the hierarchies a container goes. systemd: "slice:prefix:name", systemd's own naming. */
-export function cgroupPath(cgroupsPath: string | undefined, id: string, systemd: boolean): string {
-  if (!systemd) return join('/', cgroupsPath === undefined || cgroupsPath === '' ? id : cgroupsPath);
-  const { slice, unit } = systemdUnit(cgroupsPath, id);
-  return join('/', slicePath(slice), unit);
-}
-
-export function systemdUnit(cgroupsPath: string | undefined, id: string): { slice: string; unit: string } {
-  const parts = cgroupsPath === undefined || cgroupsPath === '' ? ['', 'runsc', id] : cgroupsPath.split(':');
-  if (parts.length !== 3)
-    throw new RunscError('config.json: linux.cgroupsPath', `"${cgroupsPath}" must be slice:prefix:name with --systemd-cgroup`);
-  const [slice, prefix, name] = parts as [string, string, string];
-  const unit = name.endsWith('.slice') ? name : prefix === '' ? `${name}.scope` : `${prefix}-${name}.scope`;
-  return { slice: slice === '' ? 'system.slice' : slice, unit };
-}
-
-/** "a-b.slice" lies in "a.slice": systemd.slice(5). */
-export function slicePath(slice: string): string {
-  if (slice === '-.slice') return '/';
-  const words = slice.replace(/\.slice$/, '').split('-');
-  return words.map((_, i) => `${words.slice(0, i + 1).join('-')}.slice`).join('/');
+  /** Where Sentry and gofer are instead, by controller. */
+  readonly sandbox: Readonly<Record<string, string>>;
 }
 
 export class Cgroup {
@@ -81,99 +45,57 @@ export class Cgroup {
     return this.record.version === 2;
   }
 
-  /** Makes the folders. */
-  static create(path: string): Cgroup {
+  /** Makes the folders. Throws for one that is frozen, or has processes unless systemd has put ours there. */
+  static create(path: string, madeBySystemd: boolean): Cgroup {
+    const record = recordFor(path);
+    refuseUsed(record, madeBySystemd);
     const { unified, v1 } = hierarchies();
-    const dirs: Record<string, string> = {};
-    if (unified !== undefined) {
-      dirs[''] = join(unified, path);
-      makeV2(unified, path);
-      return new Cgroup({ version: 2, dirs });
+    if (unified !== undefined && record.dirs[''] !== undefined) makeV2(unified, path);
+    for (const dirs of [record.dirs, record.sandbox]) {
+      for (const [controller, dir] of Object.entries(dirs)) {
+        if (controller === '') continue;
+        make(dir);
+        if (controller === 'cpuset') inheritCpuset(v1.get('cpuset')!, dir);
+      }
     }
-    if (v1.size === 0) throw new RunscError('no cgroup file system is mounted');
-    for (const [controller, point] of v1) {
-      const dir = join(point, path);
-      make(dir);
-      if (controller === 'cpuset') inheritCpuset(point, dir);
-      dirs[controller] = dir;
-    }
-    return new Cgroup({ version: 1, dirs });
+    return new Cgroup(record);
   }
 
-  /** Moves a process in. */
+  /** Moves a process of the guest, or one that stands for it, in. */
   join(pid: number): void {
-    for (const dir of new Set(Object.values(this.record.dirs))) write(join(dir, 'cgroup.procs'), String(pid));
+    for (const dir of new Set(Object.values(this.record.dirs))) writeCgroup(join(dir, 'cgroup.procs'), String(pid));
+  }
+
+  /** Moves Sentry or gofer in. */
+  joinSandbox(pid: number): void {
+    const dirs = { ...this.record.dirs, ...this.record.sandbox };
+    for (const dir of new Set(Object.values(dirs))) writeCgroup(join(dir, 'cgroup.procs'), String(pid));
+  }
+
+  /** Stubs were born beside their Sentry: their memory is the guest's. `system` are the processes that stay. */
+  claimStubs(system: readonly number[]): void {
+    const from = this.record.sandbox['memory'];
+    const to = this.record.dirs['memory'];
+    if (from === undefined || to === undefined) return;
+    for (const line of readFileSync(join(from, 'cgroup.procs'), 'utf8').split('\n')) {
+      if (line === '' || system.includes(Number(line))) continue;
+      try {
+        writeFileSync(join(to, 'cgroup.procs'), line);
+      } catch (error) {
+        // Ended meanwhile.
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw new RunscError(`moving process ${line} to ${to}`, error);
+      }
+    }
   }
 
   /** Sets limits; undefined ones stay as they are. */
   apply(r: Resources): void {
-    if (this.isV2) this.applyV2(r);
-    else this.applyV1(r);
-  }
-
-  private applyV2(r: Resources): void {
-    const set = (file: string, value: string | number | undefined): void => {
-      if (value !== undefined) write(join(this.record.dirs['']!, file), String(value));
-    };
-    const limit = (n: number | undefined): string | number | undefined => (n === -1 ? 'max' : n);
-    const { memory, cpu } = r;
-    set('memory.max', limit(memory.limit));
-    set('memory.low', limit(memory.reservation));
-    // OCI counts memory and swap together, version 2 swap alone.
-    if (memory.swap !== undefined) set('memory.swap.max', memory.swap === -1 ? 'max' : Math.max(0, memory.swap - (memory.limit ?? 0)));
-    if (cpu.shares !== undefined && cpu.shares > 0) set('cpu.weight', sharesToWeight(cpu.shares));
-    if (cpu.quota !== undefined || cpu.period !== undefined) {
-      const quota = cpu.quota === undefined || cpu.quota <= 0 ? 'max' : cpu.quota;
-      set('cpu.max', cpu.period === undefined || cpu.period === 0 ? quota : `${quota} ${cpu.period}`);
-    }
-    set('cpu.max.burst', cpu.burst);
-    set('cpu.idle', cpu.idle);
-    set('cpuset.cpus', cpu.cpus === '' ? undefined : cpu.cpus);
-    set('cpuset.mems', cpu.mems === '' ? undefined : cpu.mems);
-    const pids = r.pids.limit;
-    if (pids !== undefined && pids !== 0) set('pids.max', pids < 0 ? 'max' : pids);
-    if (r.blockIO.weight !== undefined && r.blockIO.weight > 0) set('io.weight', weightToIoWeight(r.blockIO.weight));
-    for (const [file, value] of Object.entries(r.unified)) {
-      if (file.includes('/') || !file.includes('.'))
-        throw new RunscError(`linux.resources.unified: "${file}" is not the name of a cgroup file`);
-      set(file, value);
-    }
-  }
-
-  private applyV1(r: Resources): void {
-    const set = (controller: string, file: string, value: string | number | undefined): void => {
-      const dir = this.record.dirs[controller];
-      if (value === undefined || value === '') return;
-      if (dir === undefined) throw new RunscError(`the host has no cgroup controller "${controller}"`);
-      write(join(dir, file), String(value));
-    };
-    const { memory, cpu } = r;
-    const limits: (() => void)[] = [
-      () => set('memory', 'memory.limit_in_bytes', memory.limit),
-      () => set('memory', 'memory.memsw.limit_in_bytes', memory.swap),
-    ];
-    // Memory alone may not exceed both together, so which goes first depends on the direction.
-    const current =
-      memory.swap === undefined
-        ? Number.POSITIVE_INFINITY
-        : Number(this.read('memory', 'memory.memsw.limit_in_bytes') ?? Number.POSITIVE_INFINITY);
-    if ((memory.limit ?? 0) > current) limits.reverse();
-    for (const step of limits) step();
-    set('memory', 'memory.soft_limit_in_bytes', memory.reservation);
-    set('memory', 'memory.swappiness', memory.swappiness);
-    if (memory.disableOOMKiller === true) set('memory', 'memory.oom_control', 1);
-    if (cpu.shares !== undefined && cpu.shares > 0) set('cpu', 'cpu.shares', cpu.shares);
-    if (cpu.period !== undefined && cpu.period > 0) set('cpu', 'cpu.cfs_period_us', cpu.period);
-    if (cpu.quota !== undefined && cpu.quota !== 0) set('cpu', 'cpu.cfs_quota_us', cpu.quota);
-    set('cpu', 'cpu.cfs_burst_us', cpu.burst);
-    set('cpu', 'cpu.rt_period_us', cpu.realtimePeriod);
-    set('cpu', 'cpu.rt_runtime_us', cpu.realtimeRuntime);
-    set('cpu', 'cpu.idle', cpu.idle);
-    set('cpuset', 'cpuset.cpus', cpu.cpus);
-    set('cpuset', 'cpuset.mems', cpu.mems);
-    const pids = r.pids.limit;
-    if (pids !== undefined && pids !== 0) set('pids', 'pids.max', pids < 0 ? 'max' : pids);
-    if (r.blockIO.weight !== undefined && r.blockIO.weight > 0) set('blkio', 'blkio.weight', r.blockIO.weight);
+    if (this.isV2) applyV2(this.record.dirs, r);
+    else applyV1(this.record.dirs, r);
+    const beside = this.record.sandbox['memory'];
+    const { limit } = r.memory;
+    if (beside !== undefined && limit !== undefined && limit !== 0)
+      writeCgroup(join(beside, 'memory.limit_in_bytes'), String(limit < 0 ? -1 : limit + SANDBOX_ROOM));
   }
 
   /** Stops or continues all processes. false where the host has no freezer. */
@@ -182,8 +104,13 @@ export class Cgroup {
     if (dir === undefined) return false;
     const file = join(dir, this.isV2 ? 'cgroup.freeze' : 'freezer.state');
     if (!existsSync(file)) return false;
-    write(file, this.isV2 ? (on ? '1' : '0') : on ? 'FROZEN' : 'THAWED');
+    writeCgroup(file, this.isV2 ? (on ? '1' : '0') : on ? 'FROZEN' : 'THAWED');
     return true;
+  }
+
+  /** Whether somebody has stopped all processes, be it us. */
+  get isFrozen(): boolean {
+    return frozen(this.record);
   }
 
   /** A file of a controller, or undefined. */
@@ -197,10 +124,62 @@ export class Cgroup {
     }
   }
 
+  /** Host numbers of the processes that stand for programs of the guest. */
+  standIns(): number[] {
+    const text = this.read('pids', 'cgroup.procs') ?? '';
+    return text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map(Number);
+  }
+
   /** Removes the folders, waiting a moment for the last processes to leave. */
   remove(): void {
-    for (const dir of new Set(Object.values(this.record.dirs))) removeWhenEmpty(dir);
+    for (const dir of new Set([...Object.values(this.record.dirs), ...Object.values(this.record.sandbox)])) removeTree(dir);
   }
+}
+
+/** Where a container at `path` has its cgroups. */
+export function recordFor(path: string): CgroupRecord {
+  const { unified, v1 } = hierarchies();
+  const dirs: Record<string, string> = {};
+  const sandbox: Record<string, string> = {};
+  if (v1.size === 0) {
+    if (unified === undefined) throw new RunscError('no cgroup file system is mounted');
+    return { version: 2, dirs: { '': join(unified, path) }, sandbox };
+  }
+  for (const [controller, point] of v1) {
+    dirs[controller] = join(point, path);
+    if (GUEST_ONLY.includes(controller) && path !== '/') sandbox[controller] = join(point, `${path}.sandbox`);
+  }
+  if (unified !== undefined) dirs[''] = join(unified, path);
+  return { version: 1, dirs, sandbox };
+}
+
+function frozen({ version, dirs }: CgroupRecord): boolean {
+  const dir = dirs[version === 2 ? '' : 'freezer'];
+  if (dir === undefined) return false;
+  try {
+    const text = readFileSync(join(dir, version === 2 ? 'cgroup.freeze' : 'freezer.state'), 'utf8').trim();
+    return text === '1' || text === 'FROZEN' || text === 'FREEZING';
+  } catch {
+    return false;
+  }
+}
+
+/** A container whose processes others can stop or count is no container: runc's rule. */
+function refuseUsed(record: CgroupRecord, madeBySystemd: boolean): void {
+  if (frozen(record)) throw new RunscError("container's cgroup unexpectedly frozen");
+  if (madeBySystemd) return;
+  let used = 0;
+  for (const dir of Object.values(record.dirs)) {
+    try {
+      used = Math.max(used, readFileSync(join(dir, 'cgroup.procs'), 'utf8').split('\n').length - 1);
+    } catch {
+      // Not there yet.
+    }
+  }
+  if (used > 0) throw new RunscError("container's cgroup is not empty", `${used} process(es) found`);
 }
 
 function make(dir: string): void {
@@ -208,14 +187,6 @@ function make(dir: string): void {
     mkdirSync(dir, { recursive: true, mode: 0o755 });
   } catch (error) {
     throw new RunscError(`making the cgroup ${dir}`, error);
-  }
-}
-
-function write(path: string, value: string): void {
-  try {
-    writeFileSync(path, value);
-  } catch (error) {
-    throw new RunscError(`writing "${value}" to ${path}`, error);
   }
 }
 
@@ -256,6 +227,17 @@ function inheritCpuset(point: string, dir: string): void {
   }
 }
 
+/** Whoever was inside may have made groups below. */
+function removeTree(dir: string): void {
+  try {
+    for (const entry of readdirSync(dir, { withFileTypes: true })) if (entry.isDirectory()) removeTree(join(dir, entry.name));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw new RunscError(`reading the cgroup ${dir}`, error);
+    return;
+  }
+  removeWhenEmpty(dir);
+}
+
 function removeWhenEmpty(dir: string): void {
   for (let i = 0; ; i++) {
     try {
@@ -268,16 +250,6 @@ function removeWhenEmpty(dir: string): void {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, REMOVE_PAUSE_MS);
     }
   }
-}
-
-/** runc's mapping of [2, 262144] to [1, 10000]: libcontainer/cgroups ConvertCPUSharesToCgroupV2Value. */
-export function sharesToWeight(shares: number): number {
-  return 1 + Math.floor(((Math.min(Math.max(shares, 2), 262144) - 2) * 9999) / 262142);
-}
-
-/** The same for [10, 1000] to [1, 10000]. */
-export function weightToIoWeight(weight: number): number {
-  return 1 + Math.floor(((weight - 10) * 9999) / 990);
 }
 
 /** Asks systemd for a scope that holds the process; without systemd's bus the folder is simply made. */
@@ -297,10 +269,15 @@ export function startScope(slice: string, unit: string, pid: number): boolean {
 }
 
 /** A cgroup for the sandbox; undefined where an ordinary user may have none. told hears why. */
-export function createCgroup(path: string, resources: Resources, tolerant: boolean, told: (why: string) => void): Cgroup | undefined {
+export function createCgroup(
+  path: string,
+  resources: Resources,
+  how: { readonly tolerant: boolean; readonly madeBySystemd: boolean },
+  told: (why: string) => void,
+): Cgroup | undefined {
   let cgroup: Cgroup | undefined;
   try {
-    cgroup = Cgroup.create(path);
+    cgroup = Cgroup.create(path, how.madeBySystemd);
     cgroup.apply(resources);
     return cgroup;
   } catch (error) {
@@ -309,7 +286,7 @@ export function createCgroup(path: string, resources: Resources, tolerant: boole
     } catch {
       // What stands in the way of making it stands in the way of removing it.
     }
-    if (!tolerant) throw new RunscError('setting up the cgroup', error);
+    if (!how.tolerant) throw new RunscError('setting up the cgroup', error);
     told(`going on without a cgroup: ${describe(error)}`);
     return undefined;
   }

@@ -7,19 +7,22 @@ import { SIGCONT, SIGKILL, SIGSTOP } from '../sentry/abi/signal.ts';
 import type { SandboxState } from '../sentry/boot/control-protocol.ts';
 import { startAnchor } from './anchor.ts';
 import { type BootPlan, planBoot } from './boot-from-spec.ts';
-import { Cgroup, type CgroupRecord, cgroupPath, createCgroup, startScope, systemdUnit } from './cgroup.ts';
+import { Cgroup, type CgroupRecord, createCgroup, startScope } from './cgroup.ts';
+import { cgroupPath, systemdUnit } from './cgroup-hierarchies.ts';
 import type { Config } from './config.ts';
 import { sendConsole, sendPidfdOf } from './console.ts';
 import { ControlClient, SandboxGone } from './control-client.ts';
 import { RunscError } from './errors.ts';
+import { Field } from './field.ts';
 import { startError } from './foreground.ts';
 import { type OciState, runHooks, runHooksAnyway } from './hooks.ts';
 import { closeFd, killProcess } from './host.ts';
 import { openEgressLog, openLog } from './log.ts';
 import { debugLine } from './messages.ts';
 import { processesInNamespaceOf } from './namespaces.ts';
+import { checkResources, type Resources } from './resources.ts';
 import { Sandbox } from './sandbox.ts';
-import { type Resources, readSpec, type Spec } from './spec.ts';
+import { readSpec, type Spec } from './spec.ts';
 import { runGuestHook } from './start-hooks.ts';
 import { type ContainerState, identify, isAlive, type Remains, StateDir } from './state-file.ts';
 import { TerminalRelay } from './terminal-relay.ts';
@@ -45,7 +48,6 @@ export interface CreateOptions {
   readonly stdio: readonly number[];
 }
 
-const EMPTY_RESOURCES: Resources = { memory: {}, cpu: {}, pids: {}, blockIO: {}, unified: {} };
 /** How long a killed sandbox may take to be gone. */
 const DEATH_MS = 10_000;
 const POLL_MS = 5;
@@ -84,7 +86,7 @@ export class Container {
     let consoleFd = -1;
     let relay: TerminalRelay | undefined;
     try {
-      const { join, cgroup } = prepareCgroup(config, id, spec);
+      const { joinSandbox, join, cgroup } = prepareCgroup(config, id, spec);
       undo.push(() => cgroup()?.remove());
       let stdio = options.stdio;
       if (spec.process.terminal && options.consoleSocket !== undefined) {
@@ -104,9 +106,10 @@ export class Container {
         networkCapabilities: plan.networkCapabilities,
         egressLogFd: openEgressLog(config),
         maps: plan.maps,
-        joinCgroup: join,
+        joinCgroup: joinSandbox,
       });
       undo.push(() => sandbox.end());
+      cgroup()?.claimStubs([sandbox.sentry.pid, sandbox.gofer.pid]);
       const remains = { sentry: identify(sandbox.sentry.pid), gofer: identify(sandbox.gofer.pid), cgroup: cgroup()?.record };
       dir.saveRemains(remains);
       const anchor = anchorOf(dir, plan, spec, sandbox, join);
@@ -331,30 +334,44 @@ function checkConsole(spec: Spec, socket: string | undefined): void {
     throw new RunscError('--console-socket', 'is of no use without process.terminal in config.json');
 }
 
+/** Rules for devices are the guest's to keep: nothing of the host is needed for them. */
 function hasLimits(r: Resources): boolean {
-  return JSON.stringify(r) !== JSON.stringify(EMPTY_RESOURCES);
+  const nothing = checkResources(new Field('', undefined));
+  return JSON.stringify({ ...r, devices: [] }) !== JSON.stringify(nothing);
+}
+
+interface PreparedCgroup {
+  /** Puts the Sentry or the gofer in; the first call makes it. */
+  readonly joinSandbox: (pid: number) => void;
+  /** Puts a process in that stands for one of the container's. */
+  readonly join: (pid: number) => void;
+  readonly cgroup: () => Cgroup | undefined;
 }
 
 /** The cgroup is made when the first process is there, since systemd wants one to begin with. */
-function prepareCgroup(config: Config, id: string, spec: Spec): { join: (pid: number) => void; cgroup: () => Cgroup | undefined } {
+function prepareCgroup(config: Config, id: string, spec: Spec): PreparedCgroup {
   let made: Cgroup | undefined;
   let tried = config.ignoreCgroups;
   const tolerant = config.rootless || (!hasLimits(spec.resources) && spec.cgroupsPath === undefined);
-  const join = (pid: number): void => {
+  const joinSandbox = (pid: number): void => {
     if (!tried) {
       tried = true;
+      let madeBySystemd = false;
       if (config.systemdCgroup) {
         const { slice, unit } = systemdUnit(spec.cgroupsPath, id);
-        startScope(slice, unit, pid);
+        madeBySystemd = startScope(slice, unit, pid);
       }
-      made = createCgroup(cgroupPath(spec.cgroupsPath, id, config.systemdCgroup), spec.resources, tolerant, (why) => {
-        debugLine(why);
-      });
+      const path = cgroupPath(spec.cgroupsPath, id, config.systemdCgroup);
+      made = createCgroup(path, spec.resources, { tolerant, madeBySystemd }, debugLine);
     }
+    made?.joinSandbox(pid);
+    setOomScore(pid, spec.process.oomScoreAdj);
+  };
+  const join = (pid: number): void => {
     made?.join(pid);
     setOomScore(pid, spec.process.oomScoreAdj);
   };
-  return { join, cgroup: () => made };
+  return { joinSandbox, join, cgroup: () => made };
 }
 
 /** Before the process runs, so that all it forks inherits it. An ordinary user may only raise it. */

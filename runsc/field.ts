@@ -101,3 +101,10 @@ export class Field {
 export const MAX_U32 = 0xffffffff;
 /** Numbers in JSON are exact below it. */
 export const MAX_SAFE: number = Number.MAX_SAFE_INTEGER;
+
+/** An object whose members are all strings. */
+export function stringMap(field: Field): Record<string, string> {
+  const map: Record<string, string> = {};
+  for (const [name, value] of field.entries()) map[name] = value.string();
+  return map;
+}

@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import * as sched from '../sentry/abi/sched.ts';
 import type { CapabilitySets } from '../sentry/boot/boot-config.ts';
 import { RunscError } from './errors.ts';
-import { Field, MAX_SAFE, MAX_U32 } from './field.ts';
+import { Field, MAX_SAFE, MAX_U32, stringMap } from './field.ts';
 import type { IdMap } from './id-maps.ts';
 import { warning } from './messages.ts';
+import { checkResources, type Resources } from './resources.ts';
 import { checkSeccomp, type Seccomp } from './seccomp.ts';
 
 export interface SpecProcess {
@@ -58,32 +59,6 @@ export type HookName = (typeof HOOKS)[number];
 export interface SpecNamespace {
   readonly type: string;
   readonly path: string | undefined;
-}
-
-/** linux.resources, in the specification's own units; undefined is "leave it". */
-export interface Resources {
-  readonly memory: {
-    readonly limit?: number;
-    readonly reservation?: number;
-    readonly swap?: number;
-    readonly swappiness?: number;
-    readonly disableOOMKiller?: boolean;
-  };
-  readonly cpu: {
-    readonly shares?: number;
-    readonly quota?: number;
-    readonly period?: number;
-    readonly burst?: number;
-    readonly idle?: number;
-    readonly realtimeRuntime?: number;
-    readonly realtimePeriod?: number;
-    readonly cpus?: string;
-    readonly mems?: string;
-  };
-  readonly pids: { readonly limit?: number };
-  readonly blockIO: { readonly weight?: number };
-  /** cgroup v2 files as they are. */
-  readonly unified: Readonly<Record<string, string>>;
 }
 
 export interface Spec {
@@ -141,7 +116,7 @@ export function checkSpec(spec: Field): Spec {
     domainname: spec.get('domainname').optionalString(),
     mounts: spec.get('mounts').array().map(checkMount),
     hooks: checkHooks(spec.get('hooks')),
-    annotations: checkStringMap(spec.get('annotations')),
+    annotations: stringMap(spec.get('annotations')),
     namespaces: linux.get('namespaces').array().map(checkNamespace),
     uidMappings: linux.get('uidMappings').array().map(checkIdMap),
     gidMappings: linux.get('gidMappings').array().map(checkIdMap),
@@ -149,7 +124,7 @@ export function checkSpec(spec: Field): Spec {
     cgroupsPath: linux.get('cgroupsPath').optionalString(),
     resources: checkResources(linux.get('resources')),
     seccomp: checkSeccomp(linux.get('seccomp')),
-    sysctl: checkStringMap(linux.get('sysctl')),
+    sysctl: stringMap(linux.get('sysctl')),
     maskedPaths: linux.get('maskedPaths').strings(),
     readonlyPaths: linux.get('readonlyPaths').strings(),
     rootfsPropagation: linux.get('rootfsPropagation').optionalString(),
@@ -334,41 +309,4 @@ function checkHooks(field: Field): Record<HookName, SpecHook[]> {
       }));
   }
   return hooks;
-}
-
-function checkStringMap(field: Field): Record<string, string> {
-  const map: Record<string, string> = {};
-  for (const [name, value] of field.entries()) map[name] = value.string();
-  return map;
-}
-
-/** linux.resources, of config.json or of `update --resources`. */
-export function checkResources(field: Field): Resources {
-  const get = (name: string): Field => field.get(name);
-  const integer = (of: Field, name: string): number | undefined => of.get(name).optionalInteger(-MAX_SAFE, MAX_SAFE);
-  const memory = get('memory');
-  const cpu = get('cpu');
-  return {
-    memory: {
-      limit: integer(memory, 'limit'),
-      reservation: integer(memory, 'reservation'),
-      swap: integer(memory, 'swap'),
-      swappiness: integer(memory, 'swappiness'),
-      disableOOMKiller: memory.get('disableOOMKiller').exists ? memory.get('disableOOMKiller').boolean() : undefined,
-    },
-    cpu: {
-      shares: integer(cpu, 'shares'),
-      quota: integer(cpu, 'quota'),
-      period: integer(cpu, 'period'),
-      burst: integer(cpu, 'burst'),
-      idle: integer(cpu, 'idle'),
-      realtimeRuntime: integer(cpu, 'realtimeRuntime'),
-      realtimePeriod: integer(cpu, 'realtimePeriod'),
-      cpus: cpu.get('cpus').optionalString(),
-      mems: cpu.get('mems').optionalString(),
-    },
-    pids: { limit: integer(get('pids'), 'limit') },
-    blockIO: { weight: integer(get('blockIO'), 'weight') },
-    unified: checkStringMap(get('unified')),
-  };
 }

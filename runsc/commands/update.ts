@@ -6,7 +6,7 @@ import { Container } from '../container.ts';
 import { RunscError } from '../errors.ts';
 import { Field } from '../field.ts';
 import type { FlagValues } from '../flags.ts';
-import { checkResources, type Resources } from '../spec.ts';
+import { checkResources, type Resources } from '../resources.ts';
 
 export function run({ config, flags, args }: Invocation): number {
   const container = Container.load(config, args[0]!);
@@ -17,6 +17,13 @@ export function run({ config, flags, args }: Invocation): number {
     const cgroup = container.cgroup();
     if (cgroup === undefined) throw new RunscError(`container "${args[0]}" has no cgroup`);
     cgroup.apply(resources);
+    const { limit } = resources.memory;
+    const tasks = resources.pids.limit;
+    const changed = (n: number | undefined): number | null | undefined => (n === undefined || n === 0 ? undefined : n < 0 ? null : n);
+    // A paused Sentry hears of it when it goes on.
+    const client = container.connect();
+    client.send({ method: 'limits', memoryBytes: changed(limit), tasks: changed(tasks) });
+    client.close();
   });
   return 0;
 }
@@ -28,6 +35,7 @@ function resourcesOf(flags: FlagValues): Resources {
   const bytes = (name: string): number | undefined => size(name, flags.string(name));
   const { memory, cpu } = base;
   return {
+    ...base,
     memory: {
       ...memory,
       limit: bytes('memory') ?? memory.limit,
@@ -46,8 +54,7 @@ function resourcesOf(flags: FlagValues): Resources {
       mems: flags.string('cpuset-mems') ?? cpu.mems,
     },
     pids: { limit: n('pids-limit') ?? base.pids.limit },
-    blockIO: { weight: n('blkio-weight') ?? base.blockIO.weight },
-    unified: base.unified,
+    blockIO: { ...base.blockIO, weight: n('blkio-weight') ?? base.blockIO.weight },
   };
 }
 

@@ -46,6 +46,8 @@ export interface TreeConfig {
   readonly overlay: boolean;
   /** The tree is one file (a bind mount of a file). */
   readonly isFile: boolean;
+  /** The kind of file system it is shown as. */
+  readonly shownAs?: string;
 }
 
 export interface MountConfig {
@@ -62,6 +64,8 @@ export interface MountConfig {
   readonly data: string;
   /** For bind mounts. */
   readonly tree?: TreeConfig;
+  /** It becomes read-only once all is mounted: others are mounted on folders made in it. */
+  readonly readOnlyAtLast?: boolean;
 }
 
 /** A device node of the spec, made in /dev. */
@@ -139,7 +143,20 @@ export interface BootConfig {
   /** Limits of the sandbox's cgroup, for /proc/meminfo and /proc/cpuinfo; undefined: the host's. */
   readonly memoryBytes?: number;
   readonly cpus?: number;
+  /** pids.max: tasks of the guest. */
+  readonly tasksLimit?: number;
+  /** Where the container's cgroup is on the host. */
+  readonly cgroup?: CgroupView;
   readonly fds: BootFds;
+}
+
+export interface CgroupView {
+  /** Lines of /proc/self/cgroup for version 1, each with its newline. */
+  readonly lines: string;
+  /** Path in the unified hierarchy; '' for the guest's own root. */
+  readonly unified: string;
+  /** Counts the guest's memory. */
+  readonly memoryUsagePath?: string;
 }
 
 export interface BootFds {

@@ -33,6 +33,8 @@ export type Request =
   /** The host's terminal behind a process's stdio has a new size. */
   | { readonly id: number; readonly method: 'resize'; readonly pid: number; readonly rows: number; readonly columns: number }
   | { readonly id: number; readonly method: 'stats' }
+  /** Other limits; null is none, what is missing stays. */
+  | { readonly id: number; readonly method: 'limits'; readonly memoryBytes?: number | null; readonly tasks?: number | null }
   /** The container is on record: it may outlive whoever started it. Until then it dies with that process. */
   | { readonly id: number; readonly method: 'detach' };
 
@@ -70,5 +72,6 @@ export interface SandboxState {
 
 export interface SandboxStats {
   readonly processes: number;
+  readonly tasks: number;
   readonly cpuNs: number;
 }

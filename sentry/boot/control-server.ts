@@ -146,8 +146,13 @@ export class ControlServer {
       case 'state':
         reply({ status: container.status });
         return;
+      case 'limits':
+        if (request.memoryBytes !== undefined) this.kernel.machine.limitMemory(request.memoryBytes ?? undefined);
+        if (request.tasks !== undefined) this.kernel.tasksLimit = request.tasks ?? Number.POSITIVE_INFINITY;
+        reply(0);
+        return;
       case 'stats':
-        reply({ processes: this.kernel.rootPidNamespace.numbers().length, cpuNs: this.cpuNs() });
+        reply({ tasks: this.kernel.tasks.size, processes: this.kernel.rootPidNamespace.numbers().length, cpuNs: this.cpuNs() });
         return;
       case 'detach':
         reply(setPdeathsig(0));

@@ -97,9 +97,11 @@ function buildKernel(config: BootConfig): Kernel {
     rootUserNamespace,
     rootUtsNamespace: new UtsNamespace(rootUserNamespace, config.hostname, config.domainname),
     options: { strace: config.strace },
-    machine: loadMachine({ cpus: config.cpus, memoryBytes: config.memoryBytes }),
+    machine: loadMachine({ cpus: config.cpus, memoryBytes: config.memoryBytes, memoryUsagePath: config.cgroup?.memoryUsagePath }),
     syscalls: table,
   });
+  if (config.tasksLimit !== undefined) kernel.tasksLimit = config.tasksLimit;
+  if (config.cgroup !== undefined) kernel.hostCgroups = config.cgroup;
   if (config.strace) kernel.trace = new Strace();
   return kernel;
 }

@@ -48,7 +48,12 @@ export function setupVfs(vfs: Vfs, gofer: GoferClient, userns: UserNamespace, co
   const ctx = new KernelContext(Credentials.root(userns), new FsContext(root, root, ns));
   ctx.fs.umask = 0;
 
-  for (const mount of config.mounts) addMount(vfs, ctx, gofer, mount);
+  const last: Mount[] = [];
+  for (const mount of config.mounts) {
+    const made = addMount(vfs, ctx, gofer, mount);
+    if (mount.readOnlyAtLast === true && made !== undefined) last.push(made);
+  }
+  for (const made of last) made.flags |= MS_RDONLY;
   makeStandardDevices(vfs, ctx, config);
   for (const device of config.devices) makeDevice(vfs, ctx, device);
   for (const path of config.readonlyPaths) remountReadOnly(vfs, ctx, path);
@@ -60,7 +65,7 @@ export function setupVfs(vfs: Vfs, gofer: GoferClient, userns: UserNamespace, co
 
 /** A tree that the gofer serves, below an overlay where that is wanted. */
 function treeFilesystem(gofer: GoferClient, tree: TreeConfig, what: string): Filesystem {
-  const served = must(`attaching ${what}`, GoferFilesystem.attach(gofer, tree.tree, allocateAnonDev()));
+  const served = must(`attaching ${what}`, GoferFilesystem.attach(gofer, tree.tree, allocateAnonDev(), tree.shownAs));
   if (!tree.overlay || tree.isFile) return served;
   const upper = must(`making the overlay of ${what}`, newTmpfs());
   return must(`making the overlay of ${what}`, newOverlay([served], upper));
@@ -69,7 +74,7 @@ function treeFilesystem(gofer: GoferClient, tree: TreeConfig, what: string): Fil
 /** Types that every config.json asks for: where there is no such file system yet, an empty folder is what it shows. */
 const STAND_INS = ['mqueue', 'cgroup', 'cgroup2'];
 
-function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: MountConfig): void {
+function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: MountConfig): Mount | undefined {
   const what = `mounting ${mount.type} at ${mount.target}`;
   const at = mountPoint(vfs, ctx, mount, what);
   if (mount.type === 'bind' && mount.tree === undefined) {
@@ -78,7 +83,7 @@ function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: Mount
     const copy = copyTree(source.mount, source.dentry, { single: true });
     copy.flags |= mount.flags & MS_RDONLY;
     attachTree(copy, at.mount, at.dentry);
-    return;
+    return undefined;
   }
   let fs: Filesystem;
   if (mount.tree !== undefined) fs = treeFilesystem(gofer, mount.tree, mount.target);
@@ -92,6 +97,7 @@ function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: Mount
   const made = Mount.of(fs, mountFlags(mount.flags));
   attachTree(made, at.mount, at.dentry);
   propagate(made, mount.propagation ?? 0);
+  return made;
 }
 
 /** A tmpfs without a mode of its own has that of the folder it covers: runc's rootfs_linux.go. */

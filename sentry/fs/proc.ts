@@ -119,7 +119,9 @@ export class ProcFilesystem extends KernfsFilesystem implements ProcView {
   }
 
   cgroupText(target: Task): string {
-    return `0::${cgroupPathOf(target.group)}\n`;
+    const { lines, unified } = target.kernel.hostCgroups;
+    const path = cgroupPathOf(target.group);
+    return `${lines}0::${unified === '' ? path : path === '/' ? unified : `${unified}${path}`}\n`;
   }
 
   /** has_pid_permissions() for seeing a process at all. */

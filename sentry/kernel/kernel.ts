@@ -63,6 +63,10 @@ export class Kernel {
   readonly taskOfContext: (Task | undefined)[] = [];
   /** What a task has that has unshared nothing; boot gives a further container its own. */
   readonly initialNamespaces: NsProxy;
+  /** Tasks that there may be at once: pids.max of the container. */
+  tasksLimit: number = Number.POSITIVE_INFINITY;
+  /** /proc/[pid]/cgroup of the host's version 1 hierarchies, and what stands before the path in the unified one. */
+  hostCgroups: { readonly lines: string; readonly unified: string } = { lines: '', unified: '' };
   readonly users: UserTable = new UserTable();
   /** The init of a pid namespace has ended, with this wait status, and everybody in it is gone; set by boot. */
   onInitExit: ((group: ThreadGroup, status: number) => void) | null = null;

@@ -25,11 +25,13 @@ export interface MachineLimits {
   cpus?: number;
   /** Memory shown, in bytes; the host's total unless given. */
   memoryBytes?: number;
+  /** File of the host that counts the guest's memory; that of our own cgroup unless given. */
+  memoryUsagePath?: string;
 }
 
 export class Machine {
   readonly cpuCount: number;
-  readonly memoryBytes: number;
+  memoryBytes: number;
   /** /proc/cpuinfo, one paragraph a processor. */
   readonly cpuinfo: string;
   readonly caches: readonly CpuCache[];
@@ -42,6 +44,7 @@ export class Machine {
   /** Processor numbers are the host's own: what a thread asks to run on can be asked of the host. */
   readonly hasHostNumbers: boolean;
   private readonly memoryUsageFd: number;
+  private readonly hostBytes: number;
   private readonly usageText: Buffer = Buffer.alloc(32);
 
   constructor(
@@ -51,13 +54,20 @@ export class Machine {
     caches: readonly CpuCache[],
     memoryUsageFd = -1,
     hasHostNumbers = false,
+    hostBytes = memoryBytes,
   ) {
     this.cpuCount = cpuCount;
     this.memoryBytes = memoryBytes;
     this.cpuinfo = cpuinfo;
     this.caches = caches;
     this.memoryUsageFd = memoryUsageFd;
+    this.hostBytes = hostBytes;
     this.hasHostNumbers = hasHostNumbers;
+  }
+
+  /** Another limit while running; undefined is none. Memory is never more than the host's. */
+  limitMemory(bytes: number | undefined): void {
+    this.memoryBytes = Math.min(bytes ?? this.hostBytes, this.hostBytes);
   }
 
   /** Memory of the sandbox's cgroup in use, in bytes; -1 where nobody counts it. */
@@ -84,8 +94,9 @@ export function loadMachine(limits: MachineLimits = {}): Machine {
     memoryBytes,
     cpuinfoFor(readHost('/proc/cpuinfo'), cpuCount),
     hostCaches(),
-    openMemoryUsage(),
+    limits.memoryUsagePath === undefined ? openMemoryUsage() : openHost(limits.memoryUsagePath),
     startsAtZero(cpuCount),
+    hostBytes,
   );
 }
 

@@ -107,6 +107,9 @@ export function cloneTask(t: Task, a: CloneArgs): Task | number {
     return -EAGAIN;
   }
 
+  // kernel/cgroup/pids.c:pids_can_fork().
+  if (kernel.tasks.size >= kernel.tasksLimit) return -EAGAIN;
+
   let pidns = t.ns.pidForChildren;
   const isNewPidNamespace = (flags & CLONE_NEWPID) !== 0;
   if (isNewPidNamespace) pidns = new PidNamespace(pidns, creds.userns);

@@ -39,8 +39,8 @@ export class GoferFilesystem extends Filesystem {
   private readonly flags: number;
   private believed = false;
 
-  private constructor(client: GoferClient, dev: number, reply: AttachReply) {
-    super('9p', dev, V9FS_MAGIC);
+  private constructor(client: GoferClient, dev: number, reply: AttachReply, shownAs: string) {
+    super(shownAs, dev, V9FS_MAGIC);
     this.acls = 2;
     this.client = client;
     this.flags = reply.flags;
@@ -50,10 +50,10 @@ export class GoferFilesystem extends Filesystem {
   }
 
   /** The file system of a gofer's tree, or -errno. dev: a device number of our own. */
-  static attach(client: GoferClient, tree: number, dev: number): GoferFilesystem | number {
+  static attach(client: GoferClient, tree: number, dev: number, shownAs = '9p'): GoferFilesystem | number {
     const reply = new AttachReply(new Attributes());
     const result = client.attach(tree, reply);
-    return result < 0 ? result : new GoferFilesystem(client, dev, reply);
+    return result < 0 ? result : new GoferFilesystem(client, dev, reply, shownAs);
   }
 
   /** How often what is known of the tree has been doubted: doubt.ts. */
