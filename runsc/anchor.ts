@@ -24,6 +24,8 @@ export interface AnchorOptions {
   readonly reply: number;
   /** Number of the program in the sandbox. */
   readonly pid: number;
+  /** The host's terminal that the program's is joined to; none: undefined or negative. */
+  readonly terminal?: number;
   /** What it shows; none for a program of exec. */
   readonly view?: AnchorView;
   /** Called before it runs: puts it into the cgroup. */
@@ -75,18 +77,18 @@ function begin(
   const planFd = memfdWith('anchor-plan', Buffer.from(text, 'utf8'));
   if (planFd < 0) throw new RunscError('making a memfd for the anchor', errnoText(planFd));
   owned.push(planFd);
+  const { terminal = -1 } = options;
+  const hasTerminal = terminal >= 0;
   let child: { pid: number; pidfd: number };
   try {
     child = startProcess({
       exe: anchorPath(),
       argv: ['runsc-anchor', String(options.reply), String(options.pid)],
       env: [],
-      fds: [
-        [0, options.connection],
-        [3, planFd],
-      ],
+      fds: [[0, options.connection], [3, planFd], ...(hasTerminal ? [[4, terminal] as const] : [])],
       cwd: '/',
       session: true,
+      ...(hasTerminal ? { ctty: terminal } : {}),
       cloneFlags,
       join: joined,
       privateMounts: (cloneFlags & CLONE_NEWNS) !== 0,

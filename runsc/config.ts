@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import { RunscError } from './errors.ts';
 import type { Flag, FlagValues } from './flags.ts';
+import { inUserNamespace } from './namespaces.ts';
 
 export type PlatformName = 'auto' | 'systrap' | 'ptrace';
 export type NetworkMode = 'none' | 'host' | 'sandbox';
@@ -114,7 +115,8 @@ export interface Config {
 export function configFrom(values: FlagValues): Config {
   checkNetwork(values.string('network'));
   const rootless = values.string('rootless');
-  const ordinaryUser = process.geteuid!() !== 0;
+  // Root of a user namespace has no say over the host's cgroups either.
+  const ordinaryUser = process.geteuid!() !== 0 || inUserNamespace();
   return {
     root: values.string('root') ?? defaultRoot(),
     log: values.string('log') || undefined,
@@ -146,10 +148,14 @@ export function checkNetwork(mode: string | undefined): void {
   if (mode === 'sandbox') throw new RunscError('--network=sandbox', 'is not available yet: host and none are');
 }
 
-// runc's rule: an ordinary user's state is in the run-time folder of the login, root's in /run.
+/**
+ * runc's rule: an ordinary user's state is in the run-time folder of the login, root's in /run. Who is root of a user
+ * namespace only, as below a rootless podman, is an ordinary user, unless the environment speaks of root.
+ */
 function defaultRoot(): string {
   const runtime = process.env['XDG_RUNTIME_DIR'];
-  return runtime !== undefined && runtime !== '' && process.geteuid!() !== 0 ? join(runtime, 'runsc') : '/run/runsc';
+  const ordinary = process.geteuid!() !== 0 || (inUserNamespace() && process.env['USER'] !== 'root');
+  return runtime !== undefined && runtime !== '' && ordinary ? join(runtime, 'runsc') : '/run/runsc';
 }
 
 function overlayOf(text: string | undefined): Config['overlay'] {

@@ -112,7 +112,7 @@ export class Container {
       cgroup()?.claimStubs([sandbox.sentry.pid, sandbox.gofer.pid]);
       const remains = { sentry: identify(sandbox.sentry.pid), gofer: identify(sandbox.gofer.pid), cgroup: cgroup()?.record };
       dir.saveRemains(remains);
-      const anchor = anchorOf(dir, plan, spec, sandbox, join);
+      const anchor = anchorOf(dir, plan, spec, sandbox, consoleFd, join);
       sandbox.anchorPid = anchor;
       dir.saveRemains({ ...remains, anchor: identify(anchor) });
       const state: ContainerState = {
@@ -314,13 +314,20 @@ export class Container {
 }
 
 /** Starts the process that stands for the container, which hears of its end over a connection of its own. */
-function anchorOf(dir: StateDir, plan: BootPlan, spec: Spec, sandbox: Sandbox, joinCgroup: (pid: number) => void): number {
+function anchorOf(
+  dir: StateDir,
+  plan: BootPlan,
+  spec: Spec,
+  sandbox: Sandbox,
+  terminal: number,
+  joinCgroup: (pid: number) => void,
+): number {
   const client = ControlClient.connect(dir.controlPath);
   try {
     const reply = client.send({ method: 'anchor', pid: 1 });
     const networkOf = plan.network === 'host' ? undefined : sandbox.sentry.pid;
     const view = { spec, rootfs: plan.rootfs, mounts: plan.view, networkOf };
-    return startAnchor({ connection: client.fd, reply, pid: 1, view, joinCgroup });
+    return startAnchor({ connection: client.fd, reply, pid: 1, terminal, view, joinCgroup });
   } finally {
     client.close();
   }
@@ -380,7 +387,9 @@ function setOomScore(pid: number, adjust: number | undefined): void {
   try {
     writeFileSync(`/proc/${pid}/oom_score_adj`, String(adjust));
   } catch (error) {
-    if (process.geteuid!() === 0) throw new RunscError('config.json: process.oomScoreAdj', error);
+    const { code } = error as NodeJS.ErrnoException;
+    // Without CAP_SYS_RESOURCE on the host it cannot be lowered there: the guest has a value of its own.
+    if (code !== 'EACCES' && code !== 'EPERM') throw new RunscError('config.json: process.oomScoreAdj', error);
   }
 }
 

@@ -4,6 +4,7 @@ export {
   acceptSocket,
   anchorPath,
   closeFd,
+  fcntlSetFlags,
   finishProcess,
   flock,
   forkNetBroker,

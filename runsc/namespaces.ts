@@ -1,6 +1,6 @@
 // Namespaces of running processes, read from /proc.
 
-import { openSync, readdirSync, readlinkSync } from 'node:fs';
+import { openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { CLONE_NEWUTS } from '../sentry/abi/sched.ts';
 import { errnoText, RunscError } from './errors.ts';
@@ -22,6 +22,15 @@ export function processesInNamespaceOf(pid: number): number[] {
   const found: number[] = [];
   for (const name of readdirSync('/proc')) if (/^\d+$/.test(name) && pidNamespaceOf(name) === namespace) found.push(Number(name));
   return found;
+}
+
+/** Whether we are in a user namespace other than the host's, which alone maps all ids: user_namespaces(7). */
+export function inUserNamespace(): boolean {
+  try {
+    return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'latin1'));
+  } catch {
+    return false;
+  }
 }
 
 /** The host name of a UTS namespace, which is entered for the moment that it takes to ask. */

@@ -3,9 +3,10 @@
 
 import { readSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
+import { O_NONBLOCK, O_RDWR } from '../sentry/abi/fcntl.ts';
 import { POLLIN, POLLOUT } from '../sentry/abi/poll.ts';
 import { errnoText, RunscError } from './errors.ts';
-import { closeFd, getWindowSize, makeRaw, openPty, pollFds, setWindowSize } from './host.ts';
+import { closeFd, fcntlSetFlags, getWindowSize, makeRaw, openPty, pollFds, setWindowSize } from './host.ts';
 
 const CHUNK = 65536;
 /** A pty takes at least so much at once when it can be written to. */
@@ -31,6 +32,7 @@ export class TerminalRelay {
     if (typeof pty === 'number') throw new RunscError('opening a terminal', errnoText(pty));
     const [master, slave] = pty;
     makeRaw(slave);
+    fcntlSetFlags(slave, O_RDWR | O_NONBLOCK);
     const own = isatty(0) ? getWindowSize(0) : undefined;
     if (size !== undefined) setWindowSize(master, size[0], size[1]);
     else if (own !== undefined && typeof own !== 'number') setWindowSize(master, own[0], own[1]);

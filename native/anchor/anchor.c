@@ -5,6 +5,8 @@
 //   fd 0  a connection to the sandbox (SOCK_SEQPACKET), on which request REPLY has been sent: its answer
 //         {"id":REPLY,"result":STATUS} is the program's wait status
 //   fd 3  a plan of what this process is to look like from outside, if it has namespaces of its own
+//   fd 4  our controlling terminal, where the program's is joined to one of the host: the host tells changes of its
+//         size to the terminal's foreground group, which is us, and we pass them on
 //
 // A plan is a sequence of records of NUL-ended words, the first of one letter:
 //
@@ -41,10 +43,14 @@ typedef unsigned long u64;
 
 #define CONNECTION 0
 #define PLAN 3
+#define TERMINAL 4
 #define EINTR 4
 #define POLLIN 1
 #define SIGKILL 9
+#define SIGHUP 1
 #define SIGCHLD 17
+#define SIGWINCH 28
+#define GET_WINDOW_SIZE 0x5413 // TIOCGWINSZ
 #define UMOUNT_DETACH 2
 // include/uapi/linux/fs.h, whose name linux/mount.h has taken.
 #define BIND 4096
@@ -210,6 +216,10 @@ static void confine(void) {
       // Process files, below a descriptor that is ours.
       ALLOW(__NR_openat), ALLOW(__NR_mkdirat), ALLOW(__NR_renameat), ALLOW(__NR_unlinkat),
       ALLOW(__NR_symlinkat),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_ioctl, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, GET_WINDOW_SIZE, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
   };
   struct sock_fprog program = {sizeof filter / sizeof filter[0], filter};
@@ -298,13 +308,33 @@ static void readPlan(void) {
 
 // ---------------------------------------------------------------- the loop
 
+static int hasTerminal;
+
 static size_t append(char *to, size_t at, const char *text) {
   for (; *text != 0; text++) to[at++] = *text;
   return at;
 }
 
+/// The size of the terminal as a request; whether there is a terminal.
+static int passOnSize(u32 pid) {
+  u16 size[4];
+  if (call(__NR_ioctl, TERMINAL, GET_WINDOW_SIZE, (long)size, 0, 0) < 0) return 0;
+  char text[128];
+  size_t n = append(text, 0, "{\"id\":0,\"method\":\"resize\",\"pid\":");
+  n += decimal(text + n, pid);
+  n = append(text, n, ",\"rows\":");
+  n += decimal(text + n, size[0]);
+  n = append(text, n, ",\"columns\":");
+  n += decimal(text + n, size[1]);
+  text[n++] = '}';
+  call(__NR_write, CONNECTION, (long)text, (long)n, 0, 0);
+  return 1;
+}
+
 /// The request that a signal for us becomes. Number 0 is no request's that we wait for.
 static void passOn(u32 signal, u32 pid) {
+  // The terminal's own signals: the guest's terminal makes its own of what they are about.
+  if ((signal == SIGWINCH && passOnSize(pid)) || (signal == SIGHUP && hasTerminal)) return;
   char text[128];
   size_t n = append(text, 0, "{\"id\":0,\"method\":\"signal\",\"to\":\"process\",\"pid\":");
   n += decimal(text + n, pid);
@@ -344,6 +374,8 @@ __attribute__((used, noreturn)) void begin(long *stack) {
   u32 pid = count > 2 ? number(words[2]) : 1;
   call(__NR_prctl, PR_SET_NAME, (long)"runsc-anchor", 0, 0, 0);
   readPlan();
+  u16 size[4];
+  hasTerminal = call(__NR_ioctl, TERMINAL, GET_WINDOW_SIZE, (long)size, 0, 0) == 0;
   // Blocked ones wait for us even where process 1 would never see them: kernel/signal.c:sig_ignored().
   u64 all = ~0UL & ~(1UL << (SIGCHLD - 1));
   call(__NR_rt_sigprocmask, 0, (long)&all, 0, 8, 0);

@@ -39,7 +39,9 @@ export function run({ config, flags, args }: Invocation): number {
   const client = container.connect();
   const passed = passedFds(flags);
   if (relay !== undefined) passed.fill(relay.slave, 0, 3);
-  const pid = startIn(client, process, consoleSocket, passed, relay !== undefined);
+  const consoleFd = process.terminal && consoleSocket !== undefined ? sendConsole(consoleSocket, process.consoleSize) : -1;
+  if (consoleFd >= 0) passed.fill(consoleFd, 0, 3);
+  const pid = startIn(client, process, passed, relay !== undefined);
   const internal = flags.string('internal-pid-file');
   if (internal !== undefined) writePidFile(internal, pid);
   const pidFile = flags.string('pid-file');
@@ -47,7 +49,8 @@ export function run({ config, flags, args }: Invocation): number {
   if (detach || pidFile !== undefined || pidfdSocket !== undefined) {
     const reply = client.send({ method: 'anchor', pid });
     const cgroup = container.cgroup();
-    const anchor = startAnchor({ connection: client.fd, reply, pid, joinCgroup: (host) => cgroup?.join(host) });
+    const anchor = startAnchor({ connection: client.fd, reply, pid, terminal: consoleFd, joinCgroup: (host) => cgroup?.join(host) });
+    if (consoleFd >= 0) closeFd(consoleFd);
     if (pidFile !== undefined) writePidFile(pidFile, anchor);
     if (pidfdSocket !== undefined) sendPidfdOf(pidfdSocket, anchor);
     if (detach) return 0;
@@ -57,21 +60,8 @@ export function run({ config, flags, args }: Invocation): number {
   return superviseExec(client, { pid, signals, terminal, relay, anchor: 0 });
 }
 
-function startIn(
-  client: ControlClient,
-  process: SpecProcess,
-  consoleSocket: string | undefined,
-  passed: readonly number[],
-  bareNewlines: boolean,
-): number {
-  let stdio = passed;
-  let consoleFd = -1;
-  if (process.terminal && consoleSocket !== undefined) {
-    consoleFd = sendConsole(consoleSocket, process.consoleSize);
-    stdio = [consoleFd, consoleFd, consoleFd, ...passed.slice(3)];
-  }
-  const id = client.send({ method: 'exec', process: { ...planProcess(process), bareNewlines } }, stdio);
-  if (consoleFd >= 0) closeFd(consoleFd);
+function startIn(client: ControlClient, process: SpecProcess, passed: readonly number[], bareNewlines: boolean): number {
+  const id = client.send({ method: 'exec', process: { ...planProcess(process), bareNewlines } }, passed);
   const reply = client.await(id);
   // runc's codes for a program that is missing or cannot be executed are a shell's.
   if (reply.error !== undefined) throw startError(process.args[0]!, reply.error, reply.errno);

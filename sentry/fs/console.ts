@@ -4,11 +4,12 @@
 // line discipline is the guest's.
 
 import { EIO } from '../abi/errno.ts';
+import { O_NONBLOCK, O_RDWR } from '../abi/fcntl.ts';
 import { TIOCGWINSZ } from '../abi/ioctl.ts';
 import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from '../abi/poll.ts';
 import { WINSIZE } from '../abi/termios.ts';
 import { Waiter } from '../base/wait-queue.ts';
-import { close, ioctl, pollFd, preadv2, pwritev2 } from '../host/host-io.ts';
+import { close, fcntlGetFlags, ioctl, pollFd, preadv2, pwritev2 } from '../host/host-io.ts';
 import { nextWatchToken } from '../host/watch-token.ts';
 import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import type { Task } from '../kernel/task.ts';
@@ -17,20 +18,21 @@ import { Mount } from '../vfs/mount.ts';
 import { DevptsFilesystem, newTerminal, slavePathOf } from './devpts.ts';
 import { type Pty, SlaveDescription } from './tty.ts';
 
-const O_RDWR = 2;
 const READ_SIZE = 4096;
-/** What a terminal that is ready for writing takes without waiting. */
-const WRITE_SIZE = 256;
+/** What a terminal that is ready for writing takes without waiting: others have the same open file, and it may wait. */
+const WAITING_SIZE = 256;
+/** To one that never waits. */
+const WRITE_SIZE = 16384;
 /**
- * The host tells a new window size to its own foreground group alone. Who runs in the foreground passes
- * it on (Console.resize); for others it is asked along with the next traffic, at most this often: an
- * idle terminal wakes nobody.
+ * The host tells a new window size to its own foreground group alone: who runs in the foreground and the anchor
+ * pass it on (Console.resize). Where there is neither it is asked when the guest asks, and along with traffic at most
+ * this often: an idle terminal wakes nobody.
  */
 const SIZE_INTERVAL_NS = 250e6;
 /** How long the last output may take to be fetched. */
 const DRAIN_MS = 100;
 
-const bytes = new Uint8Array(READ_SIZE);
+const bytes = new Uint8Array(WRITE_SIZE);
 const sizeBytes = new Uint8Array(WINSIZE.size);
 const sizeView = new DataView(sizeBytes.buffer);
 
@@ -55,6 +57,8 @@ export class Console implements HostWatcher {
   private readonly mount: Mount;
   private readonly token: number;
   private readonly waiter: PtyWaiter = new PtyWaiter(this);
+  /** The host's open file never waits: it is nobody else's. */
+  private readonly neverWaits: boolean;
   private sizeAskedNs = 0;
   private pumping = false;
   private closed = false;
@@ -67,6 +71,8 @@ export class Console implements HostWatcher {
     this.mount = mount;
     this.pty = pty;
     this.token = nextWatchToken();
+    const flags = fcntlGetFlags(hostFd);
+    this.neverWaits = flags >= 0 && (flags & O_NONBLOCK) !== 0;
   }
 
   /**
@@ -84,6 +90,7 @@ export class Console implements HostWatcher {
 
   private start(): void {
     this.readSize();
+    this.pty.updateWindow = () => this.readSize();
     this.pty.masterWaiters.add(this.waiter, POLLIN | POLLOUT | POLLHUP | POLLRDNORM | POLLWRNORM);
     this.kernel.hostWatchers.set(this.token, this);
     this.kernel.platform.watch(this.hostFd, POLLIN | POLLOUT, this.token);
@@ -158,13 +165,13 @@ export class Console implements HostWatcher {
 
   private pumpOut(): boolean {
     const { toMaster } = this.pty;
-    if (toMaster.length === 0 || !this.ready(POLLOUT, 0)) return false;
+    if (toMaster.length === 0 || this.hungUp || !(this.neverWaits || this.ready(POLLOUT, 0))) return false;
     return this.writeSome();
   }
 
   private writeSome(): boolean {
     const { pty } = this;
-    const n = pwritev2(this.hostFd, bytes, 0, pty.toMaster.copy(bytes, 0, WRITE_SIZE), -1, 0);
+    const n = pwritev2(this.hostFd, bytes, 0, pty.toMaster.copy(bytes, 0, this.neverWaits ? WRITE_SIZE : WAITING_SIZE), -1, 0);
     if (n <= 0) {
       if (n === -EIO) this.hostGone();
       return false;
@@ -186,6 +193,7 @@ export class Console implements HostWatcher {
     if (this.closed) return;
     while (this.pty.toMaster.length > 0 && this.ready(POLLOUT, DRAIN_MS) && this.writeSome());
     this.closed = true;
+    this.pty.updateWindow = null;
     this.waiter.unlink();
     this.kernel.platform.unwatch(this.hostFd);
     this.kernel.hostWatchers.delete(this.token);

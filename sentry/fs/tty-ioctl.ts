@@ -293,6 +293,7 @@ function setSettings(t: Task, pty: Pty, arg: number, form: number, first: number
 }
 
 function getWindow(t: Task, pty: Pty, arg: number): number {
+  pty.updateWindow?.();
   const w = pty.window;
   view.setUint16(WINSIZE.rows, w.rows, true);
   view.setUint16(WINSIZE.cols, w.cols, true);

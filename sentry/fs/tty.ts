@@ -87,6 +87,8 @@ export class Pty implements TtyPort, ControllingTty {
   private readonly owner: PtyOwner;
   readonly termios: Termios = new Termios();
   readonly line: LineDiscipline;
+  /** Brings `window` up to date, where it is that of a terminal of the host. */
+  updateWindow: (() => void) | null = null;
   readonly window: WindowSize = { rows: 0, cols: 0, xpixel: 0, ypixel: 0 };
   readonly masterWaiters: WaitQueue = new WaitQueue();
   readonly slaveWaiters: WaitQueue = new WaitQueue();
