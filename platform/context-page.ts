@@ -15,9 +15,10 @@ export const CTX_SLEEPING = 4;
 export const CTX_INDEX = 8;
 export const CTX_ACTION = 12;
 export const CTX_EVENT = 16;
-export const CTX_NCALLS = 20;
-/** Batch: the index of the failed call, or the number of calls. */
-export const CTX_CALLS_DONE = 24;
+/** systrap: the number of the system call. */
+export const CTX_SYSNO = 20;
+/** systrap: the Sentry looks at the state word itself, so that the stub need not announce an event in the ring. */
+export const CTX_WATCHED = 24;
 export const CTX_NOUT = 28;
 /** systrap: how many entries CTX_INS has, and the bytes of the data area that are taken. */
 export const CTX_NIN = 32;
@@ -69,12 +70,15 @@ export const CTX_STUB_STACK = 128;
 /** systrap: a call site that could be patched, and the protection of its page (and PATCH_ALONE) once it is to be, else 0. */
 export const CTX_PATCH_SITE = 144;
 export const CTX_PATCH_PROT = 152;
+export const CTX_NCALLS = 156;
+/** Batch: the index of the failed call, or the number of calls. */
+export const CTX_CALLS_DONE = 160;
 
 export const DIRTY_FS = 1;
 export const DIRTY_GS = 2;
 
-/** Registers in the order of struct user_regs_struct, 27 words of 64 bits. */
-export const CTX_REGS = 0x100;
+/** Registers in the order of struct user_regs_struct, 27 words of 64 bits. Those of arguments, from r10 to rdi, are one cache line. */
+export const CTX_REGS = 0x108;
 export const CTX_REGS_SIZE = 27 * 8;
 
 /** Prefetched ranges: address (u64), length (u32), offset in data (u32). */

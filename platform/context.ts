@@ -21,6 +21,7 @@ import {
   GS_BASE,
   HOSTCALL_SIZE,
   MAX_HOST_CALLS,
+  ORIG_RAX,
 } from './context-page.ts';
 import type { AddressSpace } from './platform.ts';
 import type { Region } from './region.ts';
@@ -64,6 +65,11 @@ export class Context {
   }
 
   // ---- registers
+
+  /** The number of the system call, valid for EVENT_SYSCALL. */
+  get callNumber(): number {
+    return this.regLo(ORIG_RAX);
+  }
 
   /** A register as an unsigned number, exact below 2^53: addresses and counts. */
   reg(n: number): number {

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include "../stub/sysmsg.h"
 #include "args.h"
@@ -211,11 +212,16 @@ constexpr int kLooksPerHost = 64;
 // systrapSpin(seen, looks): looks at the ring's head until it is not `seen`: 1 when it has changed, 2 when a watched host
 // descriptor has something to tell, 0 for neither.
 napi_value Spin(napi_env env, napi_callback_info info) {
-  Args<2> a(env, info);
+  Args<4> a(env, info);
   uint32_t seen = static_cast<uint32_t>(a.i32(0));
   int news = 0;
+  size_t size;
+  uint8_t* region = a.bytes(2, &size);
+  uint64_t at = a.u64(3);
+  if (at + 4 > size) return integer(env, 0);
+  auto* state = reinterpret_cast<std::atomic<uint32_t>*>(region + at);
   for (int looks = 0, most = a.i32(1); looks <= most && news == 0; looks++) {
-    if (BellRead() != seen) news = 1;
+    if (BellRead() != seen || (at != 0 && state->load(std::memory_order_acquire) == 1)) news = 1;
     // What a guest has just sent may have reached another one.
     else if (looks % kLooksPerHost == 0 && HostEventPending()) news = 2;
     else __builtin_ia32_pause();

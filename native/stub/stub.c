@@ -126,7 +126,8 @@ static void ring(u8 *c) {
 static void post(u8 *c, u32 event) {
   U32(c, CTX_EVENT) = event;
   __atomic_store_n(&U32(c, CTX_STATE), 1, __ATOMIC_SEQ_CST);
-  ring(c);
+  /* The Sentry clears this before it looks at the state for the last time: either it sees the event, or we see that. */
+  if (__atomic_load_n(&U32(c, CTX_WATCHED), __ATOMIC_SEQ_CST) == 0) ring(c);
 }
 
 /* More spinning than this is not the Sentry's wish: all guests can write the ring. */
@@ -415,6 +416,7 @@ static void prefetch(u8 *c, u64 nr) {
     used += (u32)((n + 15) & ~15UL);
     count++;
   }
+  U32(c, CTX_SYSNO) = (u32)nr;
   U32(c, CTX_NIN) = count;
   U32(c, CTX_DATA_USED) = used;
 }

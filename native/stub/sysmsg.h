@@ -21,8 +21,8 @@
 #define CTX_INDEX 8
 #define CTX_ACTION 12
 #define CTX_EVENT 16
-#define CTX_NCALLS 20
-#define CTX_CALLS_DONE 24
+#define CTX_SYSNO 20
+#define CTX_WATCHED 24
 #define CTX_NOUT 28
 #define CTX_NIN 32
 #define CTX_DATA_USED 36
@@ -58,7 +58,10 @@
 #define CTX_RETURN 136
 #define CTX_PATCH_SITE 144
 #define CTX_PATCH_PROT 152
-#define CTX_REGS 0x100
+#define CTX_NCALLS 156
+#define CTX_CALLS_DONE 160
+/* So that the argument registers, from r10 to rdi, are one cache line. */
+#define CTX_REGS 0x108
 #define CTX_INS 0x300
 #define IN_SIZE 16
 #define MAX_INS 16

@@ -29,7 +29,7 @@ export function systrapCpuTime(pid: number): number;
 /** Memory past page protections, by way of ptrace(2) on a thread of ours: bytes moved between the guest and buffer[at, at+n). */
 export function systrapForced(tid: number, addr: number, buffer: Uint8Array, at: number, n: number, write: number): number;
 /** Looks at the ring's head that often, until it does not read `seen` any more: 1 when it has changed, 2 when a watched host descriptor has something to tell, else 0. */
-export function systrapSpin(seen: number, looks: number): number;
+export function systrapSpin(seen: number, looks: number, region: ArrayBuffer, watched: number): number;
 /** Moves the calling thread to another processor. */
 export function systrapLeaveCpu(): void;
 /** What one look costs here, ns; the stubs' are as long. */

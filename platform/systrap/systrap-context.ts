@@ -12,6 +12,7 @@ import {
   CTX_NIN,
   CTX_NOUT,
   CTX_OUTS,
+  CTX_SYSNO,
   IN_SIZE,
   MAX_ANSWERS,
   MAX_INS,
@@ -93,6 +94,10 @@ export class SystrapContext extends Context {
 
   override get event(): number {
     return this.taken;
+  }
+
+  override get callNumber(): number {
+    return this.region.i32[this.word + (CTX_SYSNO >> 2)]!;
   }
 
   override get faultSigno(): number {

@@ -15,7 +15,8 @@ import { finish } from './task-run.ts';
 
 /** The guest has made a system call: EVENT_SYSCALL. */
 export function enterSyscall(t: Task): void {
-  readCall(t);
+  readArguments(t);
+  t.sysno = t.context.callNumber;
   t.state = TASK_HANDLER;
   const entry = t.kernel.syscalls[t.sysno];
   const trace = t.kernel.trace;
@@ -27,7 +28,13 @@ export function enterSyscall(t: Task): void {
   t.context.endCall();
 }
 
+/** A call that a tracer may have changed. */
 function readCall(t: Task): void {
+  readArguments(t);
+  t.sysno = t.context.regLo(ORIG_RAX);
+}
+
+function readArguments(t: Task): void {
   const c = t.context;
   const words = t.args.words;
   words[0] = c.regLo(RDI);
@@ -42,7 +49,6 @@ function readCall(t: Task): void {
   words[9] = c.regHi(R8);
   words[10] = c.regLo(R9);
   words[11] = c.regHi(R9);
-  t.sysno = c.regLo(ORIG_RAX);
 }
 
 function dispatch(t: Task): number {
