@@ -161,8 +161,7 @@ function moveProcess(c: Cgroup, t: Task, value: string): number {
   if (number < 0) return -EINVAL;
   const group = number === 0 ? t.group : t.pidns.group(number);
   if (group === undefined) return -ESRCH;
-  // "no internal processes": a group that distributes resources holds no processes, the root excepted.
-  if (c.enabled.size > 0 && c.parent !== null) return -EBUSY;
+  if (!c.takesProcesses()) return -EBUSY;
   c.hierarchy.move(group, c);
   return 0;
 }
@@ -243,6 +242,16 @@ export class Cgroup extends StaticDir {
     this.name = name;
     this.parent = parent;
     this.updateFiles();
+  }
+
+  /** "no internal processes": a group that distributes resources holds no processes, the root excepted. */
+  takesProcesses(): boolean {
+    return this.enabled.size === 0 || this.parent === null;
+  }
+
+  /** What a member's ThreadGroup.cgroup is. */
+  asMembership(): Cgroup | null {
+    return this === this.hierarchy.root() ? null : this;
   }
 
   /** "/" or "/a/b". */

@@ -27,7 +27,6 @@ import { touchBorn } from '../vfs/times.ts';
 
 /** fs/proc/generic.c:PROC_INIT_INO and its neighbours, for what has no number of its own. */
 const MNT_INO_BASE = 0xf8000000;
-const TIME_INO = 0xeffffffa;
 
 /** CLONE_NEW* of each kind. */
 const TYPE_OF_KIND: Record<string, number> = {
@@ -46,7 +45,7 @@ class NsFilesystem extends Filesystem {
 
   constructor() {
     super('nsfs', allocateAnonDev(), NSFS_MAGIC);
-    this.rootInode = new NsInode(this, timeNamespace);
+    this.rootInode = new NsInode(this, { kind: 'user', ino: 1, userns: null });
   }
 
   override root(): Inode {
@@ -136,9 +135,6 @@ function isWithin(ns: UserNamespace, top: UserNamespace): boolean {
 export function nsText(ns: Namespace): string {
   return `${ns.kind}:[${ns.ino}]`;
 }
-
-/** The one time namespace. */
-export const timeNamespace: Namespace = { kind: 'time', ino: TIME_INO, userns: null };
 
 let nsfs: NsFilesystem | null = null;
 const paths = new WeakMap<Namespace, VfsPath>();

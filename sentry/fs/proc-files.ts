@@ -2,6 +2,7 @@
 // counterpart of (interrupts, disks, pages) is shown as a machine that has none of it.
 
 import { CLK_TCK, PAGE_SIZE } from '../abi/limits.ts';
+import { CLOCK_BOOTTIME } from '../abi/time.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Task } from '../kernel/task.ts';
 import type { FilesystemType } from '../vfs/vfs.ts';
@@ -145,7 +146,7 @@ export function statText(t: Task): string {
   const free = Math.floor(idle / NS_PER_TICK);
   let text = `cpu  ${user} 0 0 ${free} 0 0 0 0 0 0\n`;
   for (let cpu = 0; cpu < cpus; cpu++) text += `cpu${cpu} ${Math.floor(user / cpus)} 0 0 ${Math.floor(free / cpus)} 0 0 0 0 0 0\n`;
-  const born = Math.floor(kernel.clock.realtimeSec() - uptimeNs(kernel) / 1e9);
+  const born = Math.floor(kernel.clock.realtimeSec() - (uptimeNs(kernel) + t.ns.time.offsetNs(CLOCK_BOOTTIME)) / 1e9);
   let switches = 0;
   for (const task of kernel.tasks.values()) switches += task.voluntarySwitches + task.involuntarySwitches;
   text += `intr 0\nctxt ${switches}\nbtime ${born}\nprocesses ${kernel.rootPidNamespace.lastNumber}\n`;
@@ -154,7 +155,7 @@ export function statText(t: Task): string {
 }
 
 export function uptimeText(t: Task): string {
-  const up = uptimeNs(t.kernel);
+  const up = uptimeNs(t.kernel) + t.ns.time.offsetNs(CLOCK_BOOTTIME);
   const idle = Math.max(0, up * t.kernel.machine.cpuCount - busyNs(t.kernel));
   return `${hundredths(up)} ${hundredths(idle)}\n`;
 }

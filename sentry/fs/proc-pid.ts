@@ -18,7 +18,7 @@ import type { DirSink, Inode, VfsPath } from '../vfs/filesystem.ts';
 import { mountinfoText, mountsText, pathName } from '../vfs/path-name.ts';
 import { genericPermission } from '../vfs/permissions.ts';
 import { direntType, TextDescription } from './kernfs.ts';
-import { MntNamespace, nsPath, nsText, timeNamespace } from './nsfs.ts';
+import { MntNamespace, nsPath, nsText } from './nsfs.ts';
 import { ptraceMayAccess } from './proc-access.ts';
 import { FdDir, FdInfoDir, MemFile, nameToInt, placeOf } from './proc-fd.ts';
 import { idMapText, setgroupsText, writeIdMap, writeSetgroups } from './proc-idmap.ts';
@@ -38,6 +38,7 @@ import {
 import { fileOf, hex, mapsText, memorySizes, numaMapsText, smapsRollupText, smapsText } from './proc-maps.ts';
 import { MountsFile } from './proc-mounts.ts';
 import { ioText, limitsText, schedstatText, schedText, statmText, statText, statusText } from './proc-status.ts';
+import { timensText, writeTimens } from './proc-timens.ts';
 
 /** A line of the table: how to make the inode, and what readdir says of it. */
 interface Entry {
@@ -83,7 +84,7 @@ const ENTRIES: readonly Entry[] = [
   file('limits', 0o444, limitsText),
   file('sched', 0o644, schedText, acceptAll),
   file('autogroup', 0o644, autogroupText, acceptAll, false, 'process'),
-  file('timens_offsets', 0o644, () => 'monotonic           0         0\nboottime            0         0\n', undefined, false, 'process'),
+  file('timens_offsets', 0o644, timensText, writeTimens, false, 'process'),
   file('comm', 0o644, (_t, target) => `${target.comm}\n`, writeComm),
   file('syscall', 0o400, syscallText, undefined, true),
   file('cmdline', 0o444, cmdlineText),
@@ -298,8 +299,8 @@ const NAMESPACES: readonly (readonly [string, NsOf])[] = [
   ['net', (task) => task.ns.net],
   ['pid', (task) => task.pid.ns],
   ['pid_for_children', (task) => task.ns.pidForChildren],
-  ['time', () => timeNamespace],
-  ['time_for_children', () => timeNamespace],
+  ['time', (task) => task.ns.time],
+  ['time_for_children', (task) => task.ns.timeForChildren],
   ['user', (task) => task.creds.userns],
   ['uts', (task) => task.ns.uts],
 ];

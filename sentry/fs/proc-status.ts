@@ -4,6 +4,7 @@
 import { CLK_TCK, PAGE_SIZE } from '../abi/limits.ts';
 import { RLIMIT_RSS } from '../abi/sched.ts';
 import { NSIG, SIG_DFL, SIG_IGN } from '../abi/signal.ts';
+import { CLOCK_BOOTTIME } from '../abi/time.ts';
 import type { CapSet } from '../kernel/credentials.ts';
 import type { Pid, PidNamespace } from '../kernel/pid-namespace.ts';
 import type { Task } from '../kernel/task.ts';
@@ -103,7 +104,7 @@ export function statText(t: Task, target: Task, fs: NumbersView, whole: boolean)
     target.sched.nice,
     threadCount(group),
     0,
-    ticks(Math.max(0, group.startNs - t.kernel.clock.bootNs)),
+    ticks(Math.max(0, group.startNs - t.kernel.clock.bootNs + t.ns.time.offsetNs(CLOCK_BOOTTIME))),
     sizes.total,
     Math.floor(sizes.resident / PAGE_SIZE),
     Number.isFinite(rss) ? rss : RLIM_INFINITY_TEXT,

@@ -31,7 +31,8 @@ class FileTimer extends Timer {
 
 export class TimerFile extends FileDescription {
   private readonly kernel: Kernel;
-  private readonly clock: number;
+  /** CLOCK_*. */
+  readonly clock: number;
   private readonly timer: FileTimer = new FileTimer(this);
   /** Monotonic; FOREVER while off. */
   private expiryNs = FOREVER;
@@ -60,8 +61,8 @@ export class TimerFile extends FileDescription {
     return Math.max(left, this.isExpired ? 0 : 1);
   }
 
-  /** {sec, nsec} zero switches off. settimeFlags are for fdinfo. */
-  set(sec: number, nsec: number, intervalNs: number, isAbsolute: boolean, settimeFlags: number): void {
+  /** {sec, nsec} zero switches off. settimeFlags are for fdinfo; aheadNs is how far the caller's clock is ahead of the host's. */
+  set(sec: number, nsec: number, intervalNs: number, isAbsolute: boolean, settimeFlags: number, aheadNs: number): void {
     this.kernel.timers.stop(this.timer);
     this.settimeFlags = settimeFlags;
     this.isExpired = false;
@@ -70,7 +71,7 @@ export class TimerFile extends FileDescription {
     this.expiryNs = FOREVER;
     if (sec === 0 && nsec === 0) return;
     const time = this.kernel.clock;
-    this.expiryNs = isAbsolute ? time.monotonicAt(this.clock, sec, nsec) : time.monotonicNs() + sec * 1e9 + nsec;
+    this.expiryNs = isAbsolute ? time.monotonicAt(this.clock, sec, nsec) - aheadNs : time.monotonicNs() + sec * 1e9 + nsec;
     this.kernel.timers.start(this.timer, this.expiryNs);
   }
 

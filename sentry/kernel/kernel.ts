@@ -15,6 +15,7 @@ import type { SyscallArgs } from './syscall-args.ts';
 import { Sysctls } from './sysctl.ts';
 import type { Task } from './task.ts';
 import type { ThreadGroup } from './thread-group.ts';
+import { TimeNamespace } from './time-namespace.ts';
 import type { Timekeeper } from './timekeeper.ts';
 import { TimerHeap } from './timers.ts';
 import type { UserNamespace } from './user-namespace.ts';
@@ -101,13 +102,16 @@ export class Kernel {
     this.rootUserNamespace = parts.rootUserNamespace;
     this.rootUtsNamespace = parts.rootUtsNamespace;
     this.rootCredentials = Credentials.root(parts.rootUserNamespace);
-    this.initialNamespaces = new NsProxy(
-      parts.rootUtsNamespace,
-      new IpcNamespace(parts.rootUserNamespace),
-      new NetNamespace(parts.rootUserNamespace, false),
-      new CgroupNamespace(parts.rootUserNamespace),
-      parts.rootPidNamespace,
-    );
+    const time = TimeNamespace.initial(parts.rootUserNamespace);
+    this.initialNamespaces = new NsProxy({
+      uts: parts.rootUtsNamespace,
+      ipc: new IpcNamespace(parts.rootUserNamespace),
+      net: new NetNamespace(parts.rootUserNamespace, false),
+      cgroup: new CgroupNamespace(parts.rootUserNamespace),
+      pidForChildren: parts.rootPidNamespace,
+      time,
+      timeForChildren: time,
+    });
     this.options = parts.options;
     this.machine = parts.machine ?? plainMachine();
     this.syscalls = parts.syscalls;

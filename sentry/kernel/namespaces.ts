@@ -4,6 +4,7 @@
 import type { Namespace } from './namespace.ts';
 import { nextNamespaceIno } from './namespace.ts';
 import type { PidNamespace } from './pid-namespace.ts';
+import type { TimeNamespace } from './time-namespace.ts';
 import type { UserNamespace } from './user-namespace.ts';
 import type { UtsNamespace } from './uts-namespace.ts';
 
@@ -44,19 +45,40 @@ export class CgroupNamespace implements Namespace {
   }
 }
 
-export class NsProxy {
+/** One namespace of each kind that a task's set has. */
+export interface NsParts {
   readonly uts: UtsNamespace;
   readonly ipc: IpcNamespace;
   readonly net: NetNamespace;
   readonly cgroup: CgroupNamespace;
   /** Where the next child is born: pid_ns_for_children. A task's own namespace is its pid's. */
   readonly pidForChildren: PidNamespace;
+  readonly time: TimeNamespace;
+  /** Where the next child, or the program of the next exec, is: time_ns_for_children. */
+  readonly timeForChildren: TimeNamespace;
+}
 
-  constructor(uts: UtsNamespace, ipc: IpcNamespace, net: NetNamespace, cgroup: CgroupNamespace, pidForChildren: PidNamespace) {
-    this.uts = uts;
-    this.ipc = ipc;
-    this.net = net;
-    this.cgroup = cgroup;
-    this.pidForChildren = pidForChildren;
+export class NsProxy implements NsParts {
+  readonly uts: UtsNamespace;
+  readonly ipc: IpcNamespace;
+  readonly net: NetNamespace;
+  readonly cgroup: CgroupNamespace;
+  readonly pidForChildren: PidNamespace;
+  readonly time: TimeNamespace;
+  readonly timeForChildren: TimeNamespace;
+
+  constructor(parts: NsParts) {
+    this.uts = parts.uts;
+    this.ipc = parts.ipc;
+    this.net = parts.net;
+    this.cgroup = parts.cgroup;
+    this.pidForChildren = parts.pidForChildren;
+    this.time = parts.time;
+    this.timeForChildren = parts.timeForChildren;
+  }
+
+  /** The same but for what `change` has. */
+  with(change: Partial<NsParts>): NsProxy {
+    return new NsProxy({ ...this, ...change });
   }
 }

@@ -2,8 +2,10 @@
 // and one in each above it, up to the sandbox's root. It lives as long as a task, a process group
 // or a session uses it, so that no number means two things at once.
 
-import { EAGAIN, ENOMEM } from '../abi/errno.ts';
+import { EAGAIN, EEXIST, EINVAL, ENOMEM, EPERM } from '../abi/errno.ts';
+import { CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN } from '../abi/sched.ts';
 import { WaitQueue } from '../base/wait-queue.ts';
+import type { Credentials } from './credentials.ts';
 import type { Namespace } from './namespace.ts';
 import { nextNamespaceIno } from './namespace.ts';
 import type { ProcessGroup, Session } from './process-group.ts';
@@ -13,6 +15,7 @@ import type { UserNamespace } from './user-namespace.ts';
 
 /** include/linux/threads.h: numbers are below it. */
 export const PID_MAX = 32768;
+const NONE_WANTED: readonly number[] = [];
 /** Where numbering goes on after it has wrapped: kernel/pid.c. */
 const RESERVED_PIDS = 300;
 /** include/linux/pid_namespace.h. */
@@ -92,21 +95,34 @@ export class PidNamespace implements Namespace {
     return pid;
   }
 
-  /** A new Pid here and in all namespaces above; -EAGAIN without a free number, -ENOMEM once init is dead. */
-  allocate(): Pid | number {
+  /**
+   * A new Pid here and in all namespaces above; -EAGAIN without a free number, -ENOMEM once init is dead. `wanted` are the numbers
+   * that somebody with `creds` asks for, here first: -EINVAL, -EPERM, -EEXIST. kernel/pid.c:alloc_pid().
+   */
+  allocate(wanted: readonly number[] = NONE_WANTED, creds: Credentials | null = null): Pid | number {
+    if (wanted.length > this.level + 1) return -EINVAL;
     if (this.dying) return -ENOMEM;
     const numbers: number[] = new Array(this.level + 1);
     for (let ns: PidNamespace | null = this; ns !== null; ns = ns.parent) {
-      const number = ns.nextFree();
+      const at = this.level - ns.level;
+      const number = at < wanted.length ? ns.checkWanted(wanted[at]!, creds!) : ns.nextFree();
       if (number < 0) return number;
       numbers[ns.level] = number;
     }
     const pid = new Pid(this, numbers);
     for (let ns: PidNamespace | null = this; ns !== null; ns = ns.parent) {
-      ns.last = numbers[ns.level]!;
-      ns.pids.set(ns.last, pid);
+      const number = numbers[ns.level]!;
+      if (this.level - ns.level >= wanted.length) ns.last = number;
+      ns.pids.set(number, pid);
     }
     return pid;
+  }
+
+  private checkWanted(number: number, creds: Credentials): number {
+    // "fail if a PID != 1 is requested and no PID 1 exists"
+    if (number < 1 || number >= PID_MAX || (number !== 1 && this.init === null)) return -EINVAL;
+    if (!creds.capableIn(this.userns, CAP_CHECKPOINT_RESTORE) && !creds.capableIn(this.userns, CAP_SYS_ADMIN)) return -EPERM;
+    return this.pids.has(number) ? -EEXIST : number;
   }
 
   /** The number given out last: loadavg, ns_last_pid. */

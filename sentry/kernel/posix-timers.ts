@@ -30,7 +30,7 @@ export interface Notification {
 export class PosixTimer extends Timer implements SignalSource {
   readonly group: ThreadGroup;
   readonly id: number;
-  private readonly clock: number;
+  readonly clock: number;
   private readonly cpu: CpuClock | null;
   private readonly notification: Notification;
   /** Monotonic ns, or ns of the CPU clock; FOREVER while off. */
@@ -63,14 +63,14 @@ export class PosixTimer extends Timer implements SignalSource {
     return left;
   }
 
-  /** Starts the timer at {sec, nsec}, absolute or from now; zero stops it. */
-  set(sec: number, nsec: number, intervalNs: number, isAbsolute: boolean): void {
+  /** Starts the timer at {sec, nsec}, absolute or from now; zero stops it. aheadNs is how far the caller's clock is ahead of the host's. */
+  set(sec: number, nsec: number, intervalNs: number, isAbsolute: boolean, aheadNs = 0): void {
     this.stop();
     if (sec === 0 && nsec === 0) return;
     this.intervalNs = intervalNs;
     if (!isAbsolute) this.expiryNs = this.nowNs() + sec * 1e9 + nsec;
     else if (this.cpu !== null) this.expiryNs = sec * 1e9 + nsec;
-    else this.expiryNs = this.group.kernel.clock.monotonicAt(withoutAlarm(this.clock), sec, nsec);
+    else this.expiryNs = this.group.kernel.clock.monotonicAt(withoutAlarm(this.clock), sec, nsec) - aheadNs;
     this.schedule();
   }
 

@@ -17,7 +17,6 @@ import {
   CLONE_NEWNET,
   CLONE_NEWNS,
   CLONE_NEWPID,
-  CLONE_NEWTIME,
   CLONE_NEWUSER,
   CLONE_NEWUTS,
   CLONE_PARENT,
@@ -42,7 +41,7 @@ import type { FdTable } from './fd-table.ts';
 import type { FsContext } from './fs-context.ts';
 import type { Kernel } from './kernel.ts';
 import { Limits } from './limits.ts';
-import { newUserNamespace, unshareNamespaces } from './namespace-sharing.ts';
+import { enterTimeForChildren, newUserNamespace, unshareNamespaces } from './namespace-sharing.ts';
 import type { NsProxy } from './namespaces.ts';
 import { PidNamespace } from './pid-namespace.ts';
 import { joinProcessGroup, ProcessGroup, Session } from './process-group.ts';
@@ -71,6 +70,10 @@ export class CloneArgs {
   parentTidAddr = 0;
   childTidAddr = 0;
   tls = 0;
+  /** set_tid: numbers asked for, in the child's pid namespace first. */
+  numbers: readonly number[] = [];
+  /** CLONE_INTO_CGROUP: where the child is born; undefined for where its parent is. */
+  cgroup: ThreadGroup['cgroup'] | undefined = undefined;
 }
 
 /**
@@ -113,7 +116,7 @@ export function cloneTask(t: Task, a: CloneArgs): Task | number {
   let pidns = t.ns.pidForChildren;
   const isNewPidNamespace = (flags & CLONE_NEWPID) !== 0;
   if (isNewPidNamespace) pidns = new PidNamespace(pidns, creds.userns);
-  const pid = pidns.allocate();
+  const pid = pidns.allocate(a.numbers, creds);
   if (typeof pid === 'number') return pid;
 
   const sharesMemory = (flags & CLONE_VM) !== 0;
@@ -136,6 +139,8 @@ export function cloneTask(t: Task, a: CloneArgs): Task | number {
   const group = isThread ? parent : newGroup(t, a, pid);
   const child = new Task(kernel, pid, group, context, mm, new UserIo(mm), fds, fs, creds, t.comm);
   child.ns = ns;
+  // Who shares our memory shares our clock: copy_namespaces().
+  if (!sharesMemory) enterTimeForChildren(child, context.space);
   inherit(t, child, a, sharesMemory);
   group.tasks.push(child);
   if (!isThread) adopt(t, child, a, pidns);
@@ -220,8 +225,6 @@ function checkFlags(t: Task, a: CloneArgs): number {
   if ((flags & CLONE_THREAD) !== 0 && ((flags & (CLONE_NEWUSER | CLONE_NEWPID)) !== 0 || t.ns.pidForChildren !== t.pidns)) return -EINVAL;
   if ((flags & CLONE_NEWIPC) !== 0 && (flags & CLONE_SYSVSEM) !== 0) return -EINVAL;
   if ((flags & CLONE_PIDFD) !== 0 && (flags & CLONE_DETACHED) !== 0) return -EINVAL;
-  // Time namespaces are not built: as a kernel without CONFIG_TIME_NS. In clone() the bit is part of the exit signal.
-  if ((flags & CLONE_NEWTIME) !== 0) return -EINVAL;
   // do_arch_prctl_64(): the thread pointer must be an address of user space.
   if ((flags & CLONE_SETTLS) !== 0 && a.tls >= TASK_SIZE_MAX) return -EPERM;
   if ((a.flagsHi & CLONE_HI_CLEAR_SIGHAND) !== 0 && (flags & CLONE_SIGHAND) !== 0) return -EINVAL;
@@ -238,7 +241,7 @@ function newGroup(t: Task, a: CloneArgs, pid: ConstructorParameters<typeof Threa
   t.kernel.processesChanged();
   group.exitSignal = (a.flags & CLONE_PARENT) !== 0 ? from.exitSignal : a.exitSignal;
   group.tty = from.tty;
-  group.cgroup = from.cgroup;
+  group.cgroup = a.cgroup === undefined ? from.cgroup : a.cgroup;
   group.dumpable = from.dumpable;
   group.oomScoreAdj = from.oomScoreAdj;
   group.personality = from.personality;

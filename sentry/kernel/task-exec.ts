@@ -47,6 +47,7 @@ import { checkFileCaps, credentialsForExec, type ExecCredentials } from './exec-
 import { watchExit } from './exit-watchdog.ts';
 import { exitFutexes } from './futex-exit.ts';
 import type { Kernel } from './kernel.ts';
+import { enterTimeForChildren } from './namespace-sharing.ts';
 import { execStop } from './ptrace.ts';
 import type { Task } from './task.ts';
 import { createProcess, type ProcessSpec, vforkDone } from './task-clone.ts';
@@ -354,6 +355,7 @@ function resumeLoaded(t: Task, _why: number): number {
   t.clearTidAddr = 0;
   t.robustListAddr = 0;
   t.rseq = null;
+  enterTimeForChildren(t, null);
   group.posixTimers?.release();
   group.didExec = true;
   t.kernel.processesChanged();
@@ -403,7 +405,8 @@ function populate(t: Task, exec: Exec, loaded: Loaded): boolean {
     [AT_MINSIGSTKSZ, platform.fpStateSize + SIGFRAME_SIZE],
   ];
   if (platform.rseqAlign !== 0) auxv.push([AT_RSEQ_FEATURE_SIZE, platform.rseqFeatureSize], [AT_RSEQ_ALIGN, platform.rseqAlign]);
-  if (platform.vdsoAddr === 0) auxv.shift();
+  // A program of a shifted clock asks for the time: vdso-clock.ts.
+  if (platform.vdsoAddr === 0 || t.ns.timeForChildren.isShifted) auxv.shift();
   const stack = buildStack(loaded.stackTop, exec.argv, exec.envp, exec.filename, auxv, random);
   if (space.writeSome(stack.start, stack.bytes, 0, stack.bytes.length) !== stack.bytes.length) return false;
   const group = t.group;

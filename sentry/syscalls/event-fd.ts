@@ -100,7 +100,7 @@ export function timerfdSettime(t: Task, a: SyscallArgs): number {
   if (file === undefined) return -EBADF;
   if (!(file instanceof TimerFile)) return -EINVAL;
   encodeTimer(file);
-  file.set(loaded.sec, loaded.nsec, intervalNs, (flags & TFD_TIMER_ABSTIME) !== 0, flags);
+  file.set(loaded.sec, loaded.nsec, intervalNs, (flags & TFD_TIMER_ABSTIME) !== 0, flags, t.ns.time.offsetNs(file.clock));
   return a.addr(3) === 0 ? 0 : t.mm.copyOut(a.addr(3), scratch.u8, 0, 32);
 }
 

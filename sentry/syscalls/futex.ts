@@ -112,7 +112,7 @@ function deadlineOf(t: Task, addr: number, isRelative: boolean, onRealtime: bool
   if (sec < 0 || nsec < 0 || nsec >= 1e9) return BAD_TIME;
   const clock = t.kernel.clock;
   if (isRelative) return clock.monotonicNs() + sec * 1e9 + nsec;
-  if (!onRealtime) return sec * 1e9 + nsec;
+  if (!onRealtime) return sec * 1e9 + nsec - t.ns.time.offsetNs(CLOCK_MONOTONIC);
   // Wall time in ns does not fit a double: the whole seconds are taken off first.
   const nowSec = clock.realtimeSec();
   const nowNsec = clock.realtimeNs() - nowSec * 1e9;

@@ -1,7 +1,7 @@
 // unshare, setns and the names of a machine: kernel/fork.c:ksys_unshare(), kernel/nsproxy.c,
 // kernel/sys.c. Also kcmp(2), which compares what tasks share.
 
-import { EBADF, EFAULT, EINVAL, EPERM, ESRCH } from '../abi/errno.ts';
+import { EBADF, EFAULT, EINVAL, EPERM, ESRCH, EUSERS } from '../abi/errno.ts';
 import {
   CAP_SYS_ADMIN,
   CAP_SYS_CHROOT,
@@ -26,18 +26,19 @@ import { MntNamespace, NsDescription } from '../fs/nsfs.ts';
 import { ptraceMayAccess } from '../fs/proc-access.ts';
 import { commitCredentials } from '../kernel/exec-credentials.ts';
 import type { Namespace } from '../kernel/namespace.ts';
-import { enterUserNamespace, newUserNamespace, unshareNamespaces } from '../kernel/namespace-sharing.ts';
-import { type CgroupNamespace, type IpcNamespace, type NetNamespace, NsProxy } from '../kernel/namespaces.ts';
+import { enterTime, enterUserNamespace, newUserNamespace, unshareNamespaces } from '../kernel/namespace-sharing.ts';
+import type { CgroupNamespace, IpcNamespace, NetNamespace } from '../kernel/namespaces.ts';
 import { MAX_PID_NS_LEVEL, PidNamespace } from '../kernel/pid-namespace.ts';
 import { PidFd } from '../kernel/pidfd.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
+import type { TimeNamespace } from '../kernel/time-namespace.ts';
 import type { UserNamespace } from '../kernel/user-namespace.ts';
 import type { UtsNamespace } from '../kernel/uts-namespace.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
-const NEW_FLAGS = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET;
+const NEW_FLAGS = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWTIME;
 const UNSHARE_FLAGS = NEW_FLAGS | CLONE_NEWUSER | CLONE_THREAD | CLONE_FS | CLONE_SIGHAND | CLONE_VM | CLONE_FILES | CLONE_SYSVSEM;
 const HOST_NAME_MAX = 64;
 
@@ -90,7 +91,7 @@ export function setns(t: Task, a: SyscallArgs): number {
     return enter(t, file.namespace, file.nsType);
   }
   if (!(file instanceof PidFd)) return -EINVAL;
-  if (type === 0 || (type & ~(NEW_FLAGS | CLONE_NEWUSER | CLONE_NEWTIME)) !== 0) return -EINVAL;
+  if (type === 0 || (type & ~(NEW_FLAGS | CLONE_NEWUSER)) !== 0) return -EINVAL;
   const target = file.target();
   if (typeof target === 'number') return target;
   if (file.group.isDead) return -ESRCH;
@@ -104,6 +105,7 @@ export function setns(t: Task, a: SyscallArgs): number {
     [CLONE_NEWPID, target.pidns],
     [CLONE_NEWCGROUP, target.ns.cgroup],
     [CLONE_NEWNET, target.ns.net],
+    [CLONE_NEWTIME, target.ns.time],
   ];
   for (const [flag, ns] of wanted) {
     if ((type & flag) === 0) continue;
@@ -121,21 +123,21 @@ function enter(t: Task, ns: Namespace, type: number): number {
   const now = t.ns;
   switch (type) {
     case CLONE_NEWUTS:
-      t.ns = new NsProxy(ns as UtsNamespace, now.ipc, now.net, now.cgroup, now.pidForChildren);
+      t.ns = now.with({ uts: ns as UtsNamespace });
       return 0;
     case CLONE_NEWIPC:
-      t.ns = new NsProxy(now.uts, ns as IpcNamespace, now.net, now.cgroup, now.pidForChildren);
+      t.ns = now.with({ ipc: ns as IpcNamespace });
       return 0;
     case CLONE_NEWNET:
-      t.ns = new NsProxy(now.uts, now.ipc, ns as NetNamespace, now.cgroup, now.pidForChildren);
+      t.ns = now.with({ net: ns as NetNamespace });
       return 0;
     case CLONE_NEWCGROUP:
-      t.ns = new NsProxy(now.uts, now.ipc, now.net, ns as CgroupNamespace, now.pidForChildren);
+      t.ns = now.with({ cgroup: ns as CgroupNamespace });
       return 0;
     case CLONE_NEWPID:
       // Only downwards, so that no process is its own ancestor's parent.
       if (!t.pidns.contains(ns as PidNamespace)) return -EINVAL;
-      t.ns = new NsProxy(now.uts, now.ipc, now.net, now.cgroup, ns as PidNamespace);
+      t.ns = now.with({ pidForChildren: ns as PidNamespace });
       return 0;
     case CLONE_NEWNS:
       if (!creds.capableHere(CAP_SYS_CHROOT)) return -EPERM;
@@ -143,7 +145,9 @@ function enter(t: Task, ns: Namespace, type: number): number {
       t.fs.enterMounts((ns as MntNamespace).mounts);
       return 0;
     case CLONE_NEWTIME:
-      // There is one, and everybody is in it.
+      // timens_install(): all threads of a process have one clock.
+      if (t.group.tasks.length > 1 || t.mm.refs > 1) return -EUSERS;
+      enterTime(t, ns as TimeNamespace, t.mm.space);
       return 0;
   }
   return -EINVAL;
@@ -242,8 +246,8 @@ export function kcmp(t: Task, a: SyscallArgs): number {
 }
 
 export const namespaceCalls: readonly SyscallLine[] = [
-  call(SYS_unshare, 'unshare', 'flags:flags', unshare, 'partial', 'no time namespaces'),
-  call(SYS_setns, 'setns', 'fd:fd nstype:flags', setns, 'partial', 'the one time namespace can be entered without effect'),
+  call(SYS_unshare, 'unshare', 'flags:flags', unshare),
+  call(SYS_setns, 'setns', 'fd:fd nstype:flags', setns),
   call(SYS_sethostname, 'sethostname', 'name:buf:1 len:size', sethostname),
   call(SYS_setdomainname, 'setdomainname', 'name:buf:1 len:size', setdomainname),
   call(SYS_kcmp, 'kcmp', 'pid1:pid pid2:pid type:int idx1:ulong idx2:ulong', kcmp, 'partial', 'no KCMP_EPOLL_TFD'),

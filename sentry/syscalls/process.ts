@@ -2,7 +2,7 @@
 // sessions. kernel/fork.c, fs/exec.c, kernel/exit.c, kernel/sys.c. Further calls of the family are
 // in prctl.ts, limits.ts and namespaces.ts.
 
-import { E2BIG, EACCES, EAGAIN, EBADF, EFAULT, EINVAL, ENAMETOOLONG, EPERM, ERESTARTSYS, ESRCH } from '../abi/errno.ts';
+import { E2BIG, EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EINVAL, ENAMETOOLONG, EPERM, ERESTARTSYS, ESRCH } from '../abi/errno.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_NONBLOCK } from '../abi/fcntl.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import { POLLIN } from '../abi/poll.ts';
@@ -53,6 +53,8 @@ import {
 import { getU64 } from '../base/int64.ts';
 import { latin1 } from '../base/latin1.ts';
 import { anonInode } from '../fs/anon.ts';
+import { Cgroup } from '../fs/cgroupfs.ts';
+import { MAX_PID_NS_LEVEL } from '../kernel/pid-namespace.ts';
 import { PidFd } from '../kernel/pidfd.ts';
 import { joinProcessGroup, ProcessGroup } from '../kernel/process-group.ts';
 import { leaveRseq } from '../kernel/rseq.ts';
@@ -65,6 +67,7 @@ import { Wait, waitOnce } from '../kernel/task-wait.ts';
 import type { ThreadGroup } from '../kernel/thread-group.ts';
 import { FOREVER } from '../kernel/timers.ts';
 import { scratch } from '../mm/guest-memory.ts';
+import { inodePermission, MAY_WRITE } from '../vfs/permissions.ts';
 import { limitCalls, putUsage, RUSAGE_SIZE } from './limits.ts';
 import { namespaceCalls } from './namespaces.ts';
 import { prctlCalls } from './prctl.ts';
@@ -77,6 +80,7 @@ const CSIGNAL = 0xff;
 
 // ---- clone
 
+const NO_NUMBERS: readonly number[] = [];
 /** Made anew for every call: cloneTask() keeps nothing of it. */
 const cloneArgs = new CloneArgs();
 
@@ -89,6 +93,8 @@ function resetCloneArgs(flags: number, exitSignal: number): CloneArgs {
   c.parentTidAddr = 0;
   c.childTidAddr = 0;
   c.tls = 0;
+  c.numbers = NO_NUMBERS;
+  c.cgroup = undefined;
   return c;
 }
 
@@ -117,6 +123,8 @@ export function clone(t: Task, a: SyscallArgs): number {
 // struct clone_args: eleven u64 by offset.
 const CLONE_ARGS_SIZE_VER0 = 64;
 const CLONE_ARGS_SIZE = 88;
+const CLONE_HI_INTO_CGROUP = 2;
+const INT_MAX = 0x7fffffff;
 
 /** clone3(2). */
 export function clone3(t: Task, a: SyscallArgs): number {
@@ -139,15 +147,36 @@ export function clone3(t: Task, a: SyscallArgs): number {
   if ((flagsHi & ~3) !== 0 || (flags & (CLONE_DETACHED | (CSIGNAL & ~CLONE_NEWTIME))) !== 0) return -EINVAL;
   if ((flags & (CLONE_THREAD | CLONE_PARENT)) !== 0 && exitSignal !== 0) return -EINVAL;
   if ((stack === 0) !== (stackSize === 0)) return -EINVAL;
-  if (getU64(v, 72) !== 0 || getU64(v, 64) !== 0) return -EINVAL;
-  if ((flagsHi & 2) !== 0) return -EBADF;
+  const numbersAddr = getU64(v, 64);
+  const numberCount = getU64(v, 72);
+  if (numberCount > MAX_PID_NS_LEVEL || (numbersAddr === 0) !== (numberCount === 0)) return -EINVAL;
+  const cgroupFd = getU64(v, 80);
+  const intoCgroup = (flagsHi & CLONE_HI_INTO_CGROUP) !== 0;
+  if (intoCgroup && (cgroupFd > INT_MAX || size < CLONE_ARGS_SIZE)) return -EINVAL;
   const c = resetCloneArgs(flags, exitSignal);
   c.flagsHi = flagsHi;
   c.childTidAddr = getU64(v, 16);
   c.parentTidAddr = getU64(v, 24);
   c.stack = stack + stackSize;
   c.tls = getU64(v, 56);
+  if (numberCount > 0) {
+    if (t.mm.copyIn(numbersAddr, scratch.u8, 0, numberCount * 4) < 0) return -EFAULT;
+    c.numbers = Array.from({ length: numberCount }, (_, i) => v.getInt32(i * 4, true));
+  }
+  if (intoCgroup) {
+    const cgroup = cgroupBehind(t, cgroupFd);
+    if (typeof cgroup === 'number') return cgroup;
+    c.cgroup = cgroup;
+  }
   return doClone(t, c, pidfdAddr);
+}
+
+/** cgroup_css_set_fork(): the cgroup whose directory is open as `fd`, if the caller may move processes there. */
+function cgroupBehind(t: Task, fd: number): Cgroup | null | number {
+  const inode = t.fds.get(fd)?.inode();
+  if (!(inode instanceof Cgroup)) return -EBADF;
+  const denied = inodePermission(inode, t.creds, MAY_WRITE);
+  return denied < 0 ? denied : inode.takesProcesses() ? inode.asMembership() : -EBUSY;
 }
 
 function doClone(t: Task, c: CloneArgs, pidfdAddr: number): number {
@@ -447,7 +476,7 @@ export const processCalls: readonly SyscallLine[] = [
   call(SYS_fork, 'fork', '', fork),
   call(SYS_vfork, 'vfork', '', vfork),
   call(SYS_clone, 'clone', 'flags:flags stack:addr parent_tid:addr child_tid:addr tls:addr', clone),
-  call(SYS_clone3, 'clone3', 'cl_args:addr size:size', clone3, 'partial', 'no set_tid array, no CLONE_INTO_CGROUP, no time namespaces'),
+  call(SYS_clone3, 'clone3', 'cl_args:addr size:size', clone3),
   call(SYS_execve, 'execve', 'filename:path argv:addr envp:addr', execve),
   call(SYS_execveat, 'execveat', 'dirfd:dirfd filename:path argv:addr envp:addr flags:flags', execveat),
   call(SYS_exit, 'exit', 'status:int', exit),

@@ -49,6 +49,7 @@ import {
   SYS_ustat,
   SYS_vhangup,
 } from '../abi/sysno-x64.ts';
+import { CLOCK_BOOTTIME } from '../abi/time.ts';
 import { fillRandom } from '../base/entropy.ts';
 import { put64 } from '../base/int64.ts';
 import { loadAverages, memoryInUse, uptimeNs } from '../fs/proc-files.ts';
@@ -88,7 +89,7 @@ export function sysinfo(t: Task, a: SyscallArgs): number {
   const v = scratch.view;
   const use = memoryInUse(kernel);
   scratch.u8.fill(0, 0, SYSINFO.size);
-  put64(v, SYSINFO.uptime, Math.floor(uptimeNs(kernel) / 1e9));
+  put64(v, SYSINFO.uptime, Math.floor((uptimeNs(kernel) + t.ns.time.offsetNs(CLOCK_BOOTTIME)) / 1e9));
   const loads = loadAverages(kernel);
   for (let i = 0; i < 3; i++) put64(v, SYSINFO.loads + i * 8, Math.floor(loads[i]! * LOAD_SCALE));
   put64(v, SYSINFO.totalram, kernel.machine.memoryBytes);

@@ -58,9 +58,12 @@ import { loaded, loadedNs, loadTimespec, loadTimeval, putTimespecNs, putTimevalN
 export function clockGettime(t: Task, a: SyscallArgs): number {
   const clock = a.int(0);
   if (isHostClock(clock)) {
-    const time = t.kernel.clock;
-    time.read(withoutAlarm(clock));
-    return storeTimespec(t, a.addr(1), time.parts[0]!, time.parts[1]!);
+    const { parts } = t.kernel.clock;
+    t.kernel.clock.read(withoutAlarm(clock));
+    const offset = t.ns.time.offset(clock);
+    if (offset === null) return storeTimespec(t, a.addr(1), parts[0]!, parts[1]!);
+    const nsec = parts[1]! + offset.nsec;
+    return storeTimespec(t, a.addr(1), parts[0]! + offset.sec + (nsec >= 1e9 ? 1 : 0), nsec % 1e9);
   }
   const cpu = cpuClock(t, clock);
   return cpu === undefined ? -EINVAL : storeTimespecNs(t, a.addr(1), cpu.nowNs());
@@ -213,7 +216,8 @@ export function clockNanosleep(t: Task, a: SyscallArgs): number {
     const ns = loadedNs();
     return ns === 0 ? 0 : t.park(t.kernel.clock.monotonicNs() + ns, resumeClockNanosleep);
   }
-  const deadlineNs = clock === CLOCK_MONOTONIC ? loadedNs() : t.kernel.clock.monotonicAt(withoutAlarm(clock), loaded.sec, loaded.nsec);
+  const hostNs = clock === CLOCK_MONOTONIC ? loadedNs() : t.kernel.clock.monotonicAt(withoutAlarm(clock), loaded.sec, loaded.nsec);
+  const deadlineNs = hostNs - t.ns.time.offsetNs(clock);
   return deadlineNs <= t.kernel.clock.monotonicNs() ? 0 : t.park(deadlineNs, resumeClockNanosleep);
 }
 
@@ -373,7 +377,7 @@ export function timerSettime(t: Task, a: SyscallArgs): number {
   const timer = timerOf(t, a);
   if (timer === undefined) return -EINVAL;
   encodeTimer(timer);
-  timer.set(loaded.sec, loaded.nsec, intervalNs, (a.int(1) & TIMER_ABSTIME) !== 0);
+  timer.set(loaded.sec, loaded.nsec, intervalNs, (a.int(1) & TIMER_ABSTIME) !== 0, t.ns.time.offsetNs(timer.clock));
   return a.addr(3) === 0 ? 0 : t.mm.copyOut(a.addr(3), scratch.u8, 0, 32);
 }
 

@@ -148,6 +148,33 @@ int main(void) {
   CALL(kill(-99999, 0));
   CALL(kill(getpid(), 65));
 
+  SECTION("numbers asked for");
+  struct {
+    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+  } asks = {.exit_signal = SIGCHLD};
+  int numbers[40] = {31234};
+  asks.set_tid = (uintptr_t)numbers;
+  CALL(syscall(SYS_clone3, &asks, sizeof asks));
+  asks.set_tid_size = 33;
+  CALL(syscall(SYS_clone3, &asks, sizeof asks));
+  asks.set_tid_size = 1;
+  pid = syscall(SYS_clone3, &asks, sizeof asks);
+  if (pid == 0) _exit(getpid() == 31234 ? 4 : 5);
+  HOLDS(pid == 31234);
+  CALL(syscall(SYS_clone3, &asks, sizeof asks));
+  MUST(waitpid(pid, &status, 0));
+  print_status("asked for", status);
+  numbers[0] = 0;
+  CALL(syscall(SYS_clone3, &asks, sizeof asks));
+  numbers[0] = getpid();
+  CALL(syscall(SYS_clone3, &asks, sizeof asks));
+  asks.set_tid = asks.set_tid_size = 0;
+  asks.flags = 1ULL << 33;
+  asks.cgroup = 999;
+  CALL(syscall(SYS_clone3, &asks, sizeof asks));
+  asks.cgroup = 1ULL << 32;
+  CALL(syscall(SYS_clone3, &asks, sizeof asks));
+
   SECTION("directories of /proc in place of pidfds");
   int self = MUST(open("/proc/self", O_RDONLY | O_DIRECTORY));
   int task = MUST(open("/proc/thread-self", O_RDONLY | O_DIRECTORY));
