@@ -8,6 +8,7 @@ import {
   SYS_dup2,
   SYS_futex,
   SYS_madvise,
+  SYS_membarrier,
   SYS_mmap,
   SYS_mprotect,
   SYS_mremap,
@@ -37,6 +38,7 @@ const ADMITTED = [
   SYS_sigaltstack,
   SYS_arch_prctl,
   SYS_futex,
+  SYS_membarrier,
   SYS_UPROBE,
 ];
 

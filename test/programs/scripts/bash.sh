@@ -49,7 +49,7 @@ bash -c 'trap "" TERM; kill -TERM $$; echo survived'
 trap 'echo debug' DEBUG; :; trap - DEBUG
 trap 'echo a child ended' CHLD; (exit 0) & wait; trap - CHLD
 (trap 'echo leaving' EXIT; exit 3); echo "status $?"
-timeout -s INT 0.2 bash -c 'trap "echo interrupted; exit 7" INT; while :; do sleep 0.05; done'; echo "timeout $?"
+timeout -s INT 1 bash -c 'trap "echo interrupted; exit 7" INT; while :; do sleep 0.05; done'; echo "timeout $?"
 section 'read with a timeout'
 read -r -t 0.1 line < <(sleep 0.3; echo late); echo "timed out: $(($? > 128))"
 printf 'abcdef' | { read -r -n 3 x; echo "$x"; }
