@@ -4,6 +4,9 @@
 /** The smallest -errno that Linux returns: IS_ERR_VALUE(), include/linux/err.h. */
 export const MIN_ERRNO = -4095;
 
+/** The call must be made again once its questions are answered: retry.ts. Not an errno of Linux, but it passes through like one. */
+export const RETRY = -4094;
+
 /** The task is parked: its continuation will produce the result. */
 export const BLOCKED = -0x100000;
 

@@ -4,6 +4,8 @@ import { cgroupTypes } from '../fs/cgroupfs.ts';
 import { registerMemoryDevices } from '../fs/devices.ts';
 import { devptsType, registerTerminals } from '../fs/devpts.ts';
 import { devtmpfsType } from '../fs/devtmpfs.ts';
+import { registerFuseDevice } from '../fs/fuse/device.ts';
+import { fuseType } from '../fs/fuse/filesystem.ts';
 import { mqueueType } from '../fs/mqueue.ts';
 import { overlayType } from '../fs/overlay.ts';
 import { openFifo } from '../fs/pipe.ts';
@@ -28,7 +30,9 @@ export function registerFilesystems(kernel: Kernel): void {
   for (const type of cgroupTypes(kernel)) vfs.registerFilesystem(type);
   vfs.registerFilesystem(devptsType(kernel));
   vfs.registerFilesystem(mqueueType(kernel));
+  vfs.registerFilesystem(fuseType);
   registerMemoryDevices(vfs);
+  registerFuseDevice(vfs);
   registerTerminals(vfs);
   vfs.registerFifo(openFifo);
   registerSocketFamilies();

@@ -20,6 +20,7 @@ const NODES: readonly (readonly [string, number, number, number])[] = [
   ['tty', 5, 0, 0o666],
   ['console', 5, 1, 0o600],
   ['ptmx', 5, 2, 0o666],
+  ['fuse', 10, 229, 0o666],
 ];
 
 const LINKS: readonly (readonly [string, string])[] = [

@@ -4,7 +4,7 @@
 // up to date itself (lower trees do not change, and the upper one only through here), with cookies
 // that grow, so that positions stay right.
 
-import { EIO, ENOENT, ENOTEMPTY, EXDEV } from '../abi/errno.ts';
+import { EINVAL, EIO, ENOENT, ENOTEMPTY, EPERM, EXDEV } from '../abi/errno.ts';
 import { O_RDONLY, RENAME_EXCHANGE, RENAME_WHITEOUT } from '../abi/fcntl.ts';
 import { S_IFCHR, S_IFDIR, S_IFMT } from '../abi/stat.ts';
 import { latin1 } from '../base/latin1.ts';
@@ -271,6 +271,8 @@ export class OverlayDir extends OverlayInode implements StreamSource {
   }
 
   override mknod(creds: Credentials, name: string, mode: number, rdev: number): Inode | number {
+    // "Don't allow creation of 'whiteout' on overlay": fs/overlayfs/dir.c:ovl_mknod().
+    if ((mode & S_IFMT) === S_IFCHR && rdev === 0) return -EPERM;
     return this.make(name, false, (dir) => dir.mknod(creds, name, mode, rdev));
   }
 
@@ -373,6 +375,8 @@ export class OverlayDir extends OverlayInode implements StreamSource {
   // ---- renaming
 
   override rename(oldName: string, child: Inode, newDir: Inode, newName: string, replaced: Inode | undefined, flags: number): number {
+    // What would be a whiteout to others is none to see here: ovl_rename().
+    if ((flags & RENAME_WHITEOUT) !== 0) return -EINVAL;
     const moved = child as OverlayInode;
     const target = replaced as OverlayInode | undefined;
     const to = newDir as OverlayDir;
@@ -422,7 +426,6 @@ export class OverlayDir extends OverlayInode implements StreamSource {
       else target.nameGone();
       to.take(newName);
     }
-    if ((flags & RENAME_WHITEOUT) !== 0 && !this.lowerHas(oldName)) fromUpper.mknod(maker, oldName, S_IFCHR, 0);
     this.nameRemoved(fromUpper, oldName);
     to.insert(newName, moved);
     moved.mirror();

@@ -2,16 +2,18 @@
 // then the table's handler runs. Its end, restarts included, is in task-run.ts.
 
 import { ORIG_RAX, R8, R9, R10, RAX, RDI, RDX, RSI } from '../../platform/platform.ts';
-import { ENOSYS } from '../abi/errno.ts';
+import { EINTR, ENOSYS } from '../abi/errno.ts';
 import { PTRACE_EVENT_SECCOMP } from '../abi/ptrace.ts';
-import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
+import { BLOCKED, REGISTERS_SET, RETRY } from '../base/errors.ts';
 import { warnOnce } from '../base/log.ts';
+import { running } from '../base/retry.ts';
 import { publishAnswer } from './fixed-answers.ts';
 import { AT_ENTRY, callStop, eventStop, TRACE_EMULATE, TRACE_RUN, takeTracerSignal } from './ptrace.ts';
 import { checkSeccomp, SECCOMP_CONTINUES, SECCOMP_NOTIFIES, SECCOMP_TRACED, seccompCall, seccompData, seccompListener } from './seccomp.ts';
 import { notifyListener, notifyResult } from './seccomp-notify.ts';
 import { TASK_HANDLER, type Task, WAKE_SIGNAL } from './task.ts';
 import { finish } from './task-run.ts';
+import { FOREVER } from './timers.ts';
 
 /** The guest has made a system call: EVENT_SYSCALL. */
 export function enterSyscall(t: Task): void {
@@ -53,9 +55,52 @@ function readArguments(t: Task): void {
 
 function dispatch(t: Task): number {
   const entry = t.kernel.syscalls[t.sysno];
-  if (entry !== undefined) return entry.handler(t, t.args);
+  if (entry !== undefined) {
+    running.asker = t;
+    const result = entry.handler(t, t.args);
+    running.asker = null;
+    return result === RETRY || t.questions !== null ? waitForAnswers(t, result) : result;
+  }
   warnOnce(`system call ${t.sysno} is not implemented`);
   return -ENOSYS;
+}
+
+// ---- calls that ask a guest's program: base/retry.ts
+
+/** Parks the task until its questions are answered, or lets the call's end forget them. */
+function waitForAnswers(t: Task, result: number): number {
+  if (result !== RETRY) {
+    t.questions = null;
+    return result;
+  }
+  return isWaiting(t) ? t.park(FOREVER, resumeAnswered) : dispatch(t);
+}
+
+function isWaiting(t: Task): boolean {
+  if (t.questions !== null) for (const q of t.questions.values()) if (!q.answered) return true;
+  return false;
+}
+
+function resumeAnswered(t: Task, why: number): number {
+  if (why !== WAKE_SIGNAL) return isWaiting(t) ? t.park(FOREVER, resumeAnswered) : dispatch(t);
+  // What nobody has read is taken back; on the rest the call waits, though whoever works on it hears of the signal.
+  let inHand = false;
+  for (const q of t.questions!.values()) {
+    if (q.answered || q.withdraw()) continue;
+    q.interrupt();
+    inHand = true;
+  }
+  if (inHand && !t.group.exiting) return t.parkUninterruptible(resumeInterrupted);
+  t.questions = null;
+  return -EINTR;
+}
+
+function resumeInterrupted(t: Task, why: number): number {
+  if (why === WAKE_SIGNAL) {
+    t.questions = null;
+    return -EINTR;
+  }
+  return isWaiting(t) ? t.parkUninterruptible(resumeInterrupted) : dispatch(t);
 }
 
 // ---- tasks that a tracer or a filter watches: kernel/entry/common.c:syscall_trace_enter()

@@ -13,6 +13,7 @@
 import type { Context } from '../../platform/platform.ts';
 import { BLOCKED } from '../base/errors.ts';
 import type { ListNode } from '../base/list.ts';
+import type { Question } from '../base/retry.ts';
 import { Waiter, type WaitQueue } from '../base/wait-queue.ts';
 import type { MemoryManager } from '../mm/memory-manager.ts';
 import type { UserIo } from '../mm/user-io.ts';
@@ -140,6 +141,8 @@ export class Task implements ListNode<Task> {
   seccompMode = 0;
   /** Newest first. */
   seccompFilters: readonly SeccompFilter[] = NO_FILTERS;
+  /** What the running call has asked a guest's program: base/retry.ts. */
+  questions: Map<string, Question> | null = null;
   /** The Landlock rules that the task is under: vfs/landlock.ts. */
   landlock: Domain | null = null;
   /** Who traces us and how far: ptrace.ts. */
@@ -301,6 +304,16 @@ export class Task implements ListNode<Task> {
     this.interruptible = false;
     this.state = TASK_BLOCKED;
     return BLOCKED;
+  }
+
+  /** One of `questions` has its answer. */
+  answered(): void {
+    if (this.questions !== null) this.wake(WAKE_EVENT);
+  }
+
+  /** close(2) waits for a file's last word, and here it is. */
+  answeredClose(): void {
+    this.wake(WAKE_EVENT);
   }
 
   /** Makes a parked task continue; nothing happens to one that is not parked. */

@@ -258,6 +258,8 @@ function setFlags(t: Task, fd: number, file: FileDescription, wanted: number): n
   // Of a pipe it makes packets; of a file it is a promise that no file system of ours has to keep.
   const type = inode.mode & S_IFMT;
   if ((wanted & O_DIRECT) !== 0 && type !== S_IFIFO && type !== S_IFREG) return -EINVAL;
+  const able = (changed & O_ASYNC) !== 0 && file.canPoll() ? file.mayAsync() : 0;
+  if (able < 0) return able;
   if ((changed & O_ASYNC) !== 0 && file.canPoll()) setAsync(file, fd, (wanted & O_ASYNC) !== 0);
   file.flags = (file.flags & ~SETFL_MASK) | (wanted & SETFL_MASK);
   file.flagsChanged(t);
@@ -434,7 +436,8 @@ function setAsyncFlag(t: Task, fd: number, file: FileDescription, arg: number): 
   if (value < 0) return value;
   const on = value !== 0;
   if (on === ((file.flags & O_ASYNC) !== 0)) return 0;
-  if (!file.canPoll()) return -ENOTTY;
+  const able = file.mayAsync();
+  if (able < 0) return able;
   setAsync(file, fd, on);
   file.flags = on ? file.flags | O_ASYNC : file.flags & ~O_ASYNC;
   return 0;

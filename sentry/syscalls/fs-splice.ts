@@ -7,6 +7,7 @@
 import { EAGAIN, EBADF, EFAULT, EINVAL, EISDIR, EOVERFLOW, EPIPE, ERESTARTSYS, ESPIPE, EXDEV } from '../abi/errno.ts';
 import { O_APPEND, O_NONBLOCK, SEEK_CUR, SPLICE_F_GIFT, SPLICE_F_MORE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../abi/fcntl.ts';
 import { MAX_RW_COUNT } from '../abi/limits.ts';
+import { S_IFCHR, S_IFMT } from '../abi/stat.ts';
 import { SYS_copy_file_range, SYS_sendfile, SYS_splice, SYS_tee, SYS_vmsplice } from '../abi/sysno-x64.ts';
 import { type Pipe, PipeFile } from '../fs/pipe.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
@@ -150,7 +151,7 @@ export function splice(t: Task, a: SyscallArgs): number {
 
   t.n0 = offset;
   const n = spliceSome(t, input, output, a.addr(1) !== 0 || a.addr(3) !== 0);
-  if (n !== -EAGAIN || (flags & SPLICE_F_NONBLOCK) !== 0 || blockedOn(input, output).nonblocking) return finishSplice(t, n);
+  if (n !== -EAGAIN || !mayWait(input, output, flags)) return finishSplice(t, n);
   input.incRef();
   output.incRef();
   t.file = input;
@@ -179,6 +180,13 @@ function spliceOffset(t: Task, a: SyscallArgs, input: FileDescription, output: F
   // Positional use of a file without positions is EINVAL here, not ESPIPE: fs/splice.c:do_splice().
   if (!isSeekable(t, a.addr(1) !== 0 ? input : output)) return -EINVAL;
   return offset < 0 ? -EINVAL : offset;
+}
+
+/** SPLICE_F_NONBLOCK is about the pipe; a device that has nothing yet is waited for unless it is non-blocking itself. */
+function mayWait(input: FileDescription, output: FileDescription, flags: number): boolean {
+  const file = blockedOn(input, output);
+  if (file.nonblocking) return false;
+  return (flags & SPLICE_F_NONBLOCK) === 0 || (file === input && (input.inode().mode & S_IFMT) === S_IFCHR);
 }
 
 function blockedOn(input: FileDescription, output: FileDescription): FileDescription {

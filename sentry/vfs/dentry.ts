@@ -13,6 +13,7 @@
 // Inodes count their dentries and opens; when both are zero the file system hears evict().
 
 import { ENOENT } from '../abi/errno.ts';
+import { RETRY } from '../base/errors.ts';
 import type { Filesystem, Inode } from './filesystem.ts';
 import { notifyInodeGone } from './fsnotify.ts';
 
@@ -114,6 +115,8 @@ export function lookupChild(dir: Dentry, name: string): Dentry | number {
 
   const found = inode.lookup(name);
   if (typeof found === 'number') {
+    // Nothing is known yet, so the cached one stays as it is.
+    if (found === RETRY) return found;
     if (cached !== undefined) {
       if (found === -ENOENT && cached.inode === null) return cached;
       unhash(cached);

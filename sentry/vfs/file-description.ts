@@ -111,11 +111,12 @@ export abstract class FileDescription {
       this.path!.mount.writers--;
     }
     if (this.path !== undefined) {
-      const { mount } = this.path;
-      if (--mount.opens === 0 && mount.namespace === null && mount.children.size > 0) mount.closed();
+      this.path.mount.opens--;
       unpin(this.path.dentry);
     }
     inodeReleased(inode);
+    const mount = this.path?.mount;
+    if (mount !== undefined && mount.opens === 0 && mount.namespace === null) mount.closed();
   }
 
   /** The VFS has opened this by path: it counts as an open (for writing) of the inode until its last reference goes. */
@@ -171,6 +172,11 @@ export abstract class FileDescription {
     return false;
   }
 
+  /** The kernel is about to execute this file: what has to be asked for is, so that reading and mapping it waits for nobody. 0, RETRY or -errno. */
+  prepareExec(): number {
+    return 0;
+  }
+
   /** close(2) of one descriptor, before its reference goes; an error is close's result. */
   flush(_t: Task): number {
     return 0;
@@ -210,6 +216,11 @@ export abstract class FileDescription {
   /** epoll_ctl answers EPERM for files that say false: regular files and directories. */
   canPoll(): boolean {
     return false;
+  }
+
+  /** Whether O_ASYNC can be set: 0 or -errno. f_op->fasync. */
+  mayAsync(): number {
+    return this.canPoll() ? 0 : -ENOTTY;
   }
 
   /** A device's or socket's own requests; the generic ones (FIONBIO, FIOCLEX, …) are answered above. arg is a value or a guest address. */

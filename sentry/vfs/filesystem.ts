@@ -66,6 +66,8 @@ export class StatFs {
 export abstract class Filesystem {
   /** As /proc/filesystems and mountinfo print it: "tmpfs". */
   readonly type: string;
+  /** "sshfs" of "fuse.sshfs". */
+  subtype = '';
   /** st_dev: major 0 and a minor of our own unless the file system knows better. */
   readonly dev: number;
   /** What mountinfo prints as the source. */
@@ -214,8 +216,8 @@ export abstract class Inode {
     return true;
   }
 
-  /** Makes a regular file. mode has the umask applied and carries S_IFREG; owner ids come from creds' fsuid/fsgid (and setgid directories). */
-  create(_creds: Credentials, _name: string, _mode: number): Inode | number {
+  /** Makes a regular file. mode has the umask applied and carries S_IFREG; owner ids come from creds' fsuid/fsgid (and setgid directories). openFlags are those of the open(2) that follows, if one does. */
+  create(_creds: Credentials, _name: string, _mode: number, _openFlags?: number): Inode | number {
     return -EPERM;
   }
 

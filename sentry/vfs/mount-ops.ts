@@ -102,9 +102,10 @@ export function mountPath(
 
 /** The type by name, if this caller may mount it: -ENODEV, -EPERM. */
 export function typeFor(vfs: Vfs, ctx: VfsContext, name: string): FilesystemType | number {
-  // "ext4.sub": only fuse has subtypes, and it keeps its own.
-  const type = vfs.types.get(name);
-  if (type === undefined) return -ENODEV;
+  const dot = name.indexOf('.');
+  const type = vfs.types.get(dot < 0 ? name : name.slice(0, dot));
+  // "ext4.sub": only fuse has subtypes.
+  if (type === undefined || (dot >= 0 && type.name !== 'fuse')) return -ENODEV;
   if (!type.userMount && ctx.creds.userns.parent !== null) return -EPERM;
   return type;
 }
@@ -116,6 +117,7 @@ function newMount(vfs: Vfs, ctx: VfsContext, source: string, at: VfsPath, name: 
   if (!type.nodev) return -ENOTBLK;
   const fs = type.mount(ctx, source, flags, data);
   if (typeof fs === 'number') return fs;
+  if (name.includes('.')) fs.subtype = name.slice(name.indexOf('.') + 1);
   if (fs.mounts === 0) {
     fs.userns = ctx.creds.userns;
     if ((flags & MS_RDONLY) !== 0) fs.readOnly = true;

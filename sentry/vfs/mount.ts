@@ -91,6 +91,8 @@ export class Mount {
   writers = 0;
   /** The top of a tree that open_tree(2) or fsmount(2) has made and nobody has attached: it may be copied and moved. is_anon_ns(). */
   anonymous = false;
+  /** In no namespace any more, but files are open on it: its file system ends with the last of them. */
+  private lingers = false;
   /** The kernel's own, mounted nowhere: memory files, queues. MNT_INTERNAL. */
   internal = false;
   /** umount2(MNT_EXPIRE) has been here and nothing has used it since. */
@@ -165,8 +167,19 @@ export class Mount {
     return out;
   }
 
-  /** The last description on a mount that is in no namespace any more: what has stayed connected to it goes. */
+  /** In no namespace any more: the file system loses a mount now, or when the last open file is closed. */
+  end(): void {
+    unpin(this.root);
+    if (this.opens > 0) this.lingers = true;
+    else if (--this.fs.mounts === 0) this.fs.release();
+  }
+
+  /** The last description on a mount that is in no namespace any more: what has stayed connected to it goes, and the mount itself. */
   closed(): void {
+    if (this.lingers) {
+      this.lingers = false;
+      if (--this.fs.mounts === 0) this.fs.release();
+    }
     for (const m of [...this.children.values()]) {
       if (m.namespace !== null) continue;
       m.detach();
@@ -350,8 +363,7 @@ export function discardTree(top: Mount): void {
     // What is locked to a parent goes on hiding what it lies over, for who still has files open there: disconnect_mount().
     if (m === top || !m.locked || m.parent!.opens === 0) m.detach();
     m.makePrivate();
-    unpin(m.root);
-    if (--m.fs.mounts === 0) m.fs.release();
+    m.end();
   }
 }
 

@@ -61,6 +61,11 @@ function mangled(text: string): string {
   return text.replace(/[ \t\n\\#]/g, (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`);
 }
 
+/** The type, and the subtype if there is one: show_type(). */
+function typeText(m: Mount): string {
+  return m.fs.subtype === '' ? m.fs.type : `${m.fs.type}.${m.fs.subtype}`;
+}
+
 /** /proc/[pid]/mountinfo for a task whose root is `root`. */
 export function mountinfoText(ns: MountNamespace, root: VfsPath): string {
   let text = '';
@@ -74,7 +79,7 @@ export function mountinfoText(ns: MountNamespace, root: VfsPath): string {
     if (m.peers !== null) text += ` shared:${m.peers.id}`;
     if (m.master !== null) text += ` master:${m.master.id}`;
     if (m.unbindable) text += ' unbindable';
-    text += ` - ${mangled(m.fs.type)} ${mangled(m.source)} ${m.fs.readOnly ? 'ro' : 'rw'}${m.fs.options()}\n`;
+    text += ` - ${mangled(typeText(m))} ${mangled(m.source)} ${m.fs.readOnly ? 'ro' : 'rw'}${m.fs.options()}\n`;
   }
   return text;
 }
@@ -86,7 +91,7 @@ export function mountsText(ns: MountNamespace, root: VfsPath): string {
     const where = pathBelow(m, m.root, root);
     if (where === undefined) continue;
     const options = m.optionText().replace(/^r[wo]/, m.readOnly || m.fs.readOnly ? 'ro' : 'rw');
-    text += `${mangled(m.source)} ${mangled(where)} ${mangled(m.fs.type)} ${options}${m.fs.options()} 0 0\n`;
+    text += `${mangled(m.source)} ${mangled(where)} ${mangled(typeText(m))} ${options}${m.fs.options()} 0 0\n`;
   }
   return text;
 }

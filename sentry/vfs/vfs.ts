@@ -173,7 +173,13 @@ export class Vfs extends VfsNames {
     if (denied < 0) return denied;
     if (inode.writers > 0) return -ETXTBSY;
     const file = this.opened(ctx.task, inode, { mount, dentry }, O_RDONLY, undefined, true);
-    if (typeof file !== 'number') file.denyWrites();
+    if (typeof file === 'number') return file;
+    const ready = file.prepareExec();
+    if (ready < 0) {
+      file.decRef(ctx.task);
+      return ready;
+    }
+    file.denyWrites();
     return file;
   }
 
@@ -243,6 +249,7 @@ export class Vfs extends VfsNames {
       ctx.creds,
       child.name,
       newMode(parent, ctx.creds, birthMode(parent, ctx.fs.umask, S_IFREG | (mode & S_IALLUGO))),
+      flags,
     );
     if (typeof inode === 'number') return inode;
     inheritAcls(inode);
