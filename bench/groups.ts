@@ -1,8 +1,10 @@
 // The groups of measurements, in the order of the table. A new one is a file beside this one and a line here.
 import { calls } from './calls.ts';
 import { files } from './files.ts';
+import { growth } from './growth.ts';
 import { memory } from './memory.ts';
+import { programGroup } from './programs.ts';
 import { startup } from './startup.ts';
 import type { Group } from './support/group.ts';
 
-export const groups: readonly Group[] = [calls, startup, files, memory];
+export const groups: readonly Group[] = [calls, files, programGroup, startup, memory, growth];

@@ -104,6 +104,7 @@ function fault(t: Task): void {
       return;
     }
   }
+  debug(`task ${t.tid}: host signal ${signo} at ${c.reg(RIP).toString(16)}, address ${addr.toString(16)}`);
   deliverFault(t, signo, c.faultCode, c.faultTrapno, pageFaultError(t, addr, c.faultErr), addr);
   finish(t, REGISTERS_SET);
 }
