@@ -6,15 +6,16 @@ import { isAbsolute, join, resolve } from 'node:path';
 import type { GoferTree } from '../gofer/config.ts';
 import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../sentry/abi/mount.ts';
 import { S_IFBLK, S_IFCHR, S_IFIFO } from '../sentry/abi/stat.ts';
-import type { BootConfig, DeviceConfig, MountConfig, ProcessConfig } from '../sentry/boot/boot-config.ts';
+import type { BootConfig, DeviceConfig, IdRangeConfig, MountConfig, ProcessConfig } from '../sentry/boot/boot-config.ts';
 import type { ViewMount } from './anchor.ts';
 import { cgroupView, planCgroupMount } from './cgroup-view.ts';
 import type { Config } from './config.ts';
 import { egressPolicies } from './egress-policy.ts';
 import { RunscError } from './errors.ts';
 import { sourceOf } from './host-mounts.ts';
+import { type IdMap, ownIdMaps } from './id-maps.ts';
 import { parseMountOptions } from './mount-options.ts';
-import { hostnameIn } from './namespaces.ts';
+import { hostnameIn, inUserNamespace } from './namespaces.ts';
 import { networkCapabilities } from './network-capabilities.ts';
 import type { SandboxOptions } from './sandbox.ts';
 import type { Spec, SpecDevice, SpecMount, SpecProcess } from './spec.ts';
@@ -69,8 +70,10 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
   const egress = egressPolicies(config.egressPolicy, spec.annotations);
   // dockerd's way to set it.
   const domainname = spec.domainname ?? spec.sysctl['kernel.domainname'];
+  const shown = maps ?? (inUserNamespace() ? ownIdMaps() : undefined);
   return {
     boot: {
+      hostIds: shown === undefined ? undefined : { uids: shown.uid.map(idRange), gids: shown.gid.map(idRange) },
       id,
       hostname: guestText(hostnameOf(spec)),
       domainname: domainname === undefined ? undefined : guestText(domainname),
@@ -117,6 +120,10 @@ function viewOf(spec: Spec, bundle: string): ViewMount[] {
     } else if (mount.type === 'tmpfs') view.push({ kind: 'tmpfs', source: '', target, readOnly });
   }
   return view;
+}
+
+function idRange(map: IdMap): IdRangeConfig {
+  return { inside: map.containerID, outside: map.hostID, count: map.size };
 }
 
 /** A new UTS namespace begins with the name of the one it was made in, as any does; one of others has theirs. */

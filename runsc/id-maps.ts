@@ -1,6 +1,6 @@
 // Id maps of user namespaces: what /proc/PID/uid_map and gid_map are told.
 
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { RunscError } from './errors.ts';
 import { spawnSync } from './host-program.ts';
 
@@ -18,6 +18,20 @@ export function oneId(id: number): IdMap[] {
 
 export function idMapText(map: readonly IdMap[]): string {
   return map.map((m) => `${m.containerID} ${m.hostID} ${m.size}\n`).join('');
+}
+
+/** The maps of our own user namespace, as it shows them. */
+export function ownIdMaps(): { uid: IdMap[]; gid: IdMap[] } {
+  return { uid: readIdMap('uid'), gid: readIdMap('gid') };
+}
+
+function readIdMap(kind: string): IdMap[] {
+  const map: IdMap[] = [];
+  for (const line of readFileSync(`/proc/self/${kind}_map`, 'latin1').split('\n')) {
+    const [containerID, hostID, size] = line.trim().split(/\s+/).map(Number);
+    if (size !== undefined && !Number.isNaN(size)) map.push({ containerID: containerID!, hostID: hostID!, size });
+  }
+  return map;
 }
 
 /**

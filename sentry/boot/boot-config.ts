@@ -107,7 +107,16 @@ export interface EgressPolicy {
   readonly rules: readonly EgressRule[];
 }
 
+/** One line of uid_map. */
+export interface IdRangeConfig {
+  readonly inside: number;
+  readonly outside: number;
+  readonly count: number;
+}
+
 export interface BootConfig {
+  /** What the container's ids are on the host, where it has a user namespace there: no others exist inside. */
+  readonly hostIds?: { readonly uids: readonly IdRangeConfig[]; readonly gids: readonly IdRangeConfig[] };
   /** The container's id; "do" has none of a container's state. */
   readonly id: string;
   readonly hostname: string;

@@ -87,6 +87,10 @@ function choosePlatform(config: BootConfig): Platform {
 
 function buildKernel(config: BootConfig): Kernel {
   const rootUserNamespace = new UserNamespace(null, 0, 0);
+  if (config.hostIds !== undefined) {
+    rootUserNamespace.hostUids = config.hostIds.uids;
+    rootUserNamespace.hostGids = config.hostIds.gids;
+  }
   const platform = choosePlatform(config);
   const kernel = new Kernel({
     platform,

@@ -13,7 +13,7 @@ const PAGE = 4096;
 
 /** One "inside outside count" line a range, the outside ids as the reader's namespace names them. */
 export function idMapText(t: Task, ns: UserNamespace, isUid: boolean): string {
-  const map = isUid ? ns.uidMap : ns.gidMap;
+  const map = ns.parent === null ? (isUid ? ns.hostUids : ns.hostGids) : isUid ? ns.uidMap : ns.gidMap;
   if (ns.parent === null && map === null) return row(0, 0, MAX_ID);
   let text = '';
   for (const range of map ?? []) text += row(range.inside, shownOutside(t, ns, range, isUid), range.count);

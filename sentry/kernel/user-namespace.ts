@@ -25,6 +25,12 @@ export class UserNamespace implements Namespace {
   uidMap: readonly IdRange[] | null = null;
   gidMap: readonly IdRange[] | null = null;
   setgroupsAllowed = true;
+  /**
+   * Of the root namespace: what its ids are on the host, where the container has a user namespace there. Ids without
+   * an entry do not exist; nothing is translated, since the gofer's namespace does that. null: all ids, as they are.
+   */
+  hostUids: readonly IdRange[] | null = null;
+  hostGids: readonly IdRange[] | null = null;
 
   constructor(parent: UserNamespace | null, owner: number, ownerGid: number) {
     this.parent = parent;
@@ -71,11 +77,13 @@ export class UserNamespace implements Namespace {
 function toKernel(ns: UserNamespace, id: number, isUid: boolean): number {
   // INVALID_UID stands for "none" everywhere.
   if (id === 0xffffffff) return -1;
-  for (let at: UserNamespace = ns; at.parent !== null; at = at.parent) {
+  let at: UserNamespace = ns;
+  for (; at.parent !== null; at = at.parent) {
     id = mapped(isUid ? at.uidMap : at.gidMap, id, false);
     if (id < 0) return -1;
   }
-  return id;
+  const onHost = isUid ? at.hostUids : at.hostGids;
+  return onHost !== null && mapped(onHost, id, false) < 0 ? -1 : id;
 }
 
 function fromKernel(ns: UserNamespace, id: number, isUid: boolean): number {
