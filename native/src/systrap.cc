@@ -230,6 +230,12 @@ napi_value Spin(napi_env env, napi_callback_info info) {
   return integer(env, news);
 }
 
+// systrapYield(): who waits for this processor goes first.
+napi_value Yield(napi_env, napi_callback_info) {
+  sched_yield();
+  return nullptr;
+}
+
 // systrapLeaveCpu(): goes on on another processor, if there is one that may be used. The scheduler is free again right after.
 napi_value LeaveCpu(napi_env, napi_callback_info) {
   cpu_set_t all, others;
@@ -285,5 +291,6 @@ void InitSystrap(Napi::Env env, Napi::Object exports) {
   define(env, exports, "systrapPause", Pause);
   define(env, exports, "systrapSpin", Spin);
   define(env, exports, "systrapLeaveCpu", LeaveCpu);
+  define(env, exports, "systrapYield", Yield);
   define(env, exports, "systrapLookNs", LookNs);
 }

@@ -30,6 +30,8 @@ export function systrapCpuTime(pid: number): number;
 export function systrapForced(tid: number, addr: number, buffer: Uint8Array, at: number, n: number, write: number): number;
 /** Looks at the ring's head that often, until it does not read `seen` any more: 1 when it has changed, 2 when a watched host descriptor has something to tell, else 0. */
 export function systrapSpin(seen: number, looks: number, region: ArrayBuffer, watched: number): number;
+/** Lets others on this processor go first. */
+export function systrapYield(): void;
 /** Moves the calling thread to another processor. */
 export function systrapLeaveCpu(): void;
 /** What one look costs here, ns; the stubs' are as long. */

@@ -41,6 +41,7 @@ import {
   systrapStart,
   systrapUnmap,
   systrapWake,
+  systrapYield,
   unwatchFd,
   vmRead,
   watchFd,
@@ -174,6 +175,8 @@ const KEPT_MAPPINGS = 32;
 const READY = 2;
 const SPARES = 2;
 const MAX_GONE = 64;
+/** Processes that have come to their end but may be killed a little later. */
+const MAX_DOOMED = 16;
 /** While guest code runs the Sentry looks at all contexts this often: a guest can keep another's announcement from waking it. */
 const LONGEST_SLEEP_NS = 1e8;
 const START_TIMEOUT_NS = 5e9;
@@ -246,6 +249,8 @@ export class SystrapPlatform implements Platform {
   /** First contexts of spaces that nobody has yet, and spaces whose descriptors are still to be closed. */
   private readonly spares: SystrapContext[] = [];
   private readonly gone: SystrapSpace[] = [];
+  /** The last contexts of released processes that are still to be killed. */
+  private readonly doomed: SystrapContext[] = [];
   /** Processes that wait for their first program. */
   private readonly ready: SystrapContext[] = [];
   private readonly unknownDeaths: Map<number, number> = new Map();
@@ -448,6 +453,7 @@ export class SystrapPlatform implements Platform {
 
   /** What can be done while nothing else is: a spare space for the next fork, and the ends of what is gone. False when there was nothing. */
   private tidy(): boolean {
+    if (this.endDoomed()) return true;
     const gone = this.gone.pop();
     if (gone !== undefined) {
       this.closeSpace(gone);
@@ -466,6 +472,10 @@ export class SystrapPlatform implements Platform {
     this.region.i32[spare.word] = 1;
     this.spares.push(spare);
     return true;
+  }
+
+  private hasToTidy(): boolean {
+    return this.doomed.length > 0 || this.gone.length > 0 || this.ready.length < READY || this.spares.length < SPARES;
   }
 
   private newIndex(): number {
@@ -539,7 +549,8 @@ export class SystrapPlatform implements Platform {
       child.hostTid = result;
       if (!child.held) this.setInGuest(child, true);
       if (isProcess) this.processBorn(child, result);
-      if (!space.dead && !child.verified) this.hasPage(child);
+      // A process has its page only when it has run for a while; its first event is early enough.
+      if (!isProcess && !space.dead && !child.verified) this.hasPage(child);
       if (child.kickWanted) this.kick(child);
       if (child.affinity !== null) this.setAffinity(child, child.affinity);
     }
@@ -642,7 +653,7 @@ export class SystrapPlatform implements Platform {
     if (space.released) return;
     if (this.due !== null && this.due.space === space) this.releaseDue();
     space.released = true;
-    if (!space.dead && space.hostPid !== 0) this.kill(space, space.contexts[0]!);
+    if (!space.dead && space.hostPid !== 0) this.end(space);
     for (const c of space.contexts) this.forget(c);
     for (const c of space.ending) this.freeIndex(c.index);
     space.contexts.length = 0;
@@ -658,6 +669,26 @@ export class SystrapPlatform implements Platform {
     debug(`stub process ${space.hostPid} does not come back and is killed`);
     if (space.hostPid !== 0) this.kill(space, space.contexts[0]!);
     this.spaceDied(space, SIGKILL);
+  }
+
+  /**
+   * A process whose only thread waits for us does nothing any more, and giving back its memory takes the host long, on our own
+   * processor: that is for an idle moment, when who has waited for its end goes on already.
+   */
+  private end(space: SystrapSpace): void {
+    const last = space.contexts[0]!;
+    const isStill = space.contexts.length === 1 && space.ending.length === 0 && last.held;
+    if (isStill && this.doomed.length < MAX_DOOMED) this.doomed.push(last);
+    else this.kill(space, last);
+  }
+
+  /** False when there was none. */
+  private endDoomed(): boolean {
+    const c = this.doomed.pop();
+    if (c === undefined) return false;
+    // One that has ended by itself may have left its number to another.
+    if (this.spaces.get(c.space.hostPid) === c.space) this.kill(c.space, c);
+    return true;
   }
 
   private forget(c: SystrapContext): void {
@@ -940,6 +971,8 @@ export class SystrapPlatform implements Platform {
         this.spinMisses = 0;
         return true;
       }
+      // Longer only on a processor that no guest thread waits for.
+      if (this.running >= this.cpus) return false;
       const news = systrapSpin(this.tail, this.spinLooks, this.region.buffer, watched);
       if (news !== 0) {
         this.spinMisses = 0;
@@ -1064,6 +1097,7 @@ export class SystrapPlatform implements Platform {
   }
 
   private bell(): number {
+    while (this.endDoomed());
     this.reap();
     return systrapHostPending() ? NEXT_HOST : NOTHING;
   }
@@ -1085,6 +1119,7 @@ export class SystrapPlatform implements Platform {
 
   next(deadlineNs: number): number {
     if (++this.sinceSample >= EVENTS_PER_SAMPLE) this.sample();
+    let hasYielded = false;
     for (;;) {
       // Also what the last turn of this loop has answered: until then the state word has its event of before.
       this.releaseDue();
@@ -1099,6 +1134,12 @@ export class SystrapPlatform implements Platform {
         // Before the last look: who posts after it rings.
         this.unwatchState();
         found = this.scan();
+        if (found === NOTHING && this.running > 0 && !hasYielded && this.hasToTidy()) {
+          // A guest thread may be waiting for this very processor.
+          hasYielded = true;
+          systrapYield();
+          continue;
+        }
         if (found === NOTHING && this.tidy()) continue;
         if (found === NOTHING) found = this.bell();
         if (

@@ -1,11 +1,15 @@
 // What a dying thread, or one that execs, owes to those who wait for its futexes: kernel/futex/core.c.
 
 import { FUTEX_BITSET_MATCH_ANY, FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS } from '../abi/sched.ts';
+import { getI64, getU64 } from '../base/int64.ts';
+import { scratch } from '../mm/guest-memory.ts';
 import { isError } from './futex.ts';
 import { exitPiStates } from './futex-pi.ts';
 import { exchangeWord } from './futex-word.ts';
 import type { Task } from './task.ts';
 
+/** sizeof(struct robust_list_head). */
+const ROBUST_HEAD_SIZE = 24;
 /** A list of the guest's making is walked only so far: include/uapi/linux/futex.h. */
 const ROBUST_LIST_LIMIT = 2048;
 const RETRIES = 16;
@@ -32,10 +36,10 @@ function wakeOne(t: Task, addr: number): void {
 /** exit_robust_list(): struct robust_list_head is { next, futex_offset, list_op_pending }; bit 0 of an entry says PI. */
 function exitRobustList(t: Task): void {
   const head = t.robustListAddr;
-  let entry = t.mm.loadU64(head);
-  const offset = t.mm.loadI64(head + 8);
-  const pending = t.mm.loadU64(head + 16);
-  if (entry < 0 || Number.isNaN(offset) || pending < 0) return;
+  if (t.mm.copyIn(head, scratch.u8, 0, ROBUST_HEAD_SIZE) < 0) return;
+  let entry = getU64(scratch.view, 0);
+  const offset = getI64(scratch.view, 8);
+  const pending = getU64(scratch.view, 16);
   for (let limit = ROBUST_LIST_LIMIT; limit > 0; limit--) {
     const at = entry - (entry % 2);
     if (at === head) break;
