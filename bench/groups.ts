@@ -3,8 +3,9 @@ import { calls } from './calls.ts';
 import { files } from './files.ts';
 import { growth } from './growth.ts';
 import { memory } from './memory.ts';
+import { network } from './net.ts';
 import { programGroup } from './programs.ts';
 import { startup } from './startup.ts';
 import type { Group } from './support/group.ts';
 
-export const groups: readonly Group[] = [calls, files, programGroup, startup, memory, growth];
+export const groups: readonly Group[] = [calls, files, network, programGroup, startup, memory, growth];

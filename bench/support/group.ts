@@ -1,7 +1,7 @@
 // What a group of measurements is. One file a group beside run.ts, named in groups.ts: run.ts does the rounds and the table.
 import type { Column } from './column.ts';
 
-export type Unit = 'ns' | 'ms' | 'MiB' | 'MB/s' | '%' | '×';
+export type Unit = 'ns' | 'ms' | 'MiB' | 'MB/s' | '/s' | '%' | '×';
 
 export interface Row {
   /** Unique in the group: the command line names it GROUP/NAME. */
