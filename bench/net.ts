@@ -135,6 +135,8 @@ async function withServer(command: readonly string[], port: number, work: () => 
     // With all that it has started: a server's workers, a sandbox's command line.
     if (server.pid !== undefined) endGroup(server.pid);
     await new Promise((resolve) => (server.exitCode === null && server.signalCode === null ? server.once('exit', resolve) : resolve(0)));
+    // A sandbox's sockets are gone with the last of its processes, a moment later.
+    for (const start = Date.now(); isListening(port) && Date.now() - start < START_MS; ) await pause();
   }
 }
 
@@ -147,14 +149,22 @@ function endGroup(pid: number): void {
 }
 
 async function listening(server: ChildProcess, command: readonly string[], port: number): Promise<void> {
-  const listens = `:${port.toString(16).toUpperCase().padStart(4, '0')} 00000000:0000 0A`;
   for (const start = Date.now(); Date.now() - start < START_MS; ) {
-    const seen = spawnSync('ip', ['netns', 'exec', HERE, 'cat', '/proc/net/tcp', '/proc/net/tcp6'], { encoding: 'latin1' });
-    if (seen.stdout.includes(listens) || /:1B58 0{32}:0000 0A/.test(seen.stdout)) return;
+    if (isListening(port)) return;
     if (server.exitCode !== null || server.signalCode !== null) break;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await pause();
   }
   throw new Error(`${command.join(' ')}: does not listen`);
+}
+
+function isListening(port: number): boolean {
+  const seen = spawnSync('ip', ['netns', 'exec', HERE, 'cat', '/proc/net/tcp', '/proc/net/tcp6'], { encoding: 'latin1' });
+  // Local address, remote address, state: TCP_LISTEN.
+  return new RegExp(`:${port.toString(16).toUpperCase().padStart(4, '0')} 0+:0000 0A`).test(seen.stdout);
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 50));
 }
 
 // ---- what is needed

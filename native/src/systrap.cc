@@ -126,10 +126,14 @@ napi_value Wake(napi_env env, napi_callback_info info) {
 }
 
 napi_value Sleep(napi_env env, napi_callback_info info) {
-  Args<3> a(env, info);
+  Args<4> a(env, info);
   double deadline = a.num(1), now = MonotonicNs();
   if (now >= deadline) return integer(env, 1);
-  BellSleep(static_cast<uint32_t>(a.i32(0)), std::min(deadline, now + a.num(2)));
+  uint32_t seen = static_cast<uint32_t>(a.i32(0));
+  bool noGuestRuns = false;
+  napi_get_value_bool(env, a.v[3], &noGuestRuns);
+  if (noGuestRuns && HostSleep(seen, deadline - now)) return integer(env, 0);
+  BellSleep(seen, std::min(deadline, now + a.num(2)));
   return integer(env, BellRead() == static_cast<uint32_t>(a.i32(0)) && MonotonicNs() >= deadline ? 1 : 0);
 }
 

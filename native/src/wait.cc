@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,9 +33,17 @@ int futexFlags = FUTEX_PRIVATE_FLAG;
 // Two epolls. The inner one has the descriptors, and the loop itself takes from it what has happened. The outer one has
 // the inner one alone, once for each time that it is armed, and a thread waits for it to ring the bell. Armed it is only
 // while the loop sleeps: a loop that is awake asks by itself, and no second thread is woken for what it would find anyway.
+//
+// While no guest runs nobody but the host and our own signal handlers can have news. Then the loop sleeps in the inner
+// epoll itself, which saves the way over the thread; whoever rings writes to an eventfd there.
 int epollFd = -1;
 int outerFd = -1;
 std::atomic<bool> armed{false};
+int kickFd = -1;
+std::atomic<bool> inEpoll{false};
+constexpr uint32_t kKick = 0xffffffff;
+/** Shorter sleeps need a finer clock than epoll_wait(2) has. */
+constexpr double kShortestEpollNs = 20e6;
 
 // What the loop has taken from the inner epoll and not yet handed out.
 struct {
@@ -68,6 +77,10 @@ napi_value StartNotifier(napi_env env, napi_callback_info) {
   outerFd = epoll_create1(EPOLL_CLOEXEC);
   epoll_event event{};
   if (inner < 0 || outerFd < 0 || epoll_ctl(outerFd, EPOLL_CTL_ADD, inner, &event) < 0) return integer(env, -errno);
+  kickFd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u32 = kKick;
+  if (kickFd < 0 || epoll_ctl(inner, EPOLL_CTL_ADD, kickFd, &event) < 0) return integer(env, -errno);
   epollFd = inner;
   // Signals are the main thread's: a SIGCHLD must find the loop, not this thread.
   sigset_t all, old;
@@ -107,7 +120,9 @@ napi_value NextHostEvent(napi_env env, napi_callback_info info) {
   Args<1> a(env, info);
   size_t size;
   int32_t* out = reinterpret_cast<int32_t*>(a.bytes(0, &size));
-  if (size < 4 || !HostEventPending()) return integer(env, -1);
+  if (size < 4) return integer(env, -1);
+  while (HostEventPending() && taken.events[taken.next].data.u32 == kKick) taken.next++;
+  if (!HostEventPending()) return integer(env, -1);
   const epoll_event& event = taken.events[taken.next++];
   out[0] = static_cast<int32_t>(event.events);
   return integer(env, static_cast<int32_t>(event.data.u32));
@@ -139,6 +154,27 @@ void BellRing() {
   if (slots != nullptr) slots[head & RING_MASK].store(RING_BELL, std::memory_order_seq_cst);
   if (sleeping->load(std::memory_order_seq_cst) != 0 && sleeping->exchange(0, std::memory_order_seq_cst) != 0)
     syscall(SYS_futex, bell, FUTEX_WAKE | futexFlags, 1, nullptr, nullptr, 0);
+  if (inEpoll.load(std::memory_order_seq_cst)) {
+    int saved = errno;
+    uint64_t one = 1;
+    if (write(kickFd, &one, sizeof one) < 0) {
+      // It is full, which is as good.
+    }
+    errno = saved;
+  }
+}
+
+bool HostSleep(uint32_t seen, double leftNs) {
+  if (epollFd < 0 || leftNs < kShortestEpollNs) return false;
+  inEpoll.store(true, std::memory_order_seq_cst);
+  if (bell->load(std::memory_order_seq_cst) == seen && taken.next >= taken.count) {
+    // Up to a millisecond early: what is left is slept on the futex.
+    int ms = std::isfinite(leftNs) ? static_cast<int>(std::min(leftNs / 1e6 - 1, 1e9)) : -1;
+    taken.next = 0;
+    taken.count = std::max(0, epoll_wait(epollFd, taken.events, 256, ms));
+  }
+  inEpoll.store(false, std::memory_order_seq_cst);
+  return true;
 }
 
 void BellSleep(uint32_t seen, double deadlineNs) {

@@ -11,6 +11,8 @@ void BellAttach(void* ring);
 void BellSleep(uint32_t seen, double deadlineNs);
 /** Tells the stubs on which processor the Sentry runs. */
 void BellTellCpu();
+/** For when no guest runs, whose ring nobody would hear: sleeps until a watched host descriptor has something to tell or the bell is rung from this process, at most that many ns. False where it would be too short. */
+bool HostSleep(uint32_t seen, double leftNs);
 /** A watched host descriptor has something to tell. */
 bool HostEventPending();
 double MonotonicNs();

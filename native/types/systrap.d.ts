@@ -14,8 +14,11 @@ export function systrapUnmap(region: ArrayBuffer, index: number): void;
 export function systrapSend(socket: number, first: number, second: number): number;
 /** Wakes who sleeps on the word at that offset of the region. */
 export function systrapWake(region: ArrayBuffer, offset: number): void;
-/** Sleeps while the ring's head reads `seen`, until the deadline (ns, monotonic), at most maxNs. 1: the deadline has passed. */
-export function systrapSleep(seen: number, deadlineNs: number, maxNs: number): number;
+/**
+ * Sleeps while the ring's head reads `seen`, until the deadline (ns, monotonic), at most maxNs. 1: the deadline has passed. With
+ * noGuestRuns rings of other processes may go unheard.
+ */
+export function systrapSleep(seen: number, deadlineNs: number, maxNs: number, noGuestRuns: boolean): number;
 /** Reaps a dead child: its pid and in out[0] its wait status; 0 when there is none. */
 export function systrapReap(out: Int32Array): number;
 /** A watched host descriptor has something to tell. */

@@ -155,6 +155,9 @@ const STUB_SPIN_NS = 50000;
 const CROWDED_SPIN_NS = 5000;
 /** systrapSpin()'s word for a host descriptor that has something to tell. */
 const SPIN_HOST = 2;
+/** How often in a row the loop spins in vain for a host event, and for how long: times CROWDED_SPIN_NS. */
+const HOST_SPINS = 4;
+const HOST_SPIN_FACTOR = 8;
 /** Looks from here before native code, which can pause, does the rest. */
 const SENTRY_LOOKS = 300;
 /** After so many spins in vain in a row only one sleep in 32 is preceded by one: twin of stub.c:spin_for_answer(). */
@@ -260,6 +263,8 @@ export class SystrapPlatform implements Platform {
   /** Of those, the ones that compute: they have had no event for a while. */
   private computing = 0;
   private spinMisses = 0;
+  /** How many more times it is worth spinning for the host. */
+  private hostSpins = 0;
   /** Where the stub slept that was let go on last, as CTX_CPU, and how often in a row that was our own processor. */
   private lastCpu = 0;
   private stacked = 0;
@@ -953,7 +958,8 @@ export class SystrapPlatform implements Platform {
     this.sinceSample += SLEEP_WEIGHT;
     if (this.sinceSample >= EVENTS_PER_SAMPLE) this.sample();
     // The thread that is to make a call needs a processor as well.
-    if (this.running === 0 || this.computing + 2 > this.cpus) return false;
+    if (this.running === 0) return this.spinForHost();
+    if (this.computing + 2 > this.cpus) return false;
     // The scheduler may leave both sides of a conversation on one processor for a long time: they keep taking turns on it.
     if (this.lastCpu !== 0 && this.lastCpu === this.ring[RING_SENTRY_CPU]) {
       if (++this.stacked <= STACKED_ALLOWED) return false;
@@ -982,6 +988,28 @@ export class SystrapPlatform implements Platform {
     }
     this.spinMisses = (misses + 1) & 0xffff;
     return false;
+  }
+
+  /** The same for what the host has to tell, when no guest runs: a peer that has just been answered often asks again at once. */
+  private spinForHost(): boolean {
+    if (this.hostSpins === 0) return false;
+    if (systrapSpin(this.tail, this.crowdedLooks * HOST_SPIN_FACTOR) === 0) {
+      this.hostSpins--;
+      return false;
+    }
+    this.hostSpins = HOST_SPINS;
+    this.isBellDue = true;
+    return true;
+  }
+
+  /** No guest runs, and none is about to be born or to end: all wait for an answer of ours. */
+  private holdsAll(): boolean {
+    if (this.running > 0) return false;
+    for (let index = 0; index < this.nextIndex; index++) {
+      const c = this.contexts[index];
+      if (c !== undefined && !c.held) return false;
+    }
+    return true;
   }
 
   private setInGuest(c: SystrapContext, inGuest: boolean): void {
@@ -1145,14 +1173,14 @@ export class SystrapPlatform implements Platform {
         if (
           found === NOTHING &&
           this.died.length === 0 &&
-          systrapSleep(this.tail, deadlineNs, this.running > 0 ? LONGEST_SLEEP_NS : Number.POSITIVE_INFINITY) === 1
+          systrapSleep(this.tail, deadlineNs, this.running > 0 ? LONGEST_SLEEP_NS : Number.POSITIVE_INFINITY, this.holdsAll()) === 1
         )
           return NEXT_TIMEOUT;
       }
       if (found === NOTHING && ++this.nothings >= LONGEST_NOTHING) {
         this.nothings = 0;
         found = this.bell();
-        if (found === NOTHING && this.died.length === 0 && systrapSleep(this.tail, deadlineNs, 0) === 1) return NEXT_TIMEOUT;
+        if (found === NOTHING && this.died.length === 0 && systrapSleep(this.tail, deadlineNs, 0, false) === 1) return NEXT_TIMEOUT;
       } else if (found >= 0 && --this.untilBell === 0) {
         this.untilBell = LONGEST_RUN;
         // The event is taken: what the host has to tell is asked for before the next one.
@@ -1379,7 +1407,9 @@ export class SystrapPlatform implements Platform {
   }
 
   hostToken(): number {
-    return nextHostEvent(this.hostEvent);
+    const token = nextHostEvent(this.hostEvent);
+    if (token >= 0 && this.hostSpins < HOST_SPINS) this.hostSpins++;
+    return token;
   }
 
   hostEvents(): number {
