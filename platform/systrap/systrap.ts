@@ -993,7 +993,7 @@ export class SystrapPlatform implements Platform {
   /** The same for what the host has to tell, when no guest runs: a peer that has just been answered often asks again at once. */
   private spinForHost(): boolean {
     if (this.hostSpins === 0) return false;
-    if (systrapSpin(this.tail, this.crowdedLooks * HOST_SPIN_FACTOR) === 0) {
+    if (systrapSpin(this.tail, this.crowdedLooks * HOST_SPIN_FACTOR, this.region.buffer, 0) === 0) {
       this.hostSpins--;
       return false;
     }
