@@ -170,6 +170,12 @@ export interface Platform {
    */
   compareExchange(context: Context, addr: number, expected: number, value: number): number;
 
+  /** Debug register n (0 to 7) of a context that is not in guest code, as ptrace(2) shows it: its value, or -errno. */
+  readDebug(context: Context, n: number): number;
+
+  /** 0 or -errno: what the host's ptrace(2) says. */
+  writeDebug(context: Context, n: number, value: number): number;
+
   /** Lets the context's thread run on these host processors only (bit i of byte i>>3), as far as the host allows. */
   setAffinity(context: Context, mask: Uint8Array): void;
 

@@ -678,6 +678,18 @@ napi_value CompareExchange(napi_env env, napi_callback_info info) {
   return number(env, static_cast<double>(Exchange(index, a.u64(1), static_cast<uint32_t>(a.u64(2)), static_cast<uint32_t>(a.u64(3)))));
 }
 
+// ptraceDebug(index, n, value, write): debug register n of a stopped thread. Its value, or 0 for a write, or -errno.
+napi_value Debug(napi_env env, napi_callback_info info) {
+  Args<4> a(env, info);
+  uint32_t index = a.u32(0), n = a.u32(1);
+  if (index >= MAX_CONTEXTS || n > 7) return integer(env, -EIO);
+  void* at = reinterpret_cast<void*>(offsetof(struct user, u_debugreg) + n * 8);
+  pid_t tid = threads[index].tid;
+  errno = 0;
+  long value = a.i32(3) != 0 ? ptrace(PTRACE_POKEUSER, tid, at, reinterpret_cast<void*>(a.u64(2))) : ptrace(PTRACE_PEEKUSER, tid, at, nullptr);
+  return number(env, errno != 0 ? -errno : static_cast<double>(static_cast<unsigned long>(value)));
+}
+
 // ptraceRegset(index, type, buffer, n, write): moves up to n bytes of the stopped thread's register set (NT_*), as
 // PTRACE_GETREGSET and PTRACE_SETREGSET do. Bytes of the set that were moved, or -errno.
 napi_value Regset(napi_env env, napi_callback_info info) {
@@ -705,6 +717,7 @@ void InitPtrace(Napi::Env env, Napi::Object exports) {
   define(env, exports, "ptraceNext", Next);
   define(env, exports, "ptraceCpuTime", CpuTime);
   define(env, exports, "ptraceForced", Forced);
+  define(env, exports, "ptraceDebug", Debug);
   define(env, exports, "ptraceExchange", CompareExchange);
   define(env, exports, "ptraceRegset", Regset);
 }

@@ -9,6 +9,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -210,6 +211,25 @@ napi_value Forced(napi_env env, napi_callback_info info) {
   return number(env, static_cast<double>(done));
 }
 
+// systrapDebug(tid, n, value, write): debug register n of a thread of ours. Its value, or 0 for a write, or -errno. What is set
+// stays set when nobody traces the thread any more.
+napi_value Debug(napi_env env, napi_callback_info info) {
+  Args<4> a(env, info);
+  pid_t tid = a.i32(0);
+  uint32_t n = a.u32(1);
+  int status;
+  if (n > 7 || tid <= 0) return integer(env, -EIO);
+  if (ptrace(PTRACE_SEIZE, tid, nullptr, nullptr) < 0) return integer(env, -errno);
+  ptrace(PTRACE_INTERRUPT, tid, nullptr, nullptr);
+  if (waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status)) return integer(env, -ESRCH);
+  void* at = reinterpret_cast<void*>(offsetof(struct user, u_debugreg) + n * 8);
+  errno = 0;
+  long value = a.i32(3) != 0 ? ptrace(PTRACE_POKEUSER, tid, at, reinterpret_cast<void*>(a.u64(2))) : ptrace(PTRACE_PEEKUSER, tid, at, nullptr);
+  int error = errno;
+  ptrace(PTRACE_DETACH, tid, nullptr, reinterpret_cast<void*>(static_cast<long>(status >> 16 == 0 ? WSTOPSIG(status) : 0)));
+  return number(env, error != 0 ? -error : static_cast<double>(static_cast<unsigned long>(value)));
+}
+
 /** Between two looks at the host's descriptors, which cost as much as ten of these. */
 constexpr int kLooksPerHost = 64;
 
@@ -291,6 +311,7 @@ void InitSystrap(Napi::Env env, Napi::Object exports) {
   define(env, exports, "systrapKick", Kick);
   define(env, exports, "systrapIsThread", IsThread);
   define(env, exports, "systrapCpuTime", CpuTime);
+  define(env, exports, "systrapDebug", Debug);
   define(env, exports, "systrapForced", Forced);
   define(env, exports, "systrapPause", Pause);
   define(env, exports, "systrapSpin", Spin);

@@ -19,5 +19,7 @@ export function ptraceCpuTime(index: number): number;
 export function ptraceForced(index: number, addr: number, buffer: Uint8Array, at: number, n: number, write: number): number;
 /** The aligned word at addr becomes value if it is expected, in one step for all threads: what it was, -EFAULT, or -ESRCH for a context that cannot. */
 export function ptraceExchange(index: number, addr: number, expected: number, value: number): number;
+/** Debug register n (0 to 7) of a stopped context: its value, or 0 for a write, or -errno. */
+export function ptraceDebug(index: number, n: number, value: number, write: number): number;
 /** Moves up to n bytes of a stopped context's register set NT_* from or to buffer: bytes moved or -errno. */
 export function ptraceRegset(index: number, type: number, buffer: Uint8Array, n: number, write: number): number;

@@ -29,6 +29,8 @@ export function systrapKick(pid: number, tid: number): number;
 export function systrapIsThread(pid: number, tid: number): boolean;
 /** CPU time of a process in ns. */
 export function systrapCpuTime(pid: number): number;
+/** Debug register n (0 to 7) of a thread of ours: its value, or 0 for a write, or -errno. */
+export function systrapDebug(tid: number, n: number, value: number, write: number): number;
 /** Memory past page protections, by way of ptrace(2) on a thread of ours: bytes moved between the guest and buffer[at, at+n). */
 export function systrapForced(tid: number, addr: number, buffer: Uint8Array, at: number, n: number, write: number): number;
 /** Looks at the ring's head that often, until it does not read `seen` any more: 1 when it has changed, 2 when a watched host descriptor has something to tell, else 0. */

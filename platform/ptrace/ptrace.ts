@@ -10,6 +10,7 @@ import {
   ptraceBatch,
   ptraceClone,
   ptraceCpuTime,
+  ptraceDebug,
   ptraceExchange,
   ptraceForced,
   ptraceKick,
@@ -250,6 +251,14 @@ export class PtracePlatform implements Platform {
 
   compareExchange(context: Context, addr: number, expected: number, value: number): number {
     return ptraceExchange(context.index, addr, expected, value);
+  }
+
+  readDebug(context: Context, n: number): number {
+    return ptraceDebug(context.index, n, 0, 0);
+  }
+
+  writeDebug(context: Context, n: number, value: number): number {
+    return ptraceDebug(context.index, n, value, 1);
   }
 
   setAffinity(context: Context, mask: Uint8Array): void {

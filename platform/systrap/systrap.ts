@@ -25,6 +25,7 @@ import {
   startNotifier,
   systrapAttach,
   systrapCpuTime,
+  systrapDebug,
   systrapHostPending,
   systrapIsThread,
   systrapKick,
@@ -1390,6 +1391,16 @@ export class SystrapPlatform implements Platform {
     if (!this.serveHeld(c, ACTION_BATCH)) return -ESRCH;
     const was = c.callResult(0);
     return was >= 0 && was < 2 ** 32 ? was : -EFAULT;
+  }
+
+  readDebug(context: Context, n: number): number {
+    const c = context as SystrapContext;
+    return this.memoryTid(c.space) !== 0 && this.verify(c) ? systrapDebug(c.hostTid, n, 0, 0) : -ESRCH;
+  }
+
+  writeDebug(context: Context, n: number, value: number): number {
+    const c = context as SystrapContext;
+    return this.memoryTid(c.space) !== 0 && this.verify(c) ? systrapDebug(c.hostTid, n, value, 1) : -ESRCH;
   }
 
   setAffinity(context: Context, mask: Uint8Array): void {

@@ -28,7 +28,7 @@ import type { Credentials } from './credentials.ts';
 import { SigInfo } from './signal-queue.ts';
 import { sigIn } from './signal-set.ts';
 import { type Resume, TASK_DEAD, TASK_STOPPED, type Task } from './task.ts';
-import { kernelInfo, senderInfo, sendKernelSignal, sendSignal, sendToGroup, wakeForSignal } from './task-signals.ts';
+import { kernelInfo, recalcInterrupting, senderInfo, sendKernelSignal, sendSignal, sendToGroup, wakeForSignal } from './task-signals.ts';
 import { wakeStopped } from './task-stop.ts';
 import type { ThreadGroup } from './thread-group.ts';
 
@@ -191,6 +191,8 @@ export function takeTracerSignal(t: Task): void {
   const signo = t.signals.ptraceSignal;
   t.signals.ptraceSignal = 0;
   if (signo > 0) sendSignal(t, senderInfo(signo, SI_USER, t, t.group));
+  // Nobody wakes a stopped task for a signal: it looks for those that have come meanwhile.
+  recalcInterrupting(t);
 }
 
 /** ptrace_signal(): the tracer sees a signal before it acts. */

@@ -3,7 +3,7 @@
 // laid out by one batch of host calls, and the task moves over to it. From the moment the other
 // threads are gone a failure kills, as on Linux.
 
-import type { Context } from '../../platform/platform.ts';
+import type { AddressSpace, Context, Platform } from '../../platform/platform.ts';
 import { CS, DS, EFLAGS, ES, FS, FS_BASE, GS, GS_BASE, ORIG_RAX, R15, RIP, RSP, SS } from '../../platform/platform.ts';
 import {
   AT_BASE,
@@ -124,7 +124,7 @@ export function startProgram(
 ): Task | number {
   const context = kernel.platform.newAddressSpace();
   if (typeof context === 'number') return context;
-  const mm = new MemoryManager(context.space, kernel.platform.topAddress);
+  const mm = newMemory(kernel.platform, context.space);
   const t = createProcess(kernel, { ...spec, context, mm, comm: 'runsc' });
   if (typeof t === 'number') {
     kernel.platform.releaseContext(context);
@@ -292,6 +292,13 @@ function becomeLeader(t: Task, group: ThreadGroup): void {
   group.leader = t;
 }
 
+function newMemory(platform: Platform, space: AddressSpace): MemoryManager {
+  const { topAddress, vdsoAddr, vdsoSize, vvarSize } = platform;
+  return vdsoAddr === 0
+    ? new MemoryManager(space, topAddress)
+    : new MemoryManager(space, topAddress, vdsoAddr - vvarSize, vdsoAddr + vdsoSize);
+}
+
 /** Takes a fresh stub and queues the layout of its memory. */
 function loadExec(t: Task, exec: Exec): number {
   const platform = t.kernel.platform;
@@ -300,7 +307,7 @@ function loadExec(t: Task, exec: Exec): number {
     releaseFiles(t, exec);
     return context;
   }
-  const mm = new MemoryManager(context.space, platform.topAddress);
+  const mm = newMemory(platform, context.space);
   const send = (c: Context, fd: number) => platform.sendFd(c, fd);
   const loaded = loadProgram(t, mm, context, send, exec.program, exec.interpreter, t.group.limits.soft[RLIMIT_STACK]!);
   if (typeof loaded === 'number') {

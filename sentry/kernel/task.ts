@@ -339,7 +339,7 @@ export class Task implements ListNode<Task> {
 
   /** Like hostCalls, but the guest goes on with the last call's result; `resume` runs only when a call has failed. */
   tailHostCalls(resume: Resume): number {
-    if (this.kernel.trace !== null) {
+    if (this.kernel.trace !== null || this.tracee !== null) {
       this.tailResume = resume;
       return this.hostCalls(resumeTail);
     }

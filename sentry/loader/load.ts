@@ -40,11 +40,17 @@ export interface Loaded {
   zeros: ZeroRange[];
 }
 
+/** personality(2). */
+const ADDR_NO_RANDOMIZE = 0x40000;
 const randomBytes = new Uint8Array(8);
 const randomView = new DataView(randomBytes.buffer);
 
+/** The program is to lie where it always does: personality(2), kernel.randomize_va_space. */
+let isFixed = false;
+
 /** A random multiple of a page below 2^bits pages. */
 function randomPages(bits: number): number {
+  if (isFixed) return 0;
   fillRandom(randomBytes, 0, 8);
   return (randomView.getUint32(0, true) % 2 ** bits) * PAGE_SIZE;
 }
@@ -66,6 +72,7 @@ export function loadProgram(
   if (image.segments.length + (interpreter?.image.segments.length ?? 0) > MAX_SEGMENTS) return -ENOEXEC;
   const zeros: ZeroRange[] = [];
   context.resetCalls();
+  isFixed = (t.group.personality & ADDR_NO_RANDOMIZE) !== 0 || t.kernel.sysctls.int('kernel.randomize_va_space') === 0;
 
   const stackSize = pageUp(Math.min(Math.max(stackLimit, PAGE_SIZE * 32), MAX_STACK));
   const stackTop = mm.top - PAGE_SIZE - randomPages(22);

@@ -70,10 +70,16 @@ export class MemoryManager extends GuestMemory implements Mappings {
   /** VmPeak, bytes. */
   peak = 0;
 
-  constructor(space: AddressSpace, top: number) {
+  /** The vDSO and its data, which lie above `top` and can be looked at. */
+  private readonly vdsoStart: number;
+  private readonly vdsoEnd: number;
+
+  constructor(space: AddressSpace, top: number, vdsoStart = 0, vdsoEnd = 0) {
     super();
     this.space = space;
     this.top = top;
+    this.vdsoStart = vdsoStart;
+    this.vdsoEnd = vdsoEnd;
     this.mmapBase = top;
     space.mappings = this;
   }
@@ -91,8 +97,13 @@ export class MemoryManager extends GuestMemory implements Mappings {
     return true;
   }
 
+  /** Whether [addr, addr+n) is none of the stub's. */
+  private canSee(addr: number, n: number): boolean {
+    return addr + n <= this.top || (addr >= this.vdsoStart && addr + n <= this.vdsoEnd);
+  }
+
   readSome(addr: number, dst: Uint8Array, at: number, n: number): number {
-    return addr + n > this.top ? 0 : this.space.readSome(addr, dst, at, n);
+    return this.canSee(addr, n) ? this.space.readSome(addr, dst, at, n) : 0;
   }
 
   writeSome(addr: number, src: Uint8Array, at: number, n: number): number {
@@ -135,11 +146,11 @@ export class MemoryManager extends GuestMemory implements Mappings {
 
   /** Past page protections, for debuggers: bytes moved. */
   readForced(addr: number, dst: Uint8Array, at: number, n: number): number {
-    return addr + n > this.top ? 0 : this.space.readForced(addr, dst, at, n);
+    return this.canSee(addr, n) ? this.space.readForced(addr, dst, at, n) : 0;
   }
 
   writeForced(addr: number, src: Uint8Array, at: number, n: number): number {
-    return addr + n > this.top ? 0 : this.space.writeForced(addr, src, at, n);
+    return this.canSee(addr, n) ? this.space.writeForced(addr, src, at, n) : 0;
   }
 
   /** For host calls that name the process whose memory they move. */
@@ -312,7 +323,7 @@ export class MemoryManager extends GuestMemory implements Mappings {
 
   /** A copy for fork: the host has copied (or shares) the memory itself. */
   fork(space: AddressSpace): MemoryManager {
-    const child = new MemoryManager(space, this.top);
+    const child = new MemoryManager(space, this.top, this.vdsoStart, this.vdsoEnd);
     child.mmapBase = this.mmapBase;
     child.brkStart = this.brkStart;
     child.brk = this.brk;

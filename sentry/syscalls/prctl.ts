@@ -438,5 +438,5 @@ export const prctlCalls: readonly SyscallLine[] = [
     'PR_SET_MM_MAP, PR_SCHED_CORE, PR_SET_MDWE and the calls of other architectures are EINVAL; timing, timer slack and huge-page settings are remembered only',
   ),
   call(SYS_arch_prctl, 'arch_prctl', 'code:int addr:ulong', arch_prctl, 'partial', 'no CET, no AMX permission, no cpuid faulting'),
-  call(SYS_personality, 'personality', 'persona:ulong', personality, 'partial', 'remembered only'),
+  call(SYS_personality, 'personality', 'persona:ulong', personality, 'partial', 'only ADDR_NO_RANDOMIZE has an effect'),
 ];

@@ -12,7 +12,7 @@ import { scratch } from '../mm/guest-memory.ts';
 
 /** sizeof(struct user_regs_struct). */
 const REGS_SIZE = 27 * 8;
-/** offsetof(struct user, u_debugreg) and its end: eight registers that are never used. */
+/** offsetof(struct user, u_debugreg) and its end: eight registers of the stub's thread. */
 const DEBUGREG = 848;
 const USER_SIZE = 912;
 const TASK_SIZE = 0x7ffffffff000;
@@ -83,6 +83,10 @@ function setReg(target: Task, reg: number, lo: number, hi: number): number {
 /** PTRACE_PEEKUSR. */
 export function peekUser(t: Task, target: Task, offset: number, dataAddr: number): number {
   if (offset % 8 !== 0 || offset >= USER_SIZE) return -EIO;
+  if (offset >= DEBUGREG) {
+    const value = t.kernel.platform.readDebug(target.context, (offset - DEBUGREG) / 8);
+    return value < 0 ? value : t.mm.storeU64(dataAddr, value);
+  }
   if (offset >= REGS_SIZE) return t.mm.storeU64(dataAddr, 0);
   return t.mm.storeWords(dataAddr, target.context.regLo(offset / 8), target.context.regHi(offset / 8));
 }
@@ -91,8 +95,10 @@ export function peekUser(t: Task, target: Task, offset: number, dataAddr: number
 export function pokeUser(target: Task, offset: number, a: SyscallArgs): number {
   if (offset % 8 !== 0 || offset >= USER_SIZE) return -EIO;
   if (offset < REGS_SIZE) return setReg(target, offset / 8, a.lo(3), a.hi(3));
-  // No debug register is to be had; clearing one changes nothing.
-  return offset >= DEBUGREG && a.addr(3) === 0 ? 0 : -EIO;
+  if (offset < DEBUGREG) return -EIO;
+  // The host refuses what no user may watch; what a double cannot hold is not an address of one.
+  const value = a.addr(3);
+  return value > Number.MAX_SAFE_INTEGER ? -EINVAL : target.kernel.platform.writeDebug(target.context, (offset - DEBUGREG) / 8, value);
 }
 
 /** PTRACE_GETREGS, PTRACE_GETFPREGS. */

@@ -259,6 +259,6 @@ export const ptraceCalls: readonly SyscallLine[] = [
     'request:int pid:pid addr:ulong data:ulong',
     ptrace,
     'partial',
-    'no debug registers, no SINGLEBLOCK, no SECCOMP_GET_FILTER, no GET_RSEQ_CONFIGURATION',
+    'no SINGLEBLOCK, no SECCOMP_GET_FILTER, no GET_RSEQ_CONFIGURATION',
   ),
 ];

@@ -162,7 +162,80 @@ static void emulation(void) {
   }
 }
 
+static volatile int watched;
+
+static int writes(void *arg) {
+  (void)arg;
+  ptrace(PTRACE_TRACEME, 0, 0, 0);
+  raise(SIGSTOP);
+  watched = 1;
+  watched = 2;
+  // Mappings are changed by the host's calls: a tracer sees their ends all the same.
+  void *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  mprotect(page, 4096, PROT_NONE);
+  munmap(page, 4096);
+  return 5;
+}
+
+static void debug_registers(void) {
+  pid_t pid = spawn_child(writes, NULL);
+  wait_for(pid, "watched");
+  // A write of four bytes at the address of register 0.
+  CALL(ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[0]), &watched));
+  CALL(ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[7]), 0xd0001));
+  CALL(ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[4]), 1));
+  CALL(ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[1]), 0xffff800000000000));
+  errno = 0;
+  HOLDS(ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user, u_debugreg[0]), 0) == (long)&watched);
+  for (int i = 1; i <= 2; i++) {
+    CALL(ptrace(PTRACE_CONT, pid, 0, 0));
+    wait_for(pid, "watched");
+    siginfo_t info;
+    CALL(ptrace(PTRACE_GETSIGINFO, pid, 0, &info));
+    printf("code %d\n", info.si_code);
+    HOLDS((int)ptrace(PTRACE_PEEKDATA, pid, &watched, 0) == i);
+    HOLDS((ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user, u_debugreg[6]), 0) & 15) == 1);
+    CALL(ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[6]), 0));
+  }
+  CALL(ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESYSGOOD));
+  for (int i = 0; i < 6; i++) {
+    ptrace(PTRACE_SYSCALL, pid, 0, 0);
+    wait_for(pid, "watched");
+    struct user_regs_struct regs;
+    ptrace(PTRACE_GETREGS, pid, 0, &regs);
+    printf("call %lld %s\n", (long long)regs.orig_rax, regs.rax == (unsigned long long)-ENOSYS ? "begins" : "ends");
+  }
+  CALL(ptrace(PTRACE_CONT, pid, 0, 0));
+  wait_for(pid, "watched");
+}
+
+// A signal that comes while the tracee is stopped is delivered when it goes on.
+static int hears(void *arg) {
+  (void)arg;
+  signal(SIGUSR1, SIG_DFL);
+  ptrace(PTRACE_TRACEME, 0, 0, 0);
+  raise(SIGSTOP);
+  for (int i = 0; i < 3; i++) syscall(SYS_getppid);
+  return 6;
+}
+
+static void signals_while_stopped(void) {
+  pid_t pid = spawn_child(hears, NULL);
+  wait_for(pid, "stopped");
+  ptrace(PTRACE_SYSCALL, pid, 0, 0);
+  wait_for(pid, "stopped");
+  CALL(kill(pid, SIGUSR1));
+  for (int i = 0; i < 2; i++) {
+    ptrace(PTRACE_SYSCALL, pid, 0, 0);
+    wait_for(pid, "stopped");
+  }
+  CALL(ptrace(PTRACE_CONT, pid, 0, 0));
+  wait_for(pid, "stopped");
+}
+
 int main(void) {
+  debug_registers();
+  signals_while_stopped();
   float_registers(0);
   float_registers(20);
   pending_signals();

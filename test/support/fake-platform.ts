@@ -153,6 +153,14 @@ export class FakePlatform implements Platform {
 
   setAffinity(): void {}
 
+  readDebug(): number {
+    return 0;
+  }
+
+  writeDebug(): number {
+    return 0;
+  }
+
   watch(_hostFd: number, _events: number, _token: number): number {
     return 0;
   }
