@@ -13,6 +13,9 @@ import {
   fsync,
   ftruncate,
   getxattr,
+  inotifyAddWatch,
+  inotifyInit,
+  inotifyRmWatch,
   linkat,
   listEntries,
   listxattr,
@@ -30,7 +33,7 @@ import {
   unlinkat,
   utimensat,
 } from 'ptrace-napi';
-import { EACCES, EINVAL, EISDIR, ENOTDIR, EOPNOTSUPP, EPERM, EROFS, ESTALE, EXDEV } from '../sentry/abi/errno.ts';
+import { EACCES, EINVAL, EISDIR, EMFILE, ENOTDIR, EOPNOTSUPP, EPERM, EROFS, ESTALE, EXDEV } from '../sentry/abi/errno.ts';
 import {
   AT_EMPTY_PATH,
   AT_REMOVEDIR,
@@ -83,8 +86,10 @@ import {
   getSetXattr,
   getStats,
   getUnlink,
+  getUnwatch,
   getWalk,
   getWalkOpen,
+  getWatch,
   getXattrName,
   LinkRequest,
   MakeRequest,
@@ -113,8 +118,10 @@ import {
   OP_SYNC,
   OP_TMPFILE,
   OP_UNLINK,
+  OP_UNWATCH,
   OP_WALK,
   OP_WALKOPEN,
+  OP_WATCH,
   OpenRequest,
   ReaddirRequest,
   RenameRequest,
@@ -135,6 +142,7 @@ import {
   UnlinkRequest,
   WALK_LOOK,
   WALK_OPEN,
+  WATCH_EVENTS,
   WalkOpenRequest,
   WalkRequest,
   XattrRequest,
@@ -667,6 +675,33 @@ function handleConnect(c: Connection, r: Reader, _w: Writer): number {
   return 0;
 }
 
+/** Puts the file under watch: the watch's number. All watches of a connection tell their events through one descriptor. */
+function handleWatch(c: Connection, r: Reader, _w: Writer): number {
+  const file = c.handles.get(getWatch(r));
+  const isFirst = c.inotifyFd < 0;
+  if (isFirst) {
+    const fd = inotifyInit(O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return fd;
+    c.inotifyFd = fd;
+  }
+  const wd = inotifyAddWatch(c.inotifyFd, ownPath(c, file), WATCH_EVENTS);
+  if (isFirst && wd >= 0) {
+    const donated = dup(c.inotifyFd);
+    if (donated >= 0) c.donated = donated;
+  }
+  if (c.donated < 0 && isFirst) {
+    close(c.inotifyFd);
+    c.inotifyFd = -1;
+    return wd < 0 ? wd : -EMFILE;
+  }
+  return wd;
+}
+
+function handleUnwatch(c: Connection, r: Reader, _w: Writer): number {
+  const wd = getUnwatch(r);
+  return c.inotifyFd < 0 ? -EINVAL : inotifyRmWatch(c.inotifyFd, wd);
+}
+
 /** By OP_*. */
 export const HANDLERS: readonly Handler[] = table([
   [OP_CLOSE, handleClose],
@@ -695,6 +730,8 @@ export const HANDLERS: readonly Handler[] = table([
   [OP_CONNECT, handleConnect],
   [OP_WALKOPEN, handleWalkOpen],
   [OP_STATS, handleStats],
+  [OP_WATCH, handleWatch],
+  [OP_UNWATCH, handleUnwatch],
 ]);
 
 function table(lines: readonly (readonly [number, Handler])[]): Handler[] {

@@ -1,6 +1,7 @@
 // Serves one connection: takes a request, closes the handles that came with it, runs its handler, answers. Requests
 // never overlap, so handlers share the scratch memory of their connection.
 
+import { close } from 'ptrace-napi';
 import { ProtocolError } from '../sentry/base/errors.ts';
 import { AttributeReader, HandleTable, type Tree } from './control-fd.ts';
 import { HANDLERS } from './handlers.ts';
@@ -21,6 +22,8 @@ export class Connection {
   readonly listWords: Uint32Array = new Uint32Array(4);
   /** Files of ids that are not mapped are shown as root's. */
   readonly singleId: boolean;
+  /** Tells of changes to what the client watches; -1 until it watches something. */
+  inotifyFd = -1;
   /** The descriptor that the running handler gives away, or -1. */
   donated = -1;
   private readonly socketFd: number;
@@ -57,6 +60,8 @@ export class Connection {
 
   close(): void {
     this.handles.closeAll();
+    if (this.inotifyFd >= 0) close(this.inotifyFd);
+    this.inotifyFd = -1;
   }
 }
 

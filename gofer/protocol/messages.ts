@@ -33,7 +33,9 @@ export const OP_BIND = 22;
 export const OP_CONNECT = 23;
 export const OP_WALKOPEN = 24;
 export const OP_STATS = 25;
-export const OP_COUNT = 26;
+export const OP_WATCH = 26;
+export const OP_UNWATCH = 27;
+export const OP_COUNT = 28;
 
 /** Names in one walk. */
 export const WALK_MAX = 64;
@@ -632,3 +634,21 @@ export function putConnect(w: Writer, handle: number, type: number): void {
 export function getConnect(r: Reader, out: OpenRequest): void {
   getOpen(r, out);
 }
+
+// ---- WATCH, UNWATCH: changes that others make to a file, or in a directory, as inotify(7) tells them
+
+/** What may be asked for: changes, not reads. IN_MODIFY, IN_ATTRIB, IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_MOVE_SELF. */
+export const WATCH_EVENTS = 0xfce;
+
+export function putWatch(w: Writer, handle: number): void {
+  w.u32(handle);
+}
+
+export const getWatch: (r: Reader) => number = getHandle;
+
+/** The watch's number is the result of WATCH; the first one brings the descriptor that tells of all. */
+export function putUnwatch(w: Writer, wd: number): void {
+  w.u32(wd);
+}
+
+export const getUnwatch: (r: Reader) => number = getHandle;

@@ -193,6 +193,7 @@ export class InotifyFile extends FileDescription implements WatchSink {
 export function mark(watch: Watch): void {
   setFsnotifyHandler(handler);
   watch.inode.watches = [...watchesOf(watch.inode), watch];
+  watch.inode.watchesChanged();
 }
 
 export function unmark(watch: Watch): void {
@@ -200,6 +201,7 @@ export function unmark(watch: Watch): void {
   if (list === null) return;
   const rest = list.filter((other) => other !== watch);
   watch.inode.watches = rest.length === 0 ? null : rest;
+  watch.inode.watchesChanged();
 }
 
 function encode(event: Event, size: number): void {

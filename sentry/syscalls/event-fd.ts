@@ -233,8 +233,8 @@ export const eventFdCalls: readonly SyscallLine[] = [
     'inotify_add_watch',
     'fd:fd path:path mask:uint',
     inotifyAddWatch,
-    'partial',
-    'sees only what happens inside the sandbox',
+    'full',
+    'changes made on the host are seen below shared mounts, not in the root file system',
   ),
   call(SYS_inotify_rm_watch, 'inotify_rm_watch', 'fd:fd wd:int', inotifyRmWatch),
 ];

@@ -313,6 +313,12 @@ export abstract class Inode {
     return -EOPNOTSUPP;
   }
 
+  /** inotify watches of the inode have come or gone: `watches` is what there is now. */
+  watchesChanged(): void {}
+
+  /** Watches are being told of an event that a guest has caused. mask: IN_*. */
+  toldOfChange(_mask: number, _name: string): void {}
+
   /**
    * No description is open and either no dentry is left or the file is unlinked: give back what is
    * held for it. May be called more than once, and the inode may be looked up again afterwards.

@@ -52,15 +52,25 @@ export function notifyDentry(d: Dentry, mask: number): void {
   if (inode === null) return;
   if (inode.isDir()) mask |= IN_ISDIR;
   const parent = d.parent?.inode;
-  if (parent && parent.watches !== null) handler.event(parent, mask, d.name, 0, d);
-  if (inode.watches !== null) handler.event(inode, mask, '', 0, d);
+  if (parent && parent.watches !== null) tell(parent, mask, d.name, 0, d);
+  if (inode.watches !== null) tell(inode, mask, '', 0, d);
+}
+
+function tell(watched: Inode, mask: number, name: string, cookie: number, dentry: Dentry | null): void {
+  watched.toldOfChange(mask, name);
+  handler!.event(watched, mask, name, cookie, dentry);
+}
+
+/** Something that happened outside the sandbox. */
+export function notifyFromHost(watched: Inode, mask: number, name: string, cookie: number): void {
+  if (watched.watches !== null) handler?.event(watched, mask, name, cookie, null);
 }
 
 /** An entry of a directory came or went: IN_CREATE, IN_DELETE, IN_MOVED_FROM, IN_MOVED_TO. */
 export function notifyEntry(dir: Inode, mask: number, name: string, cookie: number, child: Dentry): void {
   if (handler === null || dir.watches === null) return;
   if (child.inode?.isDir() === true) mask |= IN_ISDIR;
-  handler.event(dir, mask, name, cookie, child);
+  tell(dir, mask, name, cookie, child);
 }
 
 /** IN_MOVE_SELF, IN_DELETE_SELF: to the inode's own watches only. */
@@ -68,7 +78,7 @@ export function notifySelf(inode: Inode, mask: number): void {
   if (handler === null || inode.watches === null) return;
   // inotify has never said IN_ISDIR of the end or the move of a watched directory itself: inotify_handle_inode_event().
   const plain = mask === IN_DELETE_SELF || mask === IN_MOVE_SELF || !inode.isDir();
-  handler.event(inode, plain ? mask : mask | IN_ISDIR, '', 0, null);
+  tell(inode, plain ? mask : mask | IN_ISDIR, '', 0, null);
 }
 
 export function notifyMoveSelf(inode: Inode): void {

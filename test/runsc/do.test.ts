@@ -1,7 +1,20 @@
 // `runsc do` from outside: what it hands the program, what it gives back, and what it says when something is wrong.
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { buildGuest } from '../support/guest.ts';
 import { baseEnv, type RunOptions, run } from '../support/processes.ts';
 import { launcher } from '../support/sandbox.ts';
 
@@ -47,6 +60,37 @@ test.serial('do: writes stay in the sandbox', async (t) => {
   t.is(readFileSync(file, 'utf8'), 'old');
   t.deepEqual(readdirSync(dir), ['kept']);
 });
+
+test.serial('do: what is changed on the host below a volume reaches inotify in the sandbox', async (t) => {
+  const source = mkdtempSync('/tmp/runsc-watched-');
+  t.teardown(() => rmSync(source, { recursive: true }));
+  writeFileSync(join(source, 'file'), 'old');
+  const out = join(dir, 'events');
+  const watcher = run(
+    ['/bin/sh', '-c', `exec "$0" do --volume "$1:/v" -- "$2" /v >${out}`, launcher, source, await buildGuest('helper-watch')],
+    {
+      cwd: dir,
+    },
+  );
+  await until(() => existsSync(out) && readFileSync(out, 'utf8').includes('ready'));
+  appendFileSync(join(source, 'file'), 'new');
+  writeFileSync(join(source, 'made'), 'x');
+  renameSync(join(source, 'made'), join(source, 'moved'));
+  chmodSync(join(source, 'moved'), 0o600);
+  rmSync(join(source, 'moved'));
+  mkdirSync(join(source, 'folder'));
+  rmSync(join(source, 'folder'), { recursive: true });
+  mkdirSync(join(source, 'stop'));
+  t.is((await watcher).status, 0);
+  const heard =
+    '2 file.,8 file.,100 made.,2 made.,8 made.,40 made a,80 moved a,4 moved.,200 moved.,40000100 folder.,40000200 folder.,40000100 stop.';
+  t.is(readFileSync(out, 'utf8'), ['ready', ...heard.split(','), ''].join('\n'));
+});
+
+/** Waits for a condition, ten seconds at most. */
+async function until(holds: () => boolean): Promise<void> {
+  for (let i = 0; i < 200 && !holds(); i++) await new Promise((resolve) => setTimeout(resolve, 50));
+}
 
 test.serial('do: --volume lets writes through, read-only ones not', async (t) => {
   const source = mkdtempSync('/tmp/runsc-volume-');

@@ -1,6 +1,6 @@
 // Random requests to a gofer: half well-formed with odd contents, half with bytes flipped, cut or made up.
 
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { close, openat2, recvTaggedFd, unixSocketPair } from 'ptrace-napi';
@@ -90,6 +90,9 @@ export interface FuzzResult {
   before: number;
   after: number;
 }
+
+/** No file has the name, a link that leads nowhere included. */
+const isFree = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) === undefined;
 
 /** Sends `count` requests; throws when the server fails in any way but a ProtocolError, or a descriptor of another kind than asked comes. */
 export function fuzzGofer(seed: number, count: number): FuzzResult {
@@ -213,8 +216,8 @@ export function fuzzGofer(seed: number, count: number): FuzzResult {
     request.reset(w.at);
     // What the initial names stand for may be gone by now.
     if (i % 50 === 0) {
-      if (!existsSync(join(dir, 'a'))) mkdirSync(join(dir, 'a'));
-      if (!existsSync(join(dir, 'f'))) writeFileSync(join(dir, 'f'), 'contents');
+      if (isFree(join(dir, 'a'))) mkdirSync(join(dir, 'a'));
+      if (isFree(join(dir, 'f'))) writeFileSync(join(dir, 'f'), 'contents');
     }
     try {
       connection.serve(request, reply, sequence);

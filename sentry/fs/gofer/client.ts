@@ -47,8 +47,10 @@ import {
   OP_SYNC,
   OP_TMPFILE,
   OP_UNLINK,
+  OP_UNWATCH,
   OP_WALK,
   OP_WALKOPEN,
+  OP_WATCH,
   putAttach,
   putConnect,
   putHandle,
@@ -61,8 +63,10 @@ import {
   putSetXattr,
   putStats,
   putUnlink,
+  putUnwatch,
   putWalk,
   putWalkOpen,
+  putWatch,
   putXattrName,
   ReaddirReply,
   type SetStatFields,
@@ -109,6 +113,8 @@ export class GoferClient {
   readonly directory: Attributes = new Attributes();
   /** After walkOpen(), and make() with OP_CREATE, OP_TMPFILE or OP_BIND: the descriptor that came with it, which is the caller's now. */
   madeFd = -1;
+  /** Where events of watch() arrive, or -1. */
+  watchFd = -1;
   private readonly walkReply: WalkReply = new WalkReply();
   private readonly readdirReply: ReaddirReply = new ReaddirReply();
   private readonly entry: DirEntry = new DirEntry();
@@ -465,6 +471,24 @@ export class GoferClient {
   sync(handle: number, wholeFs: boolean): number {
     putOpen(this.begin(OP_SYNC), handle, wholeFs ? 1 : 0);
     return this.call();
+  }
+
+  /** Watches a file for changes that others make: the watch's number or -errno. The first one leaves its descriptor in `watchFd`. */
+  watch(handle: number): number {
+    putWatch(this.begin(OP_WATCH), handle);
+    const wd = this.call();
+    if (wd < 0 || this.transport.donated === 0) return wd;
+    const fd = this.takeFd();
+    if (fd < 0) return fd;
+    if (this.watchFd >= 0) close(this.watchFd);
+    this.watchFd = fd;
+    return wd;
+  }
+
+  /** Ends a watch. */
+  unwatch(wd: number): void {
+    putUnwatch(this.begin(OP_UNWATCH), wd);
+    this.call();
   }
 
   /** A host socket connected to the one that the handle names, or -errno. */

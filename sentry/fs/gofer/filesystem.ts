@@ -13,6 +13,7 @@ import { S_IFCHR, S_IFIFO, S_IFMT, V9FS_MAGIC } from '../../abi/stat.ts';
 import { Filesystem, type StatFs } from '../../vfs/filesystem.ts';
 import type { GoferClient } from './client.ts';
 import { doubts } from './doubt.ts';
+import { HostWatches } from './host-watch.ts';
 import { GoferInode } from './inode.ts';
 import { Appetite } from './listing.ts';
 
@@ -22,9 +23,22 @@ const TWO48 = 2 ** 48;
 /** Host devices whose inode numbers are told apart by their high bits. */
 const MAX_DEVICES = 16;
 
+/** All trees of a connection share its watches: their numbers come from one inotify. */
+const watchesOfClient = new WeakMap<GoferClient, HostWatches>();
+
+function watchesOf(client: GoferClient): HostWatches {
+  let watches = watchesOfClient.get(client);
+  if (watches === undefined) {
+    watches = new HostWatches(client);
+    watchesOfClient.set(client, watches);
+  }
+  return watches;
+}
+
 export class GoferFilesystem extends Filesystem {
   readonly client: GoferClient;
   readonly shared: boolean;
+  readonly hostWatches: HostWatches;
   /** By our inode number: hard links are one inode. */
   readonly inodes: Map<number, GoferInode> = new Map();
   /** Inodes that keep a descriptor without an open file, oldest first. */
@@ -43,6 +57,7 @@ export class GoferFilesystem extends Filesystem {
     super(shownAs, dev, V9FS_MAGIC);
     this.acls = 2;
     this.client = client;
+    this.hostWatches = watchesOf(client);
     this.flags = reply.flags;
     this.shared = (reply.flags & TREE_SHARED) !== 0;
     this.readOnly = (reply.flags & TREE_READ_ONLY) !== 0;

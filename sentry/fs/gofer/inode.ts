@@ -33,6 +33,7 @@ import type { EntryTaker } from './client.ts';
 import { GoferDirectory, GoferFile } from './file.ts';
 import type { GoferFilesystem } from './filesystem.ts';
 import { HostFile } from './host-file.ts';
+import type { HostWatch } from './host-watch.ts';
 import { Listing, listings } from './listing.ts';
 
 /** Entries of a listing for which attributes are asked along: those of directories, into which whoever lists may go next. */
@@ -65,6 +66,8 @@ export class GoferInode extends Inode {
   private checkedNames: Set<string> | null = null;
   private reader: HostFd | null = null;
   private writer: HostFd | null = null;
+  /** Watched on the host, too. */
+  private hostWatch: HostWatch | null = null;
   /** Open descriptions that use reader or writer. */
   private users = 0;
   private target: string | null = null;
@@ -552,6 +555,30 @@ export class GoferInode extends Inode {
     // An ACL changes the mode.
     if (result === 0) this.setAttributes(this.fs.client.attributes);
     return result;
+  }
+
+  // ---- watches
+
+  /** While a guest watches a file that others may change, the gofer does. */
+  override watchesChanged(): void {
+    if (!this.fs.shared) return;
+    if (this.watches === null) {
+      if (this.hostWatch !== null) this.fs.hostWatches.remove(this.hostWatch);
+      this.hostWatch = null;
+    } else if (this.hostWatch === null) {
+      const handle = this.ensureHandle();
+      if (handle > 0) this.hostWatch = this.fs.hostWatches.add(this, handle);
+    }
+  }
+
+  override toldOfChange(mask: number, name: string): void {
+    this.hostWatch?.caused(mask, name);
+  }
+
+  /** Somebody else has changed this file, or the name in this directory. */
+  changedByOthers(name: string): void {
+    this.stale = true;
+    if (name !== '') this.dropListing();
   }
 
   // ---- opening
