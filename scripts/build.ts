@@ -108,6 +108,6 @@ await seal('main', executable, { ...bundles, ...Object.fromEntries(roles.map((ro
 for (const role of roles) console.log(`${role}: ${statSync(join(work, `${role}.cache`)).size >> 10} KiB compiled`);
 rmSync(work, { recursive: true });
 
-// containerd starts the shim by this name, and the executable looks at the name it was called by.
+// containerd looks for a shim by this name; what stands there says what to do without one.
 symlinkSync('runsc', join(dist, 'containerd-shim-runsc-v1'));
 console.log(`dist/runsc: ${(statSync(executable).size / 2 ** 20).toFixed(0)} MiB`);
