@@ -73,6 +73,11 @@ export const CTX_PATCH_PROT = 152;
 export const CTX_NCALLS = 156;
 /** Batch: the index of the failed call, or the number of calls. */
 export const CTX_CALLS_DONE = 160;
+/** systrap: counts of call sites, see systrap/patches.ts. */
+export const CTX_SITES_PATCHED = 164;
+export const CTX_SITES_NO_FORM = 168;
+export const CTX_SITES_SPLIT = 172;
+export const CTX_SITES_FULL = 176;
 
 export const DIRTY_FS = 1;
 export const DIRTY_GS = 2;

@@ -94,6 +94,8 @@ export interface AddressSpace {
   /** Past the page protections, as ptrace(2)'s POKE may: bytes moved. */
   readForced(addr: number, dst: Uint8Array, at: number, n: number): number;
   writeForced(addr: number, src: Uint8Array, at: number, n: number): number;
+  /** Puts back the code as the guest has loaded it, where the platform has changed it. */
+  restoreCode(): void;
 }
 
 export interface Platform {
@@ -178,6 +180,9 @@ export interface Platform {
 
   /** Lets the context's thread run on these host processors only (bit i of byte i>>3), as far as the host allows. */
   setAffinity(context: Context, mask: Uint8Array): void;
+
+  /** Counts for people who look into it: name to number. */
+  statistics(): object;
 
   /** Watches a host descriptor, edge-triggered, for poll bits; next() answers NEXT_HOST with `token` (a positive int32). 0 or -errno. */
   watch(hostFd: number, events: number, token: number): number;

@@ -462,11 +462,15 @@ static int note_site(u8 *c, u64 rip, u64 rax) {
     return 0;
   }
   u8 b[16];
-  if (TABLE[TABLE_COUNT] >= MAX_SITES || copy_some(b, (void *)(rip - 8), 16) != 0 || site_form(rip, b, rax, 1) == 0) {
-    *hits = 0;
+  *hits = 0;
+  if (TABLE[TABLE_COUNT] >= MAX_SITES) {
+    U32(c, CTX_SITES_FULL)++;
     return 0;
   }
-  *hits = 0;
+  if (copy_some(b, (void *)(rip - 8), 16) != 0 || site_form(rip, b, rax, 1) == 0) {
+    U32(c, CTX_SITES_NO_FORM)++;
+    return 0;
+  }
   U64(c, CTX_PATCH_SITE) = rip;
   return 1;
 }
@@ -483,10 +487,16 @@ static void patch_site(u8 *c) {
   u8 b[16];
   u64 count = TABLE[TABLE_COUNT];
   u8 *t = (u8 *)TABLE[TABLE_NEXT];
-  if (count >= MAX_SITES || (u64)t < THUNKS || (u64)t > THUNKS_END - 4096 - 64) return;
+  if (count >= MAX_SITES || (u64)t < THUNKS || (u64)t > THUNKS_END - 4096 - 64) {
+    U32(c, CTX_SITES_FULL)++;
+    return;
+  }
   if (copy_some(b, (void *)(rip - 8), 16) != 0) return;
   int form = site_form(rip, b, REG(c, ORIG_RAX), is_alone != 0);
-  if (form == 0) return;
+  if (form == 0) {
+    U32(c, CTX_SITES_SPLIT)++;
+    return;
+  }
   u64 entry = JUMP_TABLE + (TABLE_FIRST + count) * 8;
   u8 *p = t;
   if (form != 2) {
@@ -518,6 +528,7 @@ static void patch_site(u8 *c) {
   u64 word;
   memcpy(&word, code, 8);
   __atomic_store_n((u64 *)site, word, __ATOMIC_SEQ_CST);
+  U32(c, CTX_SITES_PATCHED)++;
   SYS3(__NR_mprotect, page, length, prot);
 }
 

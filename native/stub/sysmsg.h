@@ -60,6 +60,11 @@
 #define CTX_PATCH_PROT 152
 #define CTX_NCALLS 156
 #define CTX_CALLS_DONE 160
+/* Counts of call sites: patched; of no form that can be; across two cache lines with other threads about; beyond the table. */
+#define CTX_SITES_PATCHED 164
+#define CTX_SITES_NO_FORM 168
+#define CTX_SITES_SPLIT 172
+#define CTX_SITES_FULL 176
 /* So that the argument registers, from r10 to rdi, are one cache line. */
 #define CTX_REGS 0x108
 #define CTX_INS 0x300

@@ -80,6 +80,8 @@ class PtraceSpace implements AddressSpace {
     return this.forced(addr, dst, at, n, 0);
   }
 
+  restoreCode(): void {}
+
   writeForced(addr: number, src: Uint8Array, at: number, n: number): number {
     return this.forced(addr, src, at, n, 1);
   }
@@ -263,6 +265,10 @@ export class PtracePlatform implements Platform {
 
   setAffinity(context: Context, mask: Uint8Array): void {
     setAffinity(context.hostTid, mask);
+  }
+
+  statistics(): object {
+    return {};
   }
 
   watch(hostFd: number, events: number, token: number): number {

@@ -5,6 +5,7 @@ import { pread, pwrite, readToGuest, systrapForced, vmRead, vmWrite, writeFromGu
 import { EFAULT } from '../../sentry/abi/errno.ts';
 import { CTX_DATA } from '../context-page.ts';
 import type { AddressSpace, Mappings } from '../platform.ts';
+import { AROUND, BEFORE, JUMP_SIZE, jumpIn, type Patch } from './patches.ts';
 import type { SystrapPlatform } from './systrap.ts';
 import type { SystrapContext } from './systrap-context.ts';
 
@@ -46,6 +47,8 @@ export class SystrapSpace implements AddressSpace {
   cpuGivenNs = 0;
 
   mappings: Mappings | null = null;
+  /** The sites that its code was, or may be, patched at. */
+  patches: Patch | null = null;
   /** The thread whose call is being served: what its stub has fetched is good, and what is stored may wait for its return. */
   current: SystrapContext | null = null;
 
@@ -154,6 +157,19 @@ export class SystrapSpace implements AddressSpace {
   writeForced(addr: number, src: Uint8Array, at: number, n: number): number {
     const tid = this.memoryTid;
     return tid === 0 ? 0 : systrapForced(tid, addr, src, at, n, 1);
+  }
+
+  restoreCode(): void {
+    const now = new Uint8Array(AROUND);
+    for (let p = this.patches; p !== null; p = p.next) {
+      const from = p.rip - BEFORE;
+      const tid = this.memoryTid;
+      if (tid === 0 || vmRead(tid, from, now, 0, AROUND) !== AROUND) continue;
+      // Other code may be there by now.
+      const at = jumpIn(now);
+      if (at >= 0) this.writeForced(from + at, p.original, at, JUMP_SIZE);
+    }
+    this.patches = null;
   }
 
   /** What a new process is to find in its memory: its stub stores it before the first instruction. */

@@ -140,6 +140,7 @@ import {
   STUB_STACK_SIZE,
   WINDOW,
 } from './layout.ts';
+import { AROUND, addCounts, BEFORE, noPatches, Patch, type PatchStatistics } from './patches.ts';
 import { type CallArguments, prefetchTable } from './prefetch.ts';
 import { stubFilter } from './stub-filter.ts';
 import { BATCH_NONE, BATCH_PATCH, BATCH_REPORTS, BATCH_TAIL, SystrapContext } from './systrap-context.ts';
@@ -189,7 +190,7 @@ const BIRTH_TIMEOUT_NS = 5e8;
 const BIRTH_PAUSE_NS = 20000;
 /** How often a held context's answer is looked at before the first of those. */
 const HELD_LOOKS = 3000;
-const VERIFY_TIMEOUT_NS = 2e7;
+const VERIFY_TIMEOUT_NS = 2e8;
 const USER_CS = 0x33;
 const USER_SS = 0x2b;
 const INITIAL_EFLAGS = 0x202;
@@ -257,6 +258,7 @@ export class SystrapPlatform implements Platform {
   private readonly doomed: SystrapContext[] = [];
   /** Processes that wait for their first program. */
   private readonly ready: SystrapContext[] = [];
+  private readonly patchCounts: PatchStatistics = noPatches();
   private readonly unknownDeaths: Map<number, number> = new Map();
   /** Guest threads that are, as far as we know, in guest code. */
   private running = 0;
@@ -349,6 +351,12 @@ export class SystrapPlatform implements Platform {
     this.vvarSize = auxv.vvarSize;
   }
 
+  /** What has become of call sites since the start. */
+  statistics(): PatchStatistics {
+    for (const c of this.contexts) if (c !== undefined) addCounts(this.patchCounts, c);
+    return { ...this.patchCounts };
+  }
+
   private awaitZygote(): void {
     for (let waitedNs = 0; Atomics.load(this.region.i32, CTX_STATE >> 2) !== 1; waitedNs += BIRTH_PAUSE_NS) {
       if (systrapReap(this.out) === this.zygote.hostTid) throw new Error(`the first stub has ended with status ${this.out[0]! >> 8}`);
@@ -382,6 +390,7 @@ export class SystrapPlatform implements Platform {
     if (from.space.dead) return -EAGAIN;
     const child = this.newSpace(from);
     if (typeof child === 'number') return child;
+    child.space.patches = from.space.patches;
     this.startClone(from, child);
     return child;
   }
@@ -587,8 +596,9 @@ export class SystrapPlatform implements Platform {
     space.hostPid = pid;
     this.spaces.set(pid, space);
     const status = this.unknownDeaths.get(pid);
-    if (status !== undefined) {
-      this.unknownDeaths.delete(pid);
+    if (status !== undefined) this.unknownDeaths.delete(pid);
+    // An old death is that of another process, which had the number before and of which nobody has told.
+    if (status !== undefined && !this.hasPage(child)) {
       this.spaces.delete(pid);
       this.spaceDied(space, status);
     } else if (space.released) {
@@ -643,6 +653,7 @@ export class SystrapPlatform implements Platform {
   }
 
   private exitThread(c: SystrapContext): void {
+    addCounts(this.patchCounts, c);
     const space = c.space;
     if (this.watched === c) this.watched = null;
     if (this.recent === c) this.recent = null;
@@ -698,6 +709,7 @@ export class SystrapPlatform implements Platform {
   }
 
   private forget(c: SystrapContext): void {
+    addCounts(this.patchCounts, c);
     if (this.watched === c) this.watched = null;
     if (this.recent === c) this.recent = null;
     this.setInGuest(c, false);
@@ -777,7 +789,9 @@ export class SystrapPlatform implements Platform {
       if (pid <= 0) return;
       const space = this.spaces.get(pid);
       if (space === undefined) {
-        if (this.unknownDeaths.size < MAX_UNKNOWN_DEATHS) this.unknownDeaths.set(pid, this.out[0]!);
+        // The oldest is given up: stubs that were made behind our back die unknown too.
+        if (this.unknownDeaths.size >= MAX_UNKNOWN_DEATHS) this.unknownDeaths.delete(this.unknownDeaths.keys().next().value!);
+        this.unknownDeaths.set(pid, this.out[0]!);
         continue;
       }
       this.spaces.delete(pid);
@@ -1080,6 +1094,7 @@ export class SystrapPlatform implements Platform {
         if (batch === BATCH_REPORTS) break;
         c.taken = EVENT_SYSCALL;
         c.isAtSite = event === EVENT_SYSCALL_AT_SITE;
+        if (c.isAtSite) this.patchCounts.offered++;
         c.beginCall();
         return true;
       case EVENT_KICKED:
@@ -1208,7 +1223,11 @@ export class SystrapPlatform implements Platform {
 
   /** The stub would patch the site of this call: it may if the code is the guest's own and nobody else changes the address space now. */
   private orderPatch(c: SystrapContext): void {
-    if (!this.isFree(c) || !this.allowPatch(c)) return;
+    if (!this.isFree(c)) {
+      this.patchCounts.busy++;
+      return;
+    }
+    if (!this.allowPatch(c)) return;
     c.batch = BATCH_PATCH;
     this.beginChange(c);
   }
@@ -1221,8 +1240,14 @@ export class SystrapPlatform implements Platform {
     const { mappings } = space;
     if (mappings === null) return false;
     // The jump takes up to 7 bytes before or 6 bytes behind this address, maybe on two pages.
-    const prot = mappings.patchableProt(rip - 7);
-    if (prot < 0 || mappings.patchableProt(rip + 5) !== prot) return false;
+    const prot = mappings.patchableProt(rip - BEFORE);
+    if (prot < 0 || mappings.patchableProt(rip - BEFORE + AROUND - 1) !== prot) {
+      this.patchCounts.notPatchable++;
+      return false;
+    }
+    const original = new Uint8Array(AROUND);
+    if (vmRead(c.hostTid, rip - BEFORE, original, 0, AROUND) !== AROUND) return false;
+    space.patches = new Patch(rip, original, space.patches);
     const isAlone = space.contexts.length === 1 && space.ending.length === 0;
     this.region.i32[c.word + (CTX_PATCH_PROT >> 2)] = prot | (isAlone ? PATCH_ALONE : 0);
     this.region.store64(c.base + CTX_PATCH_SITE, rip);

@@ -152,7 +152,12 @@ export class ControlServer {
         reply(0);
         return;
       case 'stats':
-        reply({ tasks: this.kernel.tasks.size, processes: this.kernel.rootPidNamespace.numbers().length, cpuNs: this.cpuNs() });
+        reply({
+          tasks: this.kernel.tasks.size,
+          processes: this.kernel.rootPidNamespace.numbers().length,
+          cpuNs: this.cpuNs(),
+          platform: { name: this.kernel.platform.name, ...this.kernel.platform.statistics() },
+        });
         return;
       case 'detach':
         reply(setPdeathsig(0));

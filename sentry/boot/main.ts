@@ -34,6 +34,7 @@ import { dropBoundingSet, dropPrivileges, enterEmptyRoot, limitProcesses, loadFi
 import { Peer } from './peer.ts';
 import { registerFilesystems } from './register.ts';
 import { setupVfs } from './setup-vfs.ts';
+import { Statistics } from './statistics.ts';
 import { watchHost } from './watch.ts';
 
 /** Where the command line puts the configuration. */
@@ -161,7 +162,9 @@ function boot(config: BootConfig, parent: Peer): Kernel {
     doubt();
     server.everySecond();
   };
+  const statistics = config.debug ? new Statistics(kernel.platform) : undefined;
   container.onEnd = (status) => {
+    statistics?.tell();
     server.exited(status);
     exitNow(exitCode(status));
   };

@@ -24,6 +24,7 @@ export {
   setProcessName,
   setRlimit,
   setWindowSize,
+  systrapCpuTime as processCpuNs,
   umount2,
   write as writeHost,
 } from 'ptrace-napi';

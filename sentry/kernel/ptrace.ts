@@ -7,7 +7,7 @@
 //   event      fork, vfork, clone, exec, exit, seccomp, as PTRACE_SETOPTIONS asks
 //   group stop in stopTask(), for SIGSTOP and its kin
 
-import { EFLAGS, ORIG_RAX, RAX } from '../../platform/platform.ts';
+import { EFLAGS, ORIG_RAX, RAX, RIP } from '../../platform/platform.ts';
 import { EPERM, ERESTART_RESTARTBLOCK, ERESTARTSYS, ESRCH } from '../abi/errno.ts';
 import { POLLIN } from '../abi/poll.ts';
 import {
@@ -22,13 +22,22 @@ import {
   PTRACE_O_EXITKILL,
   PTRACE_O_TRACESYSGOOD,
 } from '../abi/ptrace.ts';
-import { CLD_STOPPED, CLD_TRAPPED, SA_NOCLDSTOP, SI_USER, SIG_IGN, SIGCHLD, SIGKILL, SIGSTOP, SIGTRAP } from '../abi/signal.ts';
+import { CLD_STOPPED, CLD_TRAPPED, SA_NOCLDSTOP, SI_USER, SIG_IGN, SIGCHLD, SIGKILL, SIGSTOP, SIGTRAP, TRAP_BRKPT } from '../abi/signal.ts';
 import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
 import type { Credentials } from './credentials.ts';
 import { SigInfo } from './signal-queue.ts';
 import { sigIn } from './signal-set.ts';
 import { type Resume, TASK_DEAD, TASK_STOPPED, type Task } from './task.ts';
-import { kernelInfo, recalcInterrupting, senderInfo, sendKernelSignal, sendSignal, sendToGroup, wakeForSignal } from './task-signals.ts';
+import {
+  forceSignal,
+  kernelInfo,
+  recalcInterrupting,
+  senderInfo,
+  sendKernelSignal,
+  sendSignal,
+  sendToGroup,
+  wakeForSignal,
+} from './task-signals.ts';
 import { wakeStopped } from './task-stop.ts';
 import type { ThreadGroup } from './thread-group.ts';
 
@@ -94,6 +103,7 @@ export function attach(tracer: Task, target: Task, caller: Task, isSeized: boole
 function link(tracer: Task, target: Task, tracee: Tracee): void {
   target.tracee = tracee;
   target.watched = true;
+  target.mm.showCode();
   tracer.tracees ??= new Set();
   tracer.tracees.add(target);
 }
@@ -240,6 +250,13 @@ export function stopsAtExit(t: Task, result: number): boolean {
   const tracee = t.tracee!;
   if (!tracee.inCall) return false;
   tracee.inCall = false;
+  if (tracee.steps && tracee.mode === TRACE_RUN && !t.group.exiting) {
+    // A step over a call ends right behind it, not one instruction further: user_single_step_report() of ptrace_report_syscall_exit().
+    const info = new SigInfo(SIGTRAP, TRAP_BRKPT);
+    info.addr = t.context.reg(RIP);
+    forceSignal(t, info);
+    return false;
+  }
   if (tracee.mode !== TRACE_CALLS || t.group.exiting) return false;
   callStop(t, AT_EXIT, result, resumeEvent);
   return true;

@@ -334,6 +334,7 @@ function moveTo(t: Task, context: Context, mm: MemoryManager): void {
   t.mm.decRef();
   t.context = context;
   t.mm = mm;
+  if (t.tracee !== null) mm.showCode();
   t.io.setMemory(mm);
   kernel.taskOfContext[context.index] = t;
   // The new stub thread is nobody's child: it starts on all processors.

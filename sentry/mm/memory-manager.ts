@@ -67,6 +67,8 @@ export class MemoryManager extends GuestMemory implements Mappings {
   dataStart = 0;
   dataEnd = 0;
   stackStart = 0;
+  /** The platform must not patch it: a tracer is, or was, attached. */
+  private isCodeShown = false;
   /** VmPeak, bytes. */
   peak = 0;
 
@@ -127,7 +129,24 @@ export class MemoryManager extends GuestMemory implements Mappings {
     return addr + n > this.top ? -EFAULT : this.space.toHost(addr, n, hostFd, offset);
   }
 
+  /** Somebody else looks at the code, or may at any time: from now on it is and stays as the guest has loaded it. */
+  showCode(): void {
+    if (this.isCodeShown) return;
+    this.isCodeShown = true;
+    this.space.restoreCode();
+  }
+
+  /** showCode() if there is any in the range. */
+  showCodeIn(addr: number, n: number): void {
+    if (this.isCodeShown) return;
+    const { list } = this.vmas;
+    for (let at = this.vmas.indexAt(addr); at < list.length && list[at]!.start < addr + n; at++) {
+      if ((list[at]!.prot & PROT_EXEC) !== 0) this.showCode();
+    }
+  }
+
   patchableProt(addr: number): number {
+    if (this.isCodeShown) return -1;
     const v = this.vmas.find(addr);
     return v === undefined || v.shared || (v.prot & (PROT_WRITE | PROT_EXEC)) !== PROT_EXEC ? -1 : v.prot;
   }
@@ -146,10 +165,12 @@ export class MemoryManager extends GuestMemory implements Mappings {
 
   /** Past page protections, for debuggers: bytes moved. */
   readForced(addr: number, dst: Uint8Array, at: number, n: number): number {
+    this.showCodeIn(addr, n);
     return this.canSee(addr, n) ? this.space.readForced(addr, dst, at, n) : 0;
   }
 
   writeForced(addr: number, src: Uint8Array, at: number, n: number): number {
+    this.showCodeIn(addr, n);
     return this.canSee(addr, n) ? this.space.writeForced(addr, src, at, n) : 0;
   }
 

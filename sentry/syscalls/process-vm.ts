@@ -43,6 +43,7 @@ function processVm(t: Task, a: SyscallArgs, writes: boolean): number {
   const target = t.pidns.task(a.int(0));
   if (target === undefined) return -ESRCH;
   if (ptraceMayAccess(t, target, false) < 0) return -EPERM;
+  if (target.mm !== t.mm) for (const piece of remote) target.mm.showCodeIn(piece.addr, piece.length);
   const from = writes ? t.mm : target.mm;
   const to = writes ? target.mm : t.mm;
   const sources = writes ? local : remote;

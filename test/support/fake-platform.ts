@@ -60,6 +60,8 @@ class FakeSpace implements AddressSpace {
     return this.readSome(addr, dst, at, n);
   }
 
+  restoreCode(): void {}
+
   writeForced(addr: number, src: Uint8Array, at: number, n: number): number {
     return this.writeSome(addr, src, at, n);
   }
@@ -117,6 +119,10 @@ export class FakePlatform implements Platform {
   releaseSpace(_space: AddressSpace): void {}
 
   killSpace(_space: AddressSpace): void {}
+
+  statistics(): object {
+    return {};
+  }
 
   next(_deadlineNs: number): number {
     throw new Error('a fake platform has no events of its own');
