@@ -191,6 +191,9 @@ export interface Platform {
   hostToken(): number;
   hostEvents(): number;
 
+  /** How much of the CPU time of a context's process was spent in user mode, 0 to 1; -1 when that is not known. */
+  userShare(context: Context): number;
+
   /** CPU time of a context's host thread in ns, user and system together; for rusage and clocks. */
   cpuTimeNs(context: Context): number;
 }

@@ -25,6 +25,7 @@ import {
   startNotifier,
   systrapKill,
   unwatchFd,
+  userShare,
   vmRead,
   vmWrite,
   watchFd,
@@ -257,6 +258,10 @@ export class PtracePlatform implements Platform {
 
   readDebug(context: Context, n: number): number {
     return ptraceDebug(context.index, n, 0, 0);
+  }
+
+  userShare(context: Context): number {
+    return userShare(context.space.hostPid);
   }
 
   writeDebug(context: Context, n: number, value: number): number {

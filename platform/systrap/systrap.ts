@@ -44,6 +44,7 @@ import {
   systrapWake,
   systrapYield,
   unwatchFd,
+  userShare,
   vmRead,
   watchFd,
 } from 'ptrace-napi';
@@ -1421,6 +1422,10 @@ export class SystrapPlatform implements Platform {
   readDebug(context: Context, n: number): number {
     const c = context as SystrapContext;
     return this.memoryTid(c.space) !== 0 && this.verify(c) ? systrapDebug(c.hostTid, n, 0, 0) : -ESRCH;
+  }
+
+  userShare(context: Context): number {
+    return userShare(context.space.hostPid);
   }
 
   writeDebug(context: Context, n: number, value: number): number {

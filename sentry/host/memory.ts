@@ -8,6 +8,7 @@ export {
   readToGuest,
   reopenReadOnly,
   residentPages,
+  residentSample,
   sealWrites,
   setOwnDescriptors,
   trimHeap,

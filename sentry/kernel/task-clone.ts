@@ -242,6 +242,7 @@ function newGroup(t: Task, a: CloneArgs, pid: ConstructorParameters<typeof Threa
   group.exitSignal = (a.flags & CLONE_PARENT) !== 0 ? from.exitSignal : a.exitSignal;
   group.tty = from.tty;
   group.cgroup = a.cgroup === undefined ? from.cgroup : a.cgroup;
+  group.rssKb = group.maxRssKb = from.rssKb;
   group.dumpable = from.dumpable;
   group.oomScoreAdj = from.oomScoreAdj;
   group.personality = from.personality;

@@ -54,6 +54,7 @@ import { createProcess, type ProcessSpec, vforkDone } from './task-clone.ts';
 import { exitGroup } from './task-exit.ts';
 import { wakeForSignal } from './task-signals.ts';
 import type { ThreadGroup } from './thread-group.ts';
+import { noteUsage } from './usage.ts';
 
 /** BINPRM_BUF_SIZE: what of a file decides its format, and the longest "#!" line. */
 const HEAD_SIZE = 256;
@@ -328,6 +329,7 @@ function loadExec(t: Task, exec: Exec): number {
 function moveTo(t: Task, context: Context, mm: MemoryManager): void {
   const kernel = t.kernel;
   const old = t.context;
+  noteUsage(t);
   t.priorCpuNs += kernel.platform.cpuTimeNs(old);
   kernel.taskOfContext[old.index] = undefined;
   kernel.platform.releaseContext(old);

@@ -32,6 +32,7 @@ import { vforkDone } from './task-clone.ts';
 import { retargetShared, senderInfo, sendKernelSignal, sendToGroup, startGroupExit } from './task-signals.ts';
 import { participateInStop } from './task-stop.ts';
 import { type ThreadGroup, Usage } from './thread-group.ts';
+import { noteUsage, splitUsage } from './usage.ts';
 
 const NS_PER_TICK = 1e9 / CLK_TCK;
 
@@ -69,6 +70,7 @@ export function exitThread(t: Task, status: number): number {
     group.posixTimers?.release();
     group.semUndo?.release();
     group.cpuLimit?.release();
+    noteUsage(t);
   }
   // Only a task whose stub has died still waits for anything.
   t.futexWaiter?.leave();
@@ -329,6 +331,7 @@ export function groupUsage(group: ThreadGroup): Usage {
     u.voluntarySwitches += t.voluntarySwitches;
     u.involuntarySwitches += t.involuntarySwitches;
   }
+  splitUsage(group, u);
   return u;
 }
 

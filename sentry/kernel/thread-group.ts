@@ -114,6 +114,13 @@ export class ThreadGroup {
   readonly deadIo: IoCounts = new IoCounts();
   /** Of children that have been waited for. */
   readonly childUsage: Usage = new Usage();
+  /** The resident set when it was last looked at, and the largest one, KiB. */
+  rssKb = 0;
+  maxRssKb = 0;
+  /** How much of the CPU time was user time when that was last known, and what was told of both parts, ns: usage.ts. */
+  userShare = 1;
+  shownUserNs = 0;
+  shownSystemNs = 0;
   readonly startNs: number;
 
   /** Init of its pid namespace: signals with their default action do nothing to it. SIGNAL_UNKILLABLE. */

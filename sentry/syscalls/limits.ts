@@ -11,6 +11,7 @@ import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { cpuTimeNs, groupUsage } from '../kernel/task-exit.ts';
 import { type ThreadGroup, Usage } from '../kernel/thread-group.ts';
+import { noteResident } from '../kernel/usage.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
@@ -40,6 +41,7 @@ export function getrusage(t: Task, a: SyscallArgs): number {
   let usage: Usage;
   switch (a.int(0)) {
     case RUSAGE_SELF:
+      noteResident(t);
       usage = groupUsage(t.group);
       break;
     case RUSAGE_CHILDREN:
@@ -47,7 +49,10 @@ export function getrusage(t: Task, a: SyscallArgs): number {
       break;
     case RUSAGE_THREAD:
       usage = new Usage();
-      usage.userNs = cpuTimeNs(t);
+      noteResident(t);
+      usage.userNs = cpuTimeNs(t) * t.group.userShare;
+      usage.systemNs = cpuTimeNs(t) - usage.userNs;
+      usage.maxRssKb = t.group.maxRssKb;
       usage.voluntarySwitches = t.voluntarySwitches;
       usage.involuntarySwitches = t.involuntarySwitches;
       break;
@@ -132,14 +137,7 @@ function mayChangeLimits(t: Task, target: Task): boolean {
 }
 
 export const limitCalls: readonly SyscallLine[] = [
-  call(
-    SYS_getrusage,
-    'getrusage',
-    'who:int usage:addr',
-    getrusage,
-    'partial',
-    'all CPU time counts as user time; no resident set size, fault or block counts',
-  ),
+  call(SYS_getrusage, 'getrusage', 'who:int usage:addr', getrusage, 'partial', 'no fault or block counts'),
   call(SYS_getrlimit, 'getrlimit', 'resource:int rlim:addr', getrlimit),
   call(
     SYS_setrlimit,

@@ -16,6 +16,8 @@ static int sleeps(void *arg) {
 static int stops(void *arg) {
   (void)arg;
   raise(SIGSTOP);
+  // The parent is to see us going on before the end.
+  sleep_ms(50);
   return 3;
 }
 static int in_own_group(void *arg) {

@@ -159,6 +159,10 @@ export class FakePlatform implements Platform {
 
   setAffinity(): void {}
 
+  userShare(): number {
+    return -1;
+  }
+
   readDebug(): number {
     return 0;
   }
