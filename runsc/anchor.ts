@@ -22,6 +22,8 @@ export interface AnchorOptions {
   /** Connection to the sandbox, on which request `reply` has been sent. Stays the caller's. */
   readonly connection: number;
   readonly reply: number;
+  /** The program and its arguments. */
+  readonly args: readonly string[];
   /** Number of the program in the sandbox. */
   readonly pid: number;
   /** The host's terminal that the program's is joined to; none: undefined or negative. */
@@ -83,8 +85,9 @@ function begin(
   try {
     child = startProcess({
       exe: anchorPath(),
-      argv: ['runsc-anchor', String(options.reply), String(options.pid)],
-      env: [],
+      // Who lists the processes of the host sees the program's words: `docker top`.
+      argv: options.args.map(shown),
+      env: [String(options.reply), String(options.pid)],
       fds: [[0, options.connection], [3, planFd], ...(hasTerminal ? [[4, terminal] as const] : [])],
       cwd: '/',
       session: true,
@@ -111,6 +114,13 @@ function begin(
   }
   closeFd(child.pidfd);
   return child.pid;
+}
+
+/** Long arguments are cut: the page they take is charged to the container. */
+const SHOWN_MAX = 200;
+
+function shown(arg: string): string {
+  return arg.length > SHOWN_MAX ? arg.slice(0, SHOWN_MAX) : arg;
 }
 
 /** Kills it and takes its end. */

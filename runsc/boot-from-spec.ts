@@ -49,7 +49,7 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
   ];
   const mounts: MountConfig[] = [];
   for (const mount of spec.mounts) {
-    if (mount.type === 'cgroup') mounts.push(...planCgroupMount(mount, normalize(mount.destination), id, spec, config, trees));
+    if (mount.type.startsWith('cgroup')) mounts.push(...planCgroupMount(mount, normalize(mount.destination), id, spec, config, trees));
     else mounts.push(planMount(mount, bundle, config, trees, hostPolicy));
   }
   for (const mount of [...requiredMounts].reverse()) if (!mounts.some((m) => m.target === mount.target)) mounts.unshift(mount);
@@ -91,7 +91,14 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
       maskedPaths: spec.maskedPaths.map(guestText),
       readonlyPaths: spec.readonlyPaths.map(guestText),
       sysctl: spec.sysctl,
-      process: planProcess(spec.process),
+      process: { ...planProcess(spec.process), personality: spec.personality },
+      deviceRules: spec.resources.devices.map((rule) => ({
+        allow: rule.allow,
+        kind: rule.type === 'c' ? S_IFCHR : rule.type === 'b' ? S_IFBLK : 0,
+        major: rule.major ?? -1,
+        minor: rule.minor ?? -1,
+        access: rule.access,
+      })),
       seccomp: spec.seccomp?.program,
       memoryBytes: limit !== undefined && limit > 0 ? limit : undefined,
       cpus,
@@ -173,9 +180,11 @@ function planMount(
       target: guestText(target),
       type: mount.type,
       source: guestText(mount.source === '' ? mount.type : mount.source),
-      flags,
+      // Others are mounted in it, and /dev gets its devices, before it is closed: runc's finalizeRootfs().
+      flags: mount.type === 'tmpfs' ? flags & ~MS_RDONLY : flags,
       propagation,
       data: guestText(data),
+      readOnlyAtLast: mount.type === 'tmpfs' && (flags & MS_RDONLY) !== 0,
     };
   }
   if (mount.source === '') throw new RunscError(`config.json: the bind mount at ${mount.destination}`, 'has no source');
@@ -229,6 +238,8 @@ export function planProcess(process: SpecProcess): ProcessConfig {
     rlimits: process.rlimits,
     noNewPrivileges: process.noNewPrivileges,
     oomScoreAdj: process.oomScoreAdj,
+    ioPriority: process.ioPriority,
+    scheduler: process.scheduler,
     terminal: process.terminal,
     consoleSize: process.consoleSize,
   };

@@ -68,7 +68,8 @@ export function applyV1(dirs: CgroupDirs, r: Resources): void {
     writeCgroup(join(dir, file), String(value));
   };
   const files = new Set(Object.keys(r.unified));
-  if (files.size > 0) throw new RunscError('linux.resources.unified', 'cannot be used on a host with cgroup version 1');
+  if (files.size > 0)
+    throw new RunscError('invalid configuration: linux.resources.unified', 'cannot be used on a host with cgroup version 1');
   applyMemoryV1(dirs, r.memory, set);
   const { cpu } = r;
   if (cpu.idle !== undefined) set('cpu', 'cpu.idle', cpu.idle);

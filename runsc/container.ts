@@ -327,7 +327,7 @@ function anchorOf(
     const reply = client.send({ method: 'anchor', pid: 1 });
     const networkOf = plan.network === 'host' ? undefined : sandbox.sentry.pid;
     const view = { spec, rootfs: plan.rootfs, mounts: plan.view, networkOf };
-    return startAnchor({ connection: client.fd, reply, pid: 1, terminal, view, joinCgroup });
+    return startAnchor({ args: spec.process.args, connection: client.fd, reply, pid: 1, terminal, view, joinCgroup });
   } finally {
     client.close();
   }

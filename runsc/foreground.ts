@@ -7,7 +7,7 @@ import { ENOENT } from '../sentry/abi/errno.ts';
 import { POLLIN } from '../sentry/abi/poll.ts';
 import { SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH } from '../sentry/abi/signal.ts';
 import type { Event } from '../sentry/boot/control-protocol.ts';
-import type { ControlClient } from './control-client.ts';
+import { type Ask, type ControlClient, SandboxGone } from './control-client.ts';
 import { EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, errnoText, RunscError } from './errors.ts';
 import { getTermios, getWindowSize, makeRaw, pollFds, setTermios, signalPipe, waitPid } from './host.ts';
 import { exitCodeOfStatus, type Sandbox } from './sandbox.ts';
@@ -174,11 +174,20 @@ function takeSignals(signals: number): Uint8Array {
 function forwardSignals(sandbox: Sandbox, signals: number): void {
   for (const signal of takeSignals(signals)) {
     if (signal === SIGWINCH) resize(sandbox);
-    else sandbox.control.send({ method: 'signal', pid: 1, signal, to: 'process' });
+    else tell(sandbox.control, { method: 'signal', pid: 1, signal, to: 'process' });
+  }
+}
+
+/** A program that has just ended need not hear it: its end has been sent already. */
+function tell(control: ControlClient, ask: Ask): void {
+  try {
+    control.send(ask);
+  } catch (error) {
+    if (!(error instanceof SandboxGone)) throw error;
   }
 }
 
 function resize(sandbox: Sandbox): void {
   const size = getWindowSize(0);
-  if (typeof size !== 'number') sandbox.control.send({ method: 'resize', pid: 1, rows: size[0], columns: size[1] });
+  if (typeof size !== 'number') tell(sandbox.control, { method: 'resize', pid: 1, rows: size[0], columns: size[1] });
 }

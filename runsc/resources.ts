@@ -104,7 +104,10 @@ export function checkResources(field: Field): Resources {
     },
     hugepages: get('hugepageLimits')
       .array()
-      .map((page) => ({ size: pageSize(page.get('pageSize')), limit: wideInteger(page.get('limit').required()) })),
+      .map((page) => ({
+        size: pageSize(page.get(page.get('pageSize').exists ? 'pageSize' : 'pagesize')),
+        limit: wideInteger(page.get('limit').required()),
+      })),
     network: {
       classID: network.get('classID').optionalInteger(0, MAX_U32),
       priorities: network

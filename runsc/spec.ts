@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as sched from '../sentry/abi/sched.ts';
-import type { CapabilitySets } from '../sentry/boot/boot-config.ts';
+import type { CapabilitySets, SchedulerConfig } from '../sentry/boot/boot-config.ts';
 import { RunscError } from './errors.ts';
 import { Field, MAX_SAFE, MAX_U32, stringMap } from './field.ts';
 import type { IdMap } from './id-maps.ts';
@@ -25,6 +25,8 @@ export interface SpecProcess {
   readonly rlimits: readonly (readonly [number, number, number])[];
   readonly noNewPrivileges: boolean;
   readonly oomScoreAdj: number | undefined;
+  readonly ioPriority: number | undefined;
+  readonly scheduler: SchedulerConfig | undefined;
   readonly consoleSize: readonly [number, number] | undefined;
 }
 
@@ -78,6 +80,8 @@ export interface Spec {
   readonly cgroupsPath: string | undefined;
   readonly resources: Resources;
   readonly seccomp: Seccomp | undefined;
+  /** personality(2)'s word. */
+  readonly personality: number | undefined;
   readonly sysctl: Readonly<Record<string, string>>;
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
@@ -106,6 +110,10 @@ export function checkSpec(spec: Field): Spec {
   if (version[1] !== '1') spec.get('ociVersion').fail(`version ${ociVersion} is not supported`);
   const root = spec.get('root').required();
   const linux = spec.get('linux');
+  refuseTimeOffsets(linux);
+  const cpus = linux.get('resources').get('cpu').get('cpus');
+  if (spec.get('process').get('scheduler').get('policy').value === 'SCHED_DEADLINE' && cpus.exists && cpus.string() !== '')
+    cpus.fail("process scheduler can't be used together with AllowedCPUs");
   const mountLabel = linux.get('mountLabel');
   if (mountLabel.exists && mountLabel.string() !== '') mountLabel.fail('SELinux labels are not supported');
   return {
@@ -124,11 +132,18 @@ export function checkSpec(spec: Field): Spec {
     cgroupsPath: linux.get('cgroupsPath').optionalString(),
     resources: checkResources(linux.get('resources')),
     seccomp: checkSeccomp(linux.get('seccomp')),
+    personality: checkPersonality(linux.get('personality')),
     sysctl: stringMap(linux.get('sysctl')),
     maskedPaths: linux.get('maskedPaths').strings(),
     readonlyPaths: linux.get('readonlyPaths').strings(),
     rootfsPropagation: linux.get('rootfsPropagation').optionalString(),
   };
+}
+
+/** The guest's clocks are the host's own, read without a system call: they cannot be shifted. */
+function refuseTimeOffsets(linux: Field): void {
+  for (const [, clock] of linux.get('timeOffsets').entries())
+    if (clock.get('secs').value || clock.get('nanosecs').value) clock.fail('offsets of clocks are not supported');
 }
 
 function nonEmpty(field: Field): string {
@@ -172,8 +187,56 @@ export function checkProcess(process: Field): SpecProcess {
     rlimits: process.get('rlimits').array().map(checkRlimit),
     noNewPrivileges: process.get('noNewPrivileges').boolean(),
     oomScoreAdj: process.get('oomScoreAdj').optionalInteger(-1000, 1000),
+    ioPriority: checkIoPriority(process.get('ioPriority')),
+    scheduler: checkScheduler(process.get('scheduler')),
     consoleSize: size.exists ? [size.get('height').integer(0, 65535), size.get('width').integer(0, 65535)] : undefined,
   };
+}
+
+const IO_CLASSES: Readonly<Record<string, number>> = { IOPRIO_CLASS_RT: 1, IOPRIO_CLASS_BE: 2, IOPRIO_CLASS_IDLE: 3 };
+
+/** ioprio_set(2)'s word. */
+function checkIoPriority(field: Field): number | undefined {
+  if (!field.exists) return undefined;
+  const name = field.get('class').string();
+  const number = IO_CLASSES[name] ?? field.get('class').fail(`"${name}" is not an I/O scheduling class`);
+  return number * 8192 + (field.get('priority').optionalInteger(0, 7) ?? 0);
+}
+
+const POLICIES = ['SCHED_OTHER', 'SCHED_FIFO', 'SCHED_RR', 'SCHED_BATCH', 'SCHED_IDLE', 'SCHED_DEADLINE'];
+const SCHED_FLAGS = ['RESET_ON_FORK', 'RECLAIM', 'DL_OVERRUN', 'KEEP_POLICY', 'KEEP_PARAMS', 'UTIL_CLAMP_MIN', 'UTIL_CLAMP_MAX'].map(
+  (name) => `SCHED_FLAG_${name}`,
+);
+
+function checkScheduler(field: Field): SchedulerConfig | undefined {
+  if (!field.exists) return undefined;
+  const name = field.get('policy').string();
+  const policy = name === 'SCHED_ISO' ? sched.SCHED_ISO : POLICIES.includes(name) ? NUMBERS[name] : undefined;
+  const flags = field.get('flags').array();
+  for (const flag of flags) if (!SCHED_FLAGS.includes(flag.string())) flag.fail(`"${flag.string()}" is not a scheduler flag`);
+  const time = (member: string): number => field.get(member).optionalInteger(0, MAX_SAFE) ?? 0;
+  const deadline = { runtimeNs: time('runtime'), deadlineNs: time('deadline'), periodNs: time('period') };
+  if (name !== 'SCHED_DEADLINE' && (deadline.runtimeNs !== 0 || deadline.deadlineNs !== 0 || deadline.periodNs !== 0))
+    field.get('policy').fail('runtime, deadline and period are for SCHED_DEADLINE alone');
+  const priority = field.get('priority').optionalInteger(0, 99) ?? 0;
+  if (priority !== 0 && name !== 'SCHED_FIFO' && name !== 'SCHED_RR') field.get('priority').fail('is for SCHED_FIFO and SCHED_RR alone');
+  return {
+    policy: policy ?? field.get('policy').fail(`"${name}" is not a scheduling policy`),
+    priority,
+    nice: field.get('nice').optionalInteger(-20, 19) ?? 0,
+    resetOnFork: flags.some((flag) => flag.value === 'SCHED_FLAG_RESET_ON_FORK'),
+    ...deadline,
+  };
+}
+
+const PERSONALITIES: Readonly<Record<string, number>> = { LINUX: 0, LINUX32: 8 };
+
+function checkPersonality(field: Field): number | undefined {
+  if (!field.exists) return undefined;
+  const domain = field.get('domain').string();
+  // "flags ... currently no flag values are supported": config-linux.md.
+  if (field.get('flags').array().length > 0) field.get('flags').fail('no flags are supported');
+  return PERSONALITIES[domain] ?? field.get('domain').fail(`"${domain}" must be LINUX or LINUX32`);
 }
 
 const NUMBERS = sched as unknown as Readonly<Record<string, number>>;

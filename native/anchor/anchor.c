@@ -1,7 +1,8 @@
 // The host process that stands for a program of a sandbox: it is what --pid-file names, lives as long as the program
 // and ends with its status. Free-standing, since an idle container should not pay for more than its few pages.
 //
-//   argv  anchor REPLY PID
+//   argv  the program's own, for who lists the processes of the host: `docker top`
+//   env   REPLY and PID, bare
 //   fd 0  a connection to the sandbox (SOCK_SEQPACKET), on which request REPLY has been sent: its answer
 //         {"id":REPLY,"result":STATUS} is the program's wait status
 //   fd 3  a plan of what this process is to look like from outside, if it has namespaces of its own
@@ -370,8 +371,9 @@ struct Poll {
 __attribute__((used, noreturn)) void begin(long *stack) {
   long count = stack[0];
   char **words = (char **)(stack + 1);
-  u32 reply = count > 1 ? number(words[1]) : 0;
-  u32 pid = count > 2 ? number(words[2]) : 1;
+  char **environment = words + count + 1;
+  u32 reply = environment[0] != 0 ? number(environment[0]) : 0;
+  u32 pid = environment[0] != 0 && environment[1] != 0 ? number(environment[1]) : 1;
   call(__NR_prctl, PR_SET_NAME, (long)"runsc-anchor", 0, 0, 0);
   readPlan();
   u16 size[4];

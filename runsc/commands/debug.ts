@@ -4,7 +4,7 @@ import { processTable } from './ps.ts';
 
 export function run({ config, flags, args }: Invocation): number {
   const container = Container.load(config, args[0]!);
-  if (flags.on('ps')) process.stdout.write(processTable(container, false));
+  if (flags.on('ps')) process.stdout.write(processTable(container, []));
   else {
     const client = container.connect();
     const stats = client.ask<object>('asking the Sentry', { method: 'stats' });

@@ -69,6 +69,7 @@ export function run({ config, flags, args }: Invocation): number {
       devices: [],
       maskedPaths: [],
       readonlyPaths: [],
+      deviceRules: [],
       sysctl: {},
       process: {
         args: args.map(guestText),

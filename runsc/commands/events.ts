@@ -4,20 +4,44 @@ import type { Cgroup } from '../cgroup.ts';
 import type { Invocation } from '../cli.ts';
 import { Container, sleepMs } from '../container.ts';
 import { RunscError } from '../errors.ts';
+import { StateDir } from '../state-file.ts';
 
 export function run({ config, flags, args }: Invocation): number {
   const interval = durationMs(flags.string('interval') ?? '5s');
-  for (;;) {
-    const container = Container.load(config, args[0]!);
-    const { status } = container;
-    if (status === 'stopped') {
-      if (flags.on('stats')) throw new RunscError(`container "${args[0]}" is not running`);
-      return 0;
-    }
-    process.stdout.write(`${JSON.stringify({ type: 'stats', id: container.state.id, data: statsOf(container) })}\n`);
-    if (flags.on('stats')) return 0;
-    sleepMs(interval);
+  const id = args[0]!;
+  const container = Container.load(config, id);
+  if (container.status === 'stopped') throw new RunscError(`container "${id}" is not running`);
+  if (flags.on('stats')) {
+    print({ type: 'stats', id, data: statsOf(container) });
+    return 0;
   }
+  const cgroup = container.cgroup();
+  let kills = oomKills(cgroup);
+  const isOver = (): boolean => container.status === 'stopped' || !new StateDir(config.root, id).exists();
+  for (let next = Date.now(); !isOver(); ) {
+    if (Date.now() >= next) {
+      print({ type: 'stats', id, data: statsOf(container) });
+      next = Date.now() + interval;
+    }
+    sleepMs(Math.max(1, Math.min(OOM_POLL_MS, next - Date.now())));
+    const now = oomKills(cgroup);
+    if (now > kills) print({ type: 'oom', id });
+    kills = now;
+  }
+  return 0;
+}
+
+/** How soon a process that the host has killed for want of memory is told of. */
+const OOM_POLL_MS = 200;
+
+function print(event: object): void {
+  process.stdout.write(`${JSON.stringify(event)}\n`);
+}
+
+/** Processes of the container that the host has killed for want of memory so far. */
+function oomKills(cgroup: Cgroup | undefined): number {
+  const text = cgroup?.read('memory', 'memory.oom_control') ?? cgroup?.read('memory', 'memory.events');
+  return words(text).get('oom_kill') ?? 0;
 }
 
 /** Go's notation: "5s", "1m30s", "250ms". */

@@ -49,7 +49,14 @@ export function run({ config, flags, args }: Invocation): number {
   if (detach || pidFile !== undefined || pidfdSocket !== undefined) {
     const reply = client.send({ method: 'anchor', pid });
     const cgroup = container.cgroup();
-    const anchor = startAnchor({ connection: client.fd, reply, pid, terminal: consoleFd, joinCgroup: (host) => cgroup?.join(host) });
+    const anchor = startAnchor({
+      args: process.args,
+      connection: client.fd,
+      reply,
+      pid,
+      terminal: consoleFd,
+      joinCgroup: (host) => cgroup?.join(host),
+    });
     if (consoleFd >= 0) closeFd(consoleFd);
     if (pidFile !== undefined) writePidFile(pidFile, anchor);
     if (pidfdSocket !== undefined) sendPidfdOf(pidfdSocket, anchor);

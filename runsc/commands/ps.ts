@@ -1,5 +1,6 @@
 // `runsc ps`: the container's processes with their numbers inside, since the host sees only stubs.
 
+import { readFileSync } from 'node:fs';
 import type { ProcessInfo } from '../../sentry/boot/control-protocol.ts';
 import type { Invocation } from '../cli.ts';
 import { Container } from '../container.ts';
@@ -8,29 +9,96 @@ import { hostText } from '../text.ts';
 
 export function run({ config, flags, args }: Invocation): number {
   const container = Container.load(config, args[0]!);
-  if (container.status !== 'running')
-    throw new RunscError(`cannot list the processes of container "${args[0]}"`, `it is ${container.status}`);
-  process.stdout.write(processTable(container, flags.string('format') === 'json'));
+  if (flags.string('format') === 'json') {
+    process.stdout.write(`${JSON.stringify(hostProcesses(container))}\n`);
+    return 0;
+  }
+  process.stdout.write(processTable(container, args.slice(1)));
   return 0;
 }
 
-export function processTable(container: Container, json: boolean): string {
-  const client = container.connect();
-  const processes = client.ask<ProcessInfo[]>('listing processes', { method: 'ps' });
-  client.close();
-  if (json) return `${JSON.stringify(processes.map((p) => p.pid))}\n`;
+/** Numbers on the host, for who looks them up there: processes that stand for the container's programs. */
+function hostProcesses(container: Container): number[] {
+  if (container.status === 'stopped') return [];
+  const known = container.cgroup()?.standIns() ?? [];
+  return known.length > 0 ? known : [container.ociState().pid];
+}
+
+type Column = readonly [title: string, of: (p: ProcessInfo, now: number) => string];
+
+const COLUMNS: Readonly<Record<string, Column>> = {
+  user: ['UID', (p) => userName(p.uid)],
+  uid: ['UID', (p) => String(p.uid)],
+  pid: ['PID', (p) => String(p.pid)],
+  ppid: ['PPID', (p) => String(p.ppid)],
+  c: ['C', (p) => String(p.ageNs > 0 ? Math.min(99, Math.floor((p.cpuNs / p.ageNs) * 100)) : 0)],
+  stime: ['STIME', (p, now) => new Date(now - p.ageNs / 1e6).toTimeString().slice(0, 5)],
+  tty: ['TTY', () => '?'],
+  stat: ['STAT', (p) => (p.threads > 1 ? 'Sl' : 'S')],
+  time: ['TIME', (p) => duration(p.cpuNs)],
+  nlwp: ['NLWP', (p) => String(p.threads)],
+  etime: ['ELAPSED', (p) => duration(p.ageNs)],
+  comm: ['COMMAND', (p) => hostText(p.command)],
+  cmd: ['CMD', (p) => hostText(p.command)],
+};
+const ALIASES: Readonly<Record<string, string>> = {
+  args: 'comm',
+  command: 'comm',
+  tname: 'tty',
+  tt: 'tty',
+  s: 'stat',
+  state: 'stat',
+  cputime: 'time',
+};
+
+const FULL = ['user', 'pid', 'ppid', 'c', 'stime', 'tty', 'time', 'cmd'];
+const BSD = ['pid', 'tty', 'stat', 'time', 'comm'];
+
+/** The options of ps(1) that choose columns: -f, -o. Others choose processes, and these are the container's. */
+function columnsFor(options: readonly string[]): Column[] {
+  const chosen = options.findIndex((word) => /^-?[a-zA-Z]*o$/.test(word));
+  const list = chosen >= 0 ? options[chosen + 1] : options.find((word) => word.startsWith('-o'))?.slice(2);
+  if (list !== undefined) {
+    return list.split(',').map((word) => {
+      const [name = '', title] = word.split('=');
+      const known = COLUMNS[ALIASES[name] ?? name];
+      if (known === undefined) throw new RunscError(`ps -o ${list}`, `there is no column "${name}"`);
+      return title === undefined ? known : [title, known[1]];
+    });
+  }
+  const full = options.length === 0 || options.some((word) => /^-\w*f/.test(word));
+  return (full ? FULL : BSD).map((name) => COLUMNS[name]!);
+}
+
+export function processTable(container: Container, options: readonly string[]): string {
+  const columns = columnsFor(options);
+  const { status } = container;
+  let processes: ProcessInfo[] = [];
+  if (status !== 'stopped') {
+    const client = container.connect();
+    processes = client.ask<ProcessInfo[]>('listing processes', { method: 'ps' });
+    client.close();
+  }
   const now = Date.now();
-  const rows = processes.map((p) => [
-    String(p.uid),
-    String(p.pid),
-    String(p.ppid),
-    String(p.ageNs > 0 ? Math.min(99, Math.floor((p.cpuNs / p.ageNs) * 100)) : 0),
-    new Date(now - p.ageNs / 1e6).toTimeString().slice(0, 5),
-    '?',
-    duration(p.cpuNs),
-    hostText(p.command),
-  ]);
-  return table([['UID', 'PID', 'PPID', 'C', 'STIME', 'TTY', 'TIME', 'CMD'], ...rows]);
+  return table([columns.map(([title]) => title), ...processes.map((p) => columns.map(([, of]) => of(p, now)))]);
+}
+
+let names: Map<number, string> | undefined;
+
+/** As ps(1) of the host names users. */
+function userName(uid: number): string {
+  if (names === undefined) {
+    names = new Map();
+    try {
+      for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
+        const [name, , number] = line.split(':');
+        if (number !== undefined && !names.has(Number(number))) names.set(Number(number), name!);
+      }
+    } catch {
+      // Numbers then.
+    }
+  }
+  return names.get(uid) ?? String(uid);
 }
 
 function duration(ns: number): string {

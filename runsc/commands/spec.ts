@@ -2,6 +2,7 @@
 
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { hierarchies } from '../cgroup-hierarchies.ts';
 import { type Invocation, OCI_VERSION } from '../cli.ts';
 import { RunscError } from '../errors.ts';
 
@@ -43,7 +44,9 @@ const MOUNTS: readonly SpecMount[] = [
 ];
 
 export function template(args: readonly string[], rootless: boolean, netns: string | undefined): object {
-  const namespaces: { type: string; path?: string }[] = ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type }));
+  const namespaces: { type: string; path?: string }[] = ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type }));
+  // On version 1 programs look for their cgroup by its path on the host: runc's rule.
+  if (hierarchies().v1.size === 0) namespaces.push({ type: 'cgroup' });
   if (netns !== undefined) namespaces[1] = { type: 'network', path: netns };
   if (rootless) {
     // Without its own network namespace the container shares the user's, as runc's does.

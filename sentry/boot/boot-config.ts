@@ -19,12 +19,29 @@ export interface ProcessConfig {
   readonly rlimits: readonly (readonly [number, number, number])[];
   readonly noNewPrivileges: boolean;
   readonly oomScoreAdj?: number;
+  /** personality(2)'s word. */
+  readonly personality?: number;
+  /** ioprio_set(2)'s word. */
+  readonly ioPriority?: number;
+  readonly scheduler?: SchedulerConfig;
   /** A terminal of the sandbox's own is its stdio, bridged to stdioFds[0]. */
   readonly terminal: boolean;
   /** Its terminal leaves newlines alone: whoever reads it is no terminal. ONLCR of termios(3). */
   readonly bareNewlines?: boolean;
   /** Rows and columns. */
   readonly consoleSize?: readonly [number, number];
+}
+
+/** sched_setattr(2). */
+export interface SchedulerConfig {
+  /** SCHED_* */
+  readonly policy: number;
+  readonly priority: number;
+  readonly nice: number;
+  readonly resetOnFork: boolean;
+  readonly runtimeNs: number;
+  readonly deadlineNs: number;
+  readonly periodNs: number;
 }
 
 /** Two words each, low first: bit n is capability n. */
@@ -114,6 +131,16 @@ export interface IdRangeConfig {
   readonly count: number;
 }
 
+export interface DeviceRuleConfig {
+  readonly allow: boolean;
+  /** S_IFCHR, S_IFBLK, or 0 for both. */
+  readonly kind: number;
+  /** -1 is any. */
+  readonly major: number;
+  readonly minor: number;
+  readonly access: string;
+}
+
 export interface BootConfig {
   /** What the container's ids are on the host, where it has a user namespace there: no others exist inside. */
   readonly hostIds?: { readonly uids: readonly IdRangeConfig[]; readonly gids: readonly IdRangeConfig[] };
@@ -144,6 +171,8 @@ export interface BootConfig {
   readonly devices: readonly DeviceConfig[];
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
+  /** Which devices may be used and made: linux.resources.devices. The last rule that fits decides. */
+  readonly deviceRules: readonly DeviceRuleConfig[];
   /** "kernel.shmmax" to its value. */
   readonly sysctl: Readonly<Record<string, string>>;
   readonly process: ProcessConfig;

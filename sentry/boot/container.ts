@@ -17,8 +17,8 @@ import { checkProgram, isFailure, type StartFailure, startProgram } from './star
 
 /** Descriptors 0, 1 and 2. */
 const STDIO = 3;
-/** Ends of programs of exec that nobody has asked for yet. */
-const MAX_UNCLAIMED = 256;
+/** Ends of programs of exec that are kept. */
+const MAX_ENDINGS = 256;
 
 /** A program of classic BPF in base64. Throws when it is none: the command line made it. */
 function filterFrom(program: string): SeccompFilter {
@@ -45,7 +45,8 @@ export class Container {
   private readonly waiters: Map<ThreadGroup, ((status: number) => void)[]> = new Map();
   /** Who waits for the first program before it is there. */
   private readonly early: ((status: number) => void)[] = [];
-  private readonly unclaimed: Map<number, number> = new Map();
+  /** Of programs of exec that have ended, by their number, for who asks late: the one who waits and the one who stands for it. */
+  private readonly endings: Map<number, number> = new Map();
   private readonly terminals: Map<ThreadGroup, Console> = new Map();
 
   constructor(kernel: Kernel, config: BootConfig, root: KernelContext) {
@@ -89,7 +90,9 @@ export class Container {
     return this.run(process, hostFds, false);
   }
 
-  private run(process: ProcessConfig, hostFds: readonly number[], first: boolean): Task | StartFailure {
+  private run(asked: ProcessConfig, hostFds: readonly number[], first: boolean): Task | StartFailure {
+    // linux.personality is the container's, not one process's.
+    const process = { ...asked, personality: this.config.process.personality };
     const fs: FsContext = this.root.fs.clone();
     const stdio = openStdio(this.kernel, process, hostFds, this.root);
     if ('errno' in stdio) return stdio;
@@ -103,15 +106,15 @@ export class Container {
       this.terminals.set(t.group, stdio.console);
       if (first) this.kernel.console = stdio.console.pty;
     }
+    this.endings.delete(t.group.tgid);
     t.group.onExit = (status) => this.ended(t.group, status);
     return t;
   }
 
   /** Has `told` called with a process's wait status, now if it has ended. false for a number that is nobody's. */
   onExitOf(pid: number, told: (status: number) => void): boolean {
-    const status = this.unclaimed.get(pid);
+    const status = this.endings.get(pid);
     if (status !== undefined) {
-      this.unclaimed.delete(pid);
       told(status);
       return true;
     }
@@ -137,7 +140,14 @@ export class Container {
     if (group === this.init) {
       this.status = 'stopped';
       this.onEnd(status);
-    } else if (told === undefined && this.unclaimed.size < MAX_UNCLAIMED) this.unclaimed.set(group.tgid, status);
+      return;
+    }
+    this.endings.set(group.tgid, status);
+    if (this.endings.size > MAX_ENDINGS)
+      for (const oldest of this.endings.keys()) {
+        this.endings.delete(oldest);
+        break;
+      }
   }
 
   /** Ends the container before its program has started, with this wait status. */

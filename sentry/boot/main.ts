@@ -30,6 +30,7 @@ import { Vfs } from '../vfs/vfs.ts';
 import type { BootConfig } from './boot-config.ts';
 import { Container } from './container.ts';
 import { ControlServer } from './control-server.ts';
+import { deviceAllowed } from './device-rules.ts';
 import { dropBoundingSet, dropPrivileges, enterEmptyRoot, limitProcesses, loadFilter, raiseLimits } from './lock-down.ts';
 import { Peer } from './peer.ts';
 import { registerFilesystems } from './register.ts';
@@ -151,6 +152,7 @@ function boot(config: BootConfig, parent: Peer): Kernel {
     if (kernel.sysctls.set(name.replaceAll('/', '.'), value) < 0) warn(`sysctl ${name}=${value} is not supported`);
   }
   const root = setupVfs(kernel.vfs, connectGofer(config), kernel.rootUserNamespace, config);
+  kernel.vfs.deviceAllowed = (kind, major, minor, access) => deviceAllowed(config.deviceRules, kind, major, minor, access);
   const container = new Container(kernel, config, root);
   // Everything that will ever be loaded has been: a checkout keeps what it compiled for the next start.
   flushCompileCache();

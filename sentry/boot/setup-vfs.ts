@@ -76,6 +76,7 @@ const STAND_INS = ['mqueue', 'cgroup', 'cgroup2'];
 
 function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: MountConfig): Mount | undefined {
   const what = `mounting ${mount.type} at ${mount.target}`;
+  refuseLink(vfs, ctx, mount);
   const at = mountPoint(vfs, ctx, mount, what);
   if (mount.type === 'bind' && mount.tree === undefined) {
     // Inside the container: /dev/console, or a folder shown twice.
@@ -115,6 +116,14 @@ function propagate(mount: Mount, type: number): void {
     else if ((type & MS_SLAVE) !== 0) m.makeSlave();
     else if ((type & MS_UNBINDABLE) !== 0) m.makeUnbindable();
   }
+}
+
+/** A link at the place of /proc or /sys would have them, and what masks parts of them, elsewhere: CVE-2019-19921. */
+function refuseLink(vfs: Vfs, ctx: KernelContext, mount: MountConfig): void {
+  if (mount.type !== 'proc' && mount.type !== 'sysfs') return;
+  const at = vfs.lookup(ctx, null, mount.target, 0);
+  if (typeof at !== 'number' && at.dentry.inode?.isSymlink() === true)
+    throw new Error(`filesystem "${mount.type}" must be mounted on ordinary directory: ${mount.target} is a symbolic link`);
 }
 
 /** Where a mount goes: made if it is missing, a file for a file and else a directory. */

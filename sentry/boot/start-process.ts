@@ -56,17 +56,22 @@ export function startProgram(kernel: Kernel, config: ProcessConfig, options: Sta
   const { fs, files } = options;
   const creds = credentialsOf(config, kernel.rootUserNamespace);
   creds.sessionKeyring = kernel.keys.ofContainer(options.container, creds);
-  const fds = new FdTable();
-  for (const file of files) fds.add(file, false, files.length);
   fs.umask = config.umask ?? DEFAULT_UMASK;
 
   const path = findProgram(kernel, fs, creds, config);
-  if (typeof path !== 'string') return path;
+  if (typeof path !== 'string') {
+    // A pipe or a terminal of the host that stayed open here would keep who reads it waiting for ever.
+    for (const file of files) file.decRef(null);
+    return path;
+  }
+  const fds = new FdTable();
+  for (const file of files) fds.add(file, false, files.length);
   const env = environmentOf(kernel, new KernelContext(creds, fs), config);
   const spec = { fds, fs, creds, limits: limitsOf(config), pidns: kernel.rootPidNamespace, first: options.first };
   const t = execProgram(kernel, spec, path, [...config.args], env);
   // The words of runc's init, whose execve fails after all that create could look at was well: a missing interpreter.
   if (typeof t === 'number') return { error: `exec ${path}: ${errnoSentence(-t).replace(/ \(E\w+\)$/, '')}`, errno: -t };
+  schedule(t, config);
   if (options.filters.length > 0) installFilters(t, options.filters);
   if (config.oomScoreAdj !== undefined) t.group.oomScoreAdj = config.oomScoreAdj;
   return t;
@@ -129,6 +134,21 @@ function searchPath(kernel: Kernel, ctx: KernelContext, config: ProcessConfig, n
     else if (file !== -ENOENT && file !== -ENOTDIR) return file;
   }
   return denied ? -EACCES : -ENOENT;
+}
+
+/** process.scheduler, process.ioPriority and linux.personality: remembered and shown, as what a program sets itself. */
+function schedule(t: Task, config: ProcessConfig): void {
+  if (config.personality !== undefined) t.group.personality = config.personality;
+  if (config.ioPriority !== undefined) t.sched.ioprio = config.ioPriority;
+  const { scheduler } = config;
+  if (scheduler === undefined) return;
+  t.sched.policy = scheduler.policy;
+  t.sched.rtPriority = scheduler.priority;
+  t.sched.nice = scheduler.nice;
+  t.sched.resetOnFork = scheduler.resetOnFork;
+  t.sched.runtimeNs = scheduler.runtimeNs;
+  t.sched.relativeDeadlineNs = scheduler.deadlineNs;
+  t.sched.periodNs = scheduler.periodNs;
 }
 
 /** The last of two variables of one name counts, and HOME is never empty: runc's prepareEnv(). */

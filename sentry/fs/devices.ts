@@ -1,7 +1,7 @@
 // The memory devices, drivers/char/mem.c and drivers/char/random.c: major 1. They are found by
 // number, so that a node made by mknod(2) on any file system opens them.
 
-import { EFAULT, EINVAL, ENODEV, ENOSPC, EPERM } from '../abi/errno.ts';
+import { EAGAIN, EFAULT, EINVAL, ENODEV, ENOSPC, EPERM } from '../abi/errno.ts';
 import { RNDADDENTROPY, RNDADDTOENTCNT, RNDCLEARPOOL, RNDGETENTCNT, RNDRESEEDCRNG, RNDZAPENTCNT } from '../abi/ioctl.ts';
 import { POLLIN, POLLRDNORM } from '../abi/poll.ts';
 import { CAP_SYS_ADMIN } from '../abi/sched.ts';
@@ -18,6 +18,9 @@ export const MEM_ZERO = 5;
 export const MEM_FULL = 7;
 export const MEM_RANDOM = 8;
 export const MEM_URANDOM = 9;
+export const MEM_KMSG = 11;
+/** PRINTKRB_RECORD_MAX. */
+const KMSG_LINE_MAX = 1024;
 
 /** An open character device: its inode is that of the node it was opened by. */
 export abstract class DeviceDescription extends FileDescription {
@@ -163,11 +166,23 @@ class RandomDevice extends DeviceDescription {
   }
 }
 
+/** /dev/kmsg: lines of programs for the kernel's log. There is one of the sandbox's own, which nobody reads: kernel/printk/printk.c. */
+class KmsgDevice extends DeviceDescription {
+  override write(_t: Task, io: IoBuffer): number {
+    return io.remaining > KMSG_LINE_MAX ? -EINVAL : io.remaining;
+  }
+
+  override read(_t: Task, _io: IoBuffer): number {
+    return -EAGAIN;
+  }
+}
+
 /** Makes the memory devices known by number. */
 export function registerMemoryDevices(vfs: Vfs): void {
   vfs.registerCharDevice(MEM_MAJOR, MEM_NULL, (_t, path, flags) => new NullDevice(flags, path));
   vfs.registerCharDevice(MEM_MAJOR, MEM_ZERO, (_t, path, flags) => new ZeroDevice(flags, path));
   vfs.registerCharDevice(MEM_MAJOR, MEM_FULL, (_t, path, flags) => new FullDevice(flags, path));
   vfs.registerCharDevice(MEM_MAJOR, MEM_RANDOM, (_t, path, flags) => new RandomDevice(flags, path, true));
+  vfs.registerCharDevice(MEM_MAJOR, MEM_KMSG, (_t, path, flags) => new KmsgDevice(flags, path));
   vfs.registerCharDevice(MEM_MAJOR, MEM_URANDOM, (_t, path, flags) => new RandomDevice(flags, path, false));
 }

@@ -69,10 +69,16 @@ import { call, type SyscallLine } from './syscall-line.ts';
 /** struct new_utsname: six fields of 65 bytes. */
 const UTS_FIELD = 65;
 
+/** personality(2). */
+const PER_MASK = 0xff;
+const PER_LINUX32 = 8;
+
 /** uname(2). */
 export function uname(t: Task, a: SyscallArgs): number {
   const { machine } = t.kernel;
-  const fields = [machine.sysname, t.uts.hostname, machine.release, machine.version, machine.hardware, t.uts.domainname];
+  // override_architecture() of kernel/sys.c.
+  const hardware = (t.group.personality & PER_MASK) === PER_LINUX32 ? 'i686' : machine.hardware;
+  const fields = [machine.sysname, t.uts.hostname, machine.release, machine.version, hardware, t.uts.domainname];
   scratch.u8.fill(0, 0, UTS_FIELD * fields.length);
   for (let i = 0; i < fields.length; i++) putLatin1(scratch.u8, i * UTS_FIELD, fields[i]!);
   return t.mm.copyOut(a.addr(0), scratch.u8, 0, UTS_FIELD * fields.length);
