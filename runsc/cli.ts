@@ -53,6 +53,33 @@ const formatFlag = (choices: readonly string[]): Flag => ({
   help: 'form of the output',
 });
 
+/** Flags of runc's for CRIU, which some front ends pass. */
+const criuFlags: readonly Flag[] = [
+  ...[
+    'image-path',
+    'work-path',
+    'parent-path',
+    'status-fd',
+    'page-server',
+    'manage-cgroups-mode',
+    'empty-ns',
+    'lsm-profile',
+    'lsm-mount-context',
+  ].map((name): Flag => ({ name, kind: 'string', help: "for runc's CRIU", ignored: true })),
+  ...[
+    'leave-running',
+    'tcp-established',
+    'ext-unix-sk',
+    'shell-job',
+    'lazy-pages',
+    'file-locks',
+    'pre-dump',
+    'auto-dedup',
+    'tcp-skip-in-flight',
+    'link-remap',
+  ].map((name): Flag => ({ name, kind: 'switch', help: "for runc's CRIU", ignored: true })),
+];
+
 export const commands: readonly Command[] = [
   {
     name: 'do',
@@ -274,6 +301,46 @@ export const commands: readonly Command[] = [
       { name: 'state', kind: 'switch', help: 'what the Sentry says of itself' },
     ],
     run: async (i) => (await import('./commands/debug.ts')).run(i),
+  },
+  {
+    name: 'checkpoint',
+    args: 'ID',
+    arity: [1, 1],
+    help: 'refused: the state of a sandbox cannot be saved yet',
+    flags: criuFlags,
+    run: async (i) => (await import('./commands/checkpoint.ts')).checkpoint(i),
+  },
+  {
+    name: 'restore',
+    args: 'ID',
+    arity: [1, 1],
+    help: 'refused: the state of a sandbox cannot be saved yet',
+    flags: [...criuFlags, ...bundleFlags, ...runFlags],
+    run: async (i) => (await import('./commands/checkpoint.ts')).restore(i),
+  },
+  {
+    name: 'install',
+    args: '',
+    arity: [0, 0],
+    help: 'put this executable, its manual page and completions in place, and print what engines have to be told',
+    flags: [{ name: 'prefix', kind: 'string', value: 'DIR', fallback: '/usr/local', help: 'folder with bin/ and share/' }],
+    run: async (i) => (await import('./commands/install.ts')).run(i),
+  },
+  {
+    name: 'completion',
+    args: 'bash|zsh|fish',
+    arity: [1, 1],
+    help: "print a script for a shell's completion",
+    flags: [],
+    run: async (i) => (await import('./commands/print.ts')).printCompletion(i),
+  },
+  {
+    name: 'man',
+    args: '',
+    arity: [0, 0],
+    help: 'print the manual page, runsc(8)',
+    flags: [],
+    run: async () => (await import('./commands/print.ts')).printManual(),
   },
 ];
 
