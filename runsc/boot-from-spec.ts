@@ -16,7 +16,7 @@ import { sourceOf } from './host-mounts.ts';
 import { type IdMap, ownIdMaps } from './id-maps.ts';
 import { parseMountOptions } from './mount-options.ts';
 import { hostnameIn, inUserNamespace } from './namespaces.ts';
-import { networkCapabilities } from './network-capabilities.ts';
+import { isHostNetwork, networkCapabilities } from './network-capabilities.ts';
 import type { SandboxOptions } from './sandbox.ts';
 import type { Spec, SpecDevice, SpecMount, SpecProcess } from './spec.ts';
 import { guestText } from './text.ts';
@@ -83,6 +83,7 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
       debug: config.debug,
       network: config.network,
       egress,
+      mayTuneNetwork: !isHostNetwork(network),
       mortalInit: false,
       root: { tree: 0, readOnly: spec.root.readonly, exclusive: config.fileAccess === 'exclusive', overlay: rootOverlay, isFile: false },
       rootPropagation: parseMountOptions([spec.rootfsPropagation ?? '']).propagation,

@@ -22,7 +22,7 @@ const OWN_SETTINGS = '/proc/sys/net/core';
 const FIRST_ONLY = '/proc/sys/net/core/netdev_max_backlog';
 
 /** Whether this is the network of the host itself; one of which that cannot be told counts as that. */
-function isHostNetwork(network: SandboxOptions['network']): boolean {
+export function isHostNetwork(network: SandboxOptions['network']): boolean {
   if (network === 'new') return false;
   const own = namespaceOf('/proc/self/ns/net');
   const target = network === 'host' ? own : namespaceOf(network.path);

@@ -15,7 +15,7 @@ import { egressPolicies } from '../egress-policy.ts';
 import { RunscError } from '../errors.ts';
 import { catchSignals, runInForeground } from '../foreground.ts';
 import { openEgressLog, openLog } from '../log.ts';
-import { networkCapabilities, without } from '../network-capabilities.ts';
+import { isHostNetwork, networkCapabilities, without } from '../network-capabilities.ts';
 import { Sandbox } from '../sandbox.ts';
 import { guestText } from '../text.ts';
 
@@ -62,6 +62,7 @@ export function run({ config, flags, args }: Invocation): number {
       debug: config.debug,
       network,
       egress,
+      mayTuneNetwork: !isHostNetwork(network === 'none' ? 'new' : 'host'),
       mortalInit: true,
       root: { tree: 0, readOnly: false, exclusive: true, overlay, isFile: false },
       rootPropagation: 0,

@@ -154,6 +154,8 @@ export interface BootConfig {
   readonly strace: boolean;
   readonly debug: boolean;
   readonly network: 'none' | 'host' | 'sandbox';
+  /** The network namespace is not the host's own: its parameters are the container's. */
+  readonly mayTuneNetwork: boolean;
   /** All of them must allow what is sent. */
   readonly egress: readonly EgressPolicy[];
   /** The network namespace was made for us: lo is to be raised. */

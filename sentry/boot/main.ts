@@ -8,10 +8,12 @@ import { readFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { createPlatform } from '../../platform/choose.ts';
 import type { Platform } from '../../platform/platform.ts';
+import { EPERM } from '../abi/errno.ts';
 import { POLLERR, POLLHUP, POLLRDHUP } from '../abi/poll.ts';
 import { info, setLogSink, warn } from '../base/log.ts';
 import { GoferClient } from '../fs/gofer/client.ts';
 import { doubt } from '../fs/gofer/doubt.ts';
+import { adoptNetSysctls, setNetSysctl } from '../fs/proc-sys-net.ts';
 import { bringUpLoopback, closeFd, exitNow, ignoreDebuggerSignal, setProcessName, writeHost } from '../host/confine.ts';
 import { useNetBroker } from '../host/net-broker.ts';
 import { FutexTable } from '../kernel/futex.ts';
@@ -59,6 +61,12 @@ function openLog(config: BootConfig): void {
     const bytes = new TextEncoder().encode(`[sentry ${config.id}] ${line}`);
     writeHost(fd, bytes, 0, bytes.length);
   }, config.debug);
+}
+
+/** A parameter of config.json. Those of the network are the host's in the sandbox's own namespace: sockets are its sockets. */
+function setSysctl(kernel: Kernel, name: string, value: string): void {
+  const onHost = name.startsWith('net.') ? setNetSysctl(name, value) : -EPERM;
+  if (kernel.sysctls.set(name, value) < 0 && onHost < 0) warn(`sysctl ${name}=${value} is not supported`);
 }
 
 /** Denials go to a file of their own, or else to the log. */
@@ -147,10 +155,11 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   registerSocketFamilies();
   restrictEgress(config, kernel);
   if (config.fds.netBroker !== undefined) useNetBroker(config.fds.netBroker);
-  for (const [name, value] of Object.entries(config.sysctl)) {
-    // Both spellings are sysctl(8)'s.
-    if (kernel.sysctls.set(name.replaceAll('/', '.'), value) < 0) warn(`sysctl ${name}=${value} is not supported`);
-  }
+  // An egress policy is not to be undone by routing.
+  adoptNetSysctls(config.mayTuneNetwork, config.mayTuneNetwork && config.egress.length === 0);
+  // As front ends set it for containers: without raw sockets ping(8) needs datagram ones.
+  if (config.ownNetwork) setNetSysctl('net.ipv4.ping_group_range', '0 0');
+  for (const [name, value] of Object.entries(config.sysctl)) setSysctl(kernel, name.replaceAll('/', '.'), value);
   const root = setupVfs(kernel.vfs, connectGofer(config), kernel.rootUserNamespace, config);
   kernel.vfs.deviceAllowed = (kind, major, minor, access) => deviceAllowed(config.deviceRules, kind, major, minor, access);
   const container = new Container(kernel, config, root);

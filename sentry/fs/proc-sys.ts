@@ -12,6 +12,7 @@ import type { UtsNamespace } from '../kernel/uts-namespace.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { Filesystem, SetAttr, VfsPath } from '../vfs/filesystem.ts';
 import { applyAttr, type KernfsFilesystem, refuseModeChange, StaticDir, TextDescription, TextFile } from './kernfs.ts';
+import { changeNetSysctl, netSysctl } from './proc-sys-net.ts';
 
 const UTS_LEN = 64;
 
@@ -49,13 +50,16 @@ class SysctlFile extends TextFile {
   }
 
   override text(t: Task): string {
-    const value = this.spec.kind === 'live' ? liveValue(t, this.spec.name) : t.kernel.sysctls.get(this.spec.name)!;
-    return `${value}\n`;
+    const { name, kind } = this.spec;
+    const ofHost = t.ns.net.isolated ? undefined : netSysctl(name);
+    return `${ofHost ?? (kind === 'live' ? liveValue(t, name) : t.kernel.sysctls.get(name)!)}\n`;
   }
 
   override store(t: Task, data: string, _offset: number): number {
     if ((this.spec.mode & 0o222) === 0) return -EPERM;
-    const error = this.spec.kind === 'live' ? setLive(t, this.spec.name, data) : t.kernel.sysctls.set(this.spec.name, data);
+    const { name, kind } = this.spec;
+    const ofHost = t.ns.net.isolated ? undefined : changeNetSysctl(name, data);
+    const error = ofHost ?? (kind === 'live' ? setLive(t, name, data) : t.kernel.sysctls.set(name, data));
     return error < 0 ? error : data.length;
   }
 

@@ -248,6 +248,7 @@ function ipv4Defaults(): SysctlSpec[] {
   const specs = values.map(([name, value]) => int(`net.ipv4.${name}`, value));
   for (const scope of ['all', 'default', 'lo']) {
     for (const [name, value] of [
+      ['accept_local', 0],
       ['accept_redirects', 1],
       ['accept_source_route', 0],
       ['arp_announce', 0],

@@ -190,6 +190,11 @@ const PACKET_TIMESTAMP = 17;
 const PACKET_FANOUT = 18;
 const PACKET_QDISC_BYPASS = 20;
 const PACKET_IGNORE_OUTGOING = 23;
+/** Options of a packet that lead it over other hosts. */
+const IP_RETOPTS = 7;
+const IPV6_RTHDR = 57;
+const IPV6_2292RTHDR = 5;
+
 const IP_LOCAL_PORT_RANGE = 51;
 /** MCAST_JOIN_GROUP … MCAST_MSFILTER: group addresses without pointers, the same numbers for both IPs. */
 const MCAST_FIRST = 42;
@@ -245,6 +250,7 @@ const byIp: readonly number[] = [
   IP_TTL,
   IP_HDRINCL,
   IP_RECVOPTS,
+  IP_RETOPTS,
   IP_PKTINFO,
   IP_MTU_DISCOVER,
   IP_RECVERR,
@@ -376,11 +382,6 @@ export function isHostOption(level: number, name: number): boolean {
   if ((level === SOL_IP || level === SOL_IPV6) && name >= MCAST_FIRST && name <= MCAST_LAST) return true;
   return allowed.get(level)?.has(name) === true;
 }
-
-/** Options of a packet that lead it over other hosts. */
-const IP_RETOPTS = 7;
-const IPV6_RTHDR = 57;
-const IPV6_2292RTHDR = 5;
 
 /**
  * Control messages that a guest may send. Those of SOL_SOCKET could name the Sentry's own descriptors; one that is restricted in where

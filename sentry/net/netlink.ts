@@ -1,17 +1,20 @@
 // AF_NETLINK. NETLINK_ROUTE is the host's, in the sandbox's network namespace: what a guest asks of
-// links, addresses and routes is answered as it is. Requests that change something go through the
+// links, addresses and routes is answered as it is, and NETLINK_SOCK_DIAG tells of inet sockets. Requests that change something go through the
 // broker if the guest may make them; the Sentry has no capability by which it could, so that any
 // other gets the host's own EPERM. Events of devices (NETLINK_KOBJECT_UEVENT) there are none; a
 // listener hears nothing.
 
-import { EADDRINUSE, EAFNOSUPPORT, EAGAIN, EFAULT, EINVAL, EMSGSIZE, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from '../abi/errno.ts';
+import { EADDRINUSE, EAFNOSUPPORT, EAGAIN, EFAULT, EINVAL, EMSGSIZE, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT } from '../abi/errno.ts';
 import { POLLOUT, POLLWRBAND, POLLWRNORM } from '../abi/poll.ts';
 import { CAP_NET_ADMIN } from '../abi/sched.ts';
 import {
+  AF_INET,
+  AF_INET6,
   AF_NETLINK,
   NETLINK_KOBJECT_UEVENT,
   NETLINK_LIST_MEMBERSHIPS,
   NETLINK_ROUTE,
+  NETLINK_SOCK_DIAG,
   SOCK_DGRAM,
   SOCK_RAW,
   SOL_NETLINK,
@@ -38,6 +41,8 @@ const NLMSG_TYPE = 4;
 const NLMSG_MIN_TYPE = 16;
 /** rtnetlink: the two low bits of a type say what is done; this is "get", which anybody may. */
 const KIND_GET = 2;
+/** The one request of sock_diag. */
+const SOCK_DIAG_BY_FAMILY = 20;
 
 /** What goes through the broker is at most this long, with the address. */
 const CHANGE_MAX = 64 * 1024;
@@ -111,14 +116,15 @@ class SilentNetlinkSocket extends KernelSocket {
   }
 }
 
-class RouteSocket extends HostSocket {
-  private isBound = false;
+/** One of the host's kernel, with a port number as a guest's process would have it. */
+class NetlinkSocket extends HostSocket {
+  protected isBound = false;
 
   /**
    * netlink_autobind(): a socket without a port number gets its process's, which on the host would be the Sentry's. Others that
    * share the namespace may have that number; then one that is no process's is taken, as Linux does.
    */
-  private autobind(t: Task, groups: number): number {
+  protected autobind(t: Task, groups: number): number {
     let portId = t.group.tgid;
     for (let tries = 0; ; tries++) {
       ownView.setUint32(0, AF_NETLINK, true);
@@ -147,6 +153,17 @@ class RouteSocket extends HostSocket {
 
   override send(t: Task, io: IoBuffer, m: Message): number {
     const bad = this.isBound ? 0 : this.autobind(t, 0);
+    return bad < 0 ? bad : super.send(t, io, m);
+  }
+
+  override tellsWholeLength(level: number, name: number): boolean {
+    return level === SOL_NETLINK && name === NETLINK_LIST_MEMBERSHIPS;
+  }
+}
+
+class RouteSocket extends NetlinkSocket {
+  override send(t: Task, io: IoBuffer, m: Message): number {
+    const bad = this.isBound ? 0 : this.autobind(t, 0);
     if (bad < 0) return bad;
     if (!netCapable(t, CAP_NET_ADMIN) || !hasNetBroker()) return super.send(t, io, m);
     const n = io.remaining;
@@ -159,10 +176,31 @@ class RouteSocket extends HostSocket {
     bytes.set(m.name.subarray(0, m.nameLength), n);
     return brokerSend(this.hostFd, bytes, n + m.nameLength, m.nameLength);
   }
+}
 
-  override tellsWholeLength(level: number, name: number): boolean {
-    return level === SOL_NETLINK && name === NETLINK_LIST_MEMBERSHIPS;
+/** sock_diag(7): what ss asks of the inet sockets in the namespace, which /proc/net tells as well. Other families' are not the guest's. */
+class DiagSocket extends NetlinkSocket {
+  override send(t: Task, io: IoBuffer, m: Message): number {
+    const n = io.remaining;
+    if (n > CHANGE_MAX) return -EMSGSIZE;
+    if (io.take(bytes, 0, n) !== n) return -EFAULT;
+    if (!onlyInet(n)) return -EPERM;
+    io.back(n);
+    return super.send(t, io, m);
   }
+}
+
+/** Whether all messages in bytes[0, n) are about AF_INET and AF_INET6: the first byte of each request. */
+function onlyInet(n: number): boolean {
+  let at = 0;
+  while (at + NLMSG_HEADER < n) {
+    const size = view.getUint32(at, true);
+    const family = bytes[at + NLMSG_HEADER]!;
+    if (size <= NLMSG_HEADER || view.getUint16(at + NLMSG_TYPE, true) !== SOCK_DIAG_BY_FAMILY) return false;
+    if (family !== AF_INET && family !== AF_INET6) return false;
+    at += Math.ceil(size / 4) * 4;
+  }
+  return at > 0;
 }
 
 /** A message for another socket, or a group of them, and not for the kernel. */
@@ -187,9 +225,13 @@ function onlyAsks(n: number): boolean {
 export function newNetlinkSocket(t: Task, family: number, type: number, protocol: number, flags: number): Socket | number {
   if (type !== SOCK_RAW && type !== SOCK_DGRAM) return -ESOCKTNOSUPPORT;
   if (protocol === NETLINK_KOBJECT_UEVENT) return new SilentNetlinkSocket(t, family, type, protocol, flags);
-  if (protocol !== NETLINK_ROUTE) return -EPROTONOSUPPORT;
+  if (protocol !== NETLINK_ROUTE && protocol !== NETLINK_SOCK_DIAG) return -EPROTONOSUPPORT;
   // The interfaces of the sandbox's namespace are not those of one made inside it.
   if (t.ns.net.isolated) return -EAFNOSUPPORT;
+  if (protocol === NETLINK_SOCK_DIAG) {
+    const diagFd = socketOpen(family, type, protocol);
+    return diagFd < 0 ? diagFd : new DiagSocket(t.kernel, t, family, type, protocol, flags, diagFd);
+  }
   // Both who opened the socket and who sends have to be capable: netlink_ns_capable().
   let hostFd = netCapable(t, CAP_NET_ADMIN) && hasNetBroker() ? brokerSocket(family, type, protocol) : -1;
   if (hostFd < 0) hostFd = socketOpen(family, type, protocol);
