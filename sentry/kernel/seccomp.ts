@@ -2,6 +2,7 @@
 // task holds a list, newest first, that clone copies.
 
 import { RAX, RIP } from '../../platform/platform.ts';
+import { PTRACE_O_SUSPEND_SECCOMP } from '../abi/ptrace.ts';
 import {
   SECCOMP_MODE_DISABLED,
   SECCOMP_MODE_FILTER,
@@ -44,6 +45,7 @@ export const seccompCall: Uint32Array = new Uint32Array(DATA_SIZE / 4);
 
 /** Before a call is dispatched: SECCOMP_CONTINUES, _TRACED, _NOTIFIES, or the call's result (an error, REGISTERS_SET, EXITED). */
 export function checkSeccomp(t: Task): number {
+  if (t.tracee !== null && (t.tracee.options & PTRACE_O_SUSPEND_SECCOMP) !== 0) return SECCOMP_CONTINUES;
   if (t.seccompMode === SECCOMP_MODE_STRICT) {
     const nr = t.sysno;
     if (nr === SYS_read || nr === SYS_write || nr === SYS_exit || nr === SYS_rt_sigreturn) return SECCOMP_CONTINUES;

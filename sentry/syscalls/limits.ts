@@ -139,13 +139,6 @@ function mayChangeLimits(t: Task, target: Task): boolean {
 export const limitCalls: readonly SyscallLine[] = [
   call(SYS_getrusage, 'getrusage', 'who:int usage:addr', getrusage, 'partial', 'no fault or block counts'),
   call(SYS_getrlimit, 'getrlimit', 'resource:int rlim:addr', getrlimit),
-  call(
-    SYS_setrlimit,
-    'setrlimit',
-    'resource:int rlim:addr',
-    setrlimit,
-    'partial',
-    'CORE, RSS, LOCKS, MSGQUEUE, NICE, RTPRIO and RTTIME are stored without effect',
-  ),
+  call(SYS_setrlimit, 'setrlimit', 'resource:int rlim:addr', setrlimit, 'partial', 'RSS, LOCKS and RTTIME are stored without effect'),
   call(SYS_prlimit64, 'prlimit64', 'pid:pid resource:int new_limit:addr old_limit:addr', prlimit64, 'partial', 'as setrlimit'),
 ];

@@ -1,10 +1,13 @@
 // process_vm_readv and process_vm_writev, which ask for the rights of ptrace(2): mm/process_vm_access.c.
 
-import { EFAULT, EINVAL, EPERM, ESRCH } from '../abi/errno.ts';
-import { IOV_MAX } from '../abi/limits.ts';
-import { SYS_process_vm_readv, SYS_process_vm_writev } from '../abi/sysno-x64.ts';
+import { EBADF, EFAULT, EINVAL, ENOMEM, EPERM, ESRCH } from '../abi/errno.ts';
+import { IOV_MAX, PAGE_SIZE } from '../abi/limits.ts';
+import { MADV_COLD, MADV_COLLAPSE, MADV_PAGEOUT, MADV_WILLNEED } from '../abi/mman.ts';
+import { CAP_SYS_NICE } from '../abi/sched.ts';
+import { SYS_process_madvise, SYS_process_mrelease, SYS_process_vm_readv, SYS_process_vm_writev } from '../abi/sysno-x64.ts';
 import { getU64 } from '../base/int64.ts';
 import { ptraceMayAccess } from '../fs/proc-access.ts';
+import { PidFd } from '../kernel/pidfd.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { scratch } from '../mm/guest-memory.ts';
@@ -75,7 +78,43 @@ function processVm(t: Task, a: SyscallArgs, writes: boolean): number {
   return done;
 }
 
+/** MADV_* that one process may give another: mm/madvise.c:process_madvise_remote_valid(). */
+const REMOTE_ADVICE: readonly number[] = [MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED, MADV_COLLAPSE];
+
+/** process_madvise(2): hints, which have no effect: the bytes that they were given for. */
+export function process_madvise(t: Task, a: SyscallArgs): number {
+  if (a.uint(4) !== 0) return -EINVAL;
+  const pieces = copyInPieces(t, a.addr(1), a.addr(2));
+  if (typeof pieces === 'number') return pieces;
+  const pidfd = t.fds.get(a.int(0));
+  if (!(pidfd instanceof PidFd)) return -EBADF;
+  const target = pidfd.target();
+  if (typeof target === 'number') return target;
+  if (!REMOTE_ADVICE.includes(a.int(3))) return -EINVAL;
+  if (ptraceMayAccess(t, target, false) < 0) return -EPERM;
+  if (target.mm !== t.mm && !t.creds.capable(CAP_SYS_NICE)) return -EPERM;
+  let done = 0;
+  for (const { addr, length } of pieces) {
+    const end = addr + Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
+    if (addr % PAGE_SIZE !== 0) return done > 0 ? done : -EINVAL;
+    if (length > 0 && !target.mm.vmas.covers(addr, end)) return done > 0 ? done : -ENOMEM;
+    done += length;
+  }
+  return done;
+}
+
+/** process_mrelease(2): the memory of a process that is being killed goes with its stub. */
+export function process_mrelease(t: Task, a: SyscallArgs): number {
+  if (a.uint(1) !== 0) return -EINVAL;
+  const pidfd = t.fds.get(a.int(0));
+  if (!(pidfd instanceof PidFd)) return -EBADF;
+  if (pidfd.group.isDead) return -ESRCH;
+  return pidfd.group.exiting ? 0 : -EINVAL;
+}
+
 export const processVmCalls: readonly SyscallLine[] = [
+  call(SYS_process_madvise, 'process_madvise', 'pidfd:fd vec:addr vlen:ulong advice:int flags:uint', process_madvise),
+  call(SYS_process_mrelease, 'process_mrelease', 'pidfd:fd flags:uint', process_mrelease),
   call(SYS_process_vm_readv, 'process_vm_readv', 'pid:pid lvec:addr liovcnt:ulong rvec:addr riovcnt:ulong flags:ulong', process_vm_readv),
   call(
     SYS_process_vm_writev,

@@ -10,6 +10,7 @@ import {
   PTRACE_CONT,
   PTRACE_DETACH,
   PTRACE_EVENT_STOP,
+  PTRACE_GET_RSEQ_CONFIGURATION,
   PTRACE_GET_SYSCALL_INFO,
   PTRACE_GETEVENTMSG,
   PTRACE_GETFPREGS,
@@ -20,7 +21,6 @@ import {
   PTRACE_INTERRUPT,
   PTRACE_KILL,
   PTRACE_LISTEN,
-  PTRACE_O_MASK,
   PTRACE_OLDSETOPTIONS,
   PTRACE_PEEKDATA,
   PTRACE_PEEKSIGINFO,
@@ -30,6 +30,8 @@ import {
   PTRACE_POKEDATA,
   PTRACE_POKETEXT,
   PTRACE_POKEUSR,
+  PTRACE_SECCOMP_GET_FILTER,
+  PTRACE_SECCOMP_GET_METADATA,
   PTRACE_SEIZE,
   PTRACE_SETFPREGS,
   PTRACE_SETOPTIONS,
@@ -68,6 +70,7 @@ import { TASK_DEAD, type Task } from '../kernel/task.ts';
 import { sendKernelSignal, setBlocked } from '../kernel/task-signals.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { archPrctl, getRegs, peekUser, pokeUser, regset, setRegs } from './ptrace-registers.ts';
+import { checkOptions, rseqConfiguration, seccompFilter, seccompMetadata } from './ptrace-state.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 const AUDIT_ARCH_X86_64 = 0xc000003e;
@@ -107,7 +110,10 @@ function traceMe(t: Task): number {
 }
 
 function attachTo(t: Task, target: Task, isSeized: boolean, addr: number, options: number): number {
-  if (isSeized && (addr !== 0 || (options & ~PTRACE_O_MASK) !== 0)) return -EIO;
+  if (isSeized) {
+    const wrong = addr !== 0 ? -EIO : checkOptions(t, options);
+    if (wrong < 0) return wrong === -EINVAL ? -EIO : wrong;
+  }
   if (target.group === t.group) return -EPERM;
   if (ptraceMayAccess(t, target, false) < 0) return -EPERM;
   const result = attach(t, target, t, isSeized, isSeized ? options : 0);
@@ -167,9 +173,7 @@ function onStopped(t: Task, target: Task, request: number, a: SyscallArgs): numb
       return regset(t, target, request === PTRACE_GETREGSET, addr, dataAddr);
     case PTRACE_SETOPTIONS:
     case PTRACE_OLDSETOPTIONS:
-      if (dataAddr > 0xffffffff || (a.int(3) & ~PTRACE_O_MASK) !== 0) return -EINVAL;
-      tracee.options = a.int(3);
-      return 0;
+      return setOptions(t, target, dataAddr);
     case PTRACE_GETEVENTMSG:
       return t.mm.storeU64(dataAddr, tracee.eventMessage);
     case PTRACE_GETSIGINFO:
@@ -192,8 +196,20 @@ function onStopped(t: Task, target: Task, request: number, a: SyscallArgs): numb
       return 0;
     case PTRACE_GET_SYSCALL_INFO:
       return callInfo(t, target, addr, dataAddr);
+    case PTRACE_SECCOMP_GET_FILTER:
+      return seccompFilter(t, target, addr, dataAddr);
+    case PTRACE_SECCOMP_GET_METADATA:
+      return seccompMetadata(t, target, addr, dataAddr);
+    case PTRACE_GET_RSEQ_CONFIGURATION:
+      return rseqConfiguration(t, target, addr, dataAddr);
   }
   return -EIO;
+}
+
+function setOptions(t: Task, target: Task, options: number): number {
+  const wrong = checkOptions(t, options);
+  if (wrong === 0) target.tracee!.options = options | 0;
+  return wrong;
 }
 
 function go(target: Task, mode: number, steps: boolean, a: SyscallArgs): number {
@@ -259,6 +275,6 @@ export const ptraceCalls: readonly SyscallLine[] = [
     'request:int pid:pid addr:ulong data:ulong',
     ptrace,
     'partial',
-    'no SINGLEBLOCK, no SECCOMP_GET_FILTER, no GET_RSEQ_CONFIGURATION',
+    'no SINGLEBLOCK, no SET_SYSCALL_USER_DISPATCH_CONFIG',
   ),
 ];

@@ -1,5 +1,6 @@
 // pidfds, tids and signals by them; waitid's kinds; sessions, groups, job control and orphans
 #include "check.h"
+#include <sys/uio.h>
 #include <linux/sched.h>
 #include <sys/pidfd.h>
 
@@ -147,6 +148,20 @@ int main(void) {
   CALL(kill(99999, 0));
   CALL(kill(-99999, 0));
   CALL(kill(getpid(), 65));
+
+  SECTION("memory by pidfd");
+  int me = MUST(syscall(SYS_pidfd_open, getpid(), 0));
+  char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  struct iovec range[2] = {{pages, 4096}, {pages + 4096, 100}};
+  CALL(syscall(440, me, range, 2, 20 /* MADV_COLD */, 0));
+  CALL(syscall(440, me, range, 2, 20, 1));
+  CALL(syscall(440, me, range, 2, 9 /* MADV_REMOVE */, 0));
+  range[0].iov_base = pages + 1;
+  CALL(syscall(440, me, range, 1, 20, 0));
+  CALL(syscall(440, 0, range, 1, 20, 0));
+  CALL(syscall(448, me, 0));
+  CALL(syscall(448, me, 1));
+  CALL(syscall(448, 0, 0));
 
   SECTION("numbers asked for");
   struct {

@@ -3,6 +3,8 @@
 #include <asm/prctl.h>
 #include <elf.h>
 #include <stddef.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -233,7 +235,46 @@ static void signals_while_stopped(void) {
   wait_for(pid, "stopped");
 }
 
+static int filtered(void *arg) {
+  (void)arg;
+  struct sock_filter first[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  struct sock_filter second[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+                                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 77), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  struct sock_fprog one = {1, first}, two = {4, second};
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &one);
+  syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &two);
+  ptrace(PTRACE_TRACEME, 0, 0, 0);
+  raise(SIGSTOP);
+  int suspended = syscall(SYS_getppid) > 0;
+  raise(SIGSTOP);
+  return suspended * 2 + (syscall(SYS_getppid) == -1 && errno == 77);
+}
+
+static void filters(void) {
+  pid_t pid = spawn_child(filtered, NULL);
+  wait_for(pid, "filtered");
+  struct sock_filter code[8] = {0};
+  CALL(ptrace(PTRACE_SECCOMP_GET_FILTER, pid, 0, NULL));
+  CALL(ptrace(PTRACE_SECCOMP_GET_FILTER, pid, 1, code));
+  printf("%x %x %d %d\n", code[1].code, code[1].k, code[1].jt, code[1].jf);
+  CALL(ptrace(PTRACE_SECCOMP_GET_FILTER, pid, 2, code));
+  struct {
+    uint64_t off, flags;
+  } meta = {1, 7};
+  CALL(ptrace(PTRACE_SECCOMP_GET_METADATA, pid, sizeof meta, &meta));
+  printf("%lu %lu\n", (long)meta.off, (long)meta.flags);
+  CALL(ptrace(PTRACE_SETOPTIONS, pid, 0, 0x200000));
+  CALL(ptrace(PTRACE_CONT, pid, 0, 0));
+  wait_for(pid, "filtered");
+  CALL(ptrace(PTRACE_SETOPTIONS, pid, 0, 0x400000));
+  CALL(ptrace(PTRACE_SETOPTIONS, pid, 0, 0));
+  CALL(ptrace(PTRACE_CONT, pid, 0, 0));
+  wait_for(pid, "filtered");
+}
+
 int main(void) {
+  filters();
   debug_registers();
   signals_while_stopped();
   float_registers(0);
