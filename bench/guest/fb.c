@@ -2,7 +2,7 @@
 //   fb run ROW TIMES COMMAND...     ms of each run of a command whose output goes to /dev/null
 //   fb random-read ROW FILE         ns of a pread of 4 KiB at a random place
 //   fb read ROW FILE                MB/s of reading it from its beginning to its end
-//   fb hold FOLDER                  asks for the attributes of all files below it, says so, and sleeps 4 s
+//   fb hold FOLDER                  asks for the attributes of all files below it, says so, and sleeps 8 s
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -98,7 +98,7 @@ int main(int argc, char **argv) {
   else if (argc == 3 && !strcmp(argv[1], "hold")) {
     if (nftw(argv[2], visit, 100, FTW_PHYS) < 0) die(argv[2]);
     puts("held");
-    sleep(4);
+    sleep(8);
   } else {
     fprintf(stderr, "fb: see the head of fb.c\n");
     return 2;

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * Starts `command`, which runs for 4 s, or for 4 s after the first line that it prints; MiB that only the sandbox's own processes hold
+ * Starts `command`, which runs for 4 s, or for 8 s after the first line that it prints, so that what it has left behind can be collected; MiB that only the sandbox's own processes hold
  * then, without the waiting command.
  */
 export async function idleMemory(command: readonly string[], tellsWhen = false): Promise<number | undefined> {
@@ -15,7 +15,7 @@ export async function idleMemory(command: readonly string[], tellsWhen = false):
     cli.on('close', (code) => resolve(code ?? 1));
   });
   if (tellsWhen) await Promise.race([new Promise((resolve) => cli.stdout!.once('data', resolve)), ended]);
-  await sleep(2500);
+  await sleep(tellsWhen ? 5000 : 2500);
   let kib = 0;
   for (const pid of pids()) {
     if (!before.has(pid) && pid !== cli.pid && belongsTo(pid, cli.pid!, before)) kib += privateKib(pid);
