@@ -88,8 +88,8 @@ export interface AddressSpace {
   writeNow(addr: number, src: Uint8Array, at: number, n: number): number;
   /** readSome() that may also end behind a NUL. */
   readString(addr: number, dst: Uint8Array, at: number, n: number): number;
-  /** A host file's bytes straight into guest memory, and back; offset -1 is the descriptor's own position. Bytes or -errno. */
-  fromHost(addr: number, n: number, hostFd: number, offset: number): number;
+  /** A host file's bytes straight into guest memory, and back; offset -1 is the descriptor's own position. flags: 0 or RWF_NOWAIT. Bytes or -errno. */
+  fromHost(addr: number, n: number, hostFd: number, offset: number, flags: number): number;
   toHost(addr: number, n: number, hostFd: number, offset: number): number;
   /** Past the page protections, as ptrace(2)'s POKE may: bytes moved. */
   readForced(addr: number, dst: Uint8Array, at: number, n: number): number;

@@ -5,6 +5,7 @@
 // Names and paths are latin1 strings: one char is one byte of the name.
 #include <napi.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdint>
@@ -662,8 +663,8 @@ int64_t ExitOnHangup(const Args& a) {
 
 // ---- calls that take their time
 
-// fsync(2) may wait for a disk. A few threads do it, so that the one that serves guests does not wait: a call is put
-// into a numbered slot, the event descriptor becomes readable when it is done, and its result is taken from the slot.
+// fsync(2), and a read of what is not in the page cache, wait for a disk. A few threads do it, so that the one that serves
+// guests does not wait: a call is put into a numbered slot, the event descriptor becomes readable when it is done, and its result is taken from the slot.
 constexpr int kSlowSlots = 256;
 constexpr int kSlowThreads = 4;
 constexpr int kSlowRunning = 1;
@@ -673,7 +674,9 @@ struct SlowCalls {
   pthread_cond_t wanted = PTHREAD_COND_INITIALIZER;
   std::deque<int> queue;
   int fds[kSlowSlots];
-  bool data_only[kSlowSlots];
+  int kinds[kSlowSlots];
+  int64_t offsets[kSlowSlots];
+  int64_t lengths[kSlowSlots];
   int results[kSlowSlots];
   int threads = 0;
   int idle = 0;
@@ -682,6 +685,27 @@ struct SlowCalls {
 
 // Never destroyed: its threads live until the process ends.
 SlowCalls& slow = *new SlowCalls;
+
+constexpr int kSlowFdatasync = 1;
+constexpr int kSlowFetch = 2;
+
+/** Reads a range for the page cache's sake alone. */
+int Fetch(int fd, int64_t offset, int64_t length) {
+  char buffer[16 * 1024];
+  while (length > 0) {
+    const ssize_t n = pread(fd, buffer, std::min<int64_t>(length, sizeof(buffer)), offset);
+    if (n < 0) return -errno;
+    if (n == 0) break;
+    offset += n;
+    length -= n;
+  }
+  return 0;
+}
+
+int SlowCall(int fd, int kind, int64_t offset, int64_t length) {
+  if (kind == kSlowFetch) return Fetch(fd, offset, length);
+  return (kind == kSlowFdatasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
+}
 
 void* SlowThread(void*) {
   pthread_mutex_lock(&slow.mutex);
@@ -692,7 +716,7 @@ void* SlowThread(void*) {
     const int slot = slow.queue.front();
     slow.queue.pop_front();
     pthread_mutex_unlock(&slow.mutex);
-    const int result = (slow.data_only[slot] ? fdatasync(slow.fds[slot]) : fsync(slow.fds[slot])) < 0 ? -errno : 0;
+    const int result = SlowCall(slow.fds[slot], slow.kinds[slot], slow.offsets[slot], slow.lengths[slot]);
     pthread_mutex_lock(&slow.mutex);
     slow.results[slot] = result;
     const uint64_t one = 1;
@@ -702,17 +726,19 @@ void* SlowThread(void*) {
   return nullptr;
 }
 
-int64_t SlowSyncEvents(const Args&) {
+int64_t SlowCallEvents(const Args&) {
   if (slow.event_fd < 0) slow.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   return OrErrno(slow.event_fd);
 }
 
-int64_t SlowSyncStart(const Args& a) {
+int64_t SlowCallStart(const Args& a) {
   const int slot = a.Int(0);
   if (slot < 0 || slot >= kSlowSlots || slow.event_fd < 0) return -EINVAL;
   pthread_mutex_lock(&slow.mutex);
   slow.fds[slot] = a.Int(1);
-  slow.data_only[slot] = a.Int(2) != 0;
+  slow.kinds[slot] = a.Int(2);
+  slow.offsets[slot] = a.Long(3);
+  slow.lengths[slot] = a.Long(4);
   slow.results[slot] = kSlowRunning;
   int error = 0;
   if (slow.idle == 0 && slow.threads < kSlowThreads) {
@@ -735,7 +761,7 @@ int64_t SlowSyncStart(const Args& a) {
   return -error;
 }
 
-int64_t SlowSyncResult(const Args& a) {
+int64_t SlowCallResult(const Args& a) {
   const int slot = a.Int(0);
   if (slot < 0 || slot >= kSlowSlots) return -EINVAL;
   pthread_mutex_lock(&slow.mutex);
@@ -823,9 +849,9 @@ const Export kExports[] = {
     {"sendTaggedFd", Wrap<SendTaggedFd>},
     {"recvTaggedFd", Wrap<RecvTaggedFd>},
     {"exitOnHangup", Wrap<ExitOnHangup>},
-    {"slowSyncEvents", Wrap<SlowSyncEvents>},
-    {"slowSyncStart", Wrap<SlowSyncStart>},
-    {"slowSyncResult", Wrap<SlowSyncResult>},
+    {"slowCallEvents", Wrap<SlowCallEvents>},
+    {"slowCallStart", Wrap<SlowCallStart>},
+    {"slowCallResult", Wrap<SlowCallResult>},
     {"loadSeccompProgram", Wrap<LoadSeccompProgram>},
 };
 

@@ -129,17 +129,21 @@ napi_value VmWrite(napi_env env, napi_callback_info info) {
 constexpr size_t kBounce = 256 * 1024;
 uint8_t bounce[kBounce];
 
-// readToGuest(pid, addr, n, fd, offset): a host file's bytes into guest memory. Bytes, -errno of the
+// readToGuest(pid, addr, n, fd, offset, flags): a host file's bytes into guest memory. Bytes, -errno of the
 // first read, or -EFAULT when nothing could be stored.
 napi_value ReadToGuest(napi_env env, napi_callback_info info) {
-  Args<5> a(env, info);
+  Args<6> a(env, info);
   pid_t pid = a.i32(0);
   uint64_t addr = a.u64(1), left = a.u64(2), done = 0;
   int fd = a.i32(3);
   int64_t offset = a.i64(4);
+  int flags = a.i32(5);
   while (left > 0) {
     size_t want = std::min<uint64_t>(left, kBounce);
-    ssize_t got = offset < 0 ? read(fd, bounce, want) : pread(fd, bounce, want, offset + static_cast<int64_t>(done));
+    struct iovec iov = {bounce, want};
+    ssize_t got = flags != 0  ? preadv2(fd, &iov, 1, offset < 0 ? -1 : offset + static_cast<int64_t>(done), flags)
+                  : offset < 0 ? read(fd, bounce, want)
+                               : pread(fd, bounce, want, offset + static_cast<int64_t>(done));
     if (got < 0 && done == 0) return integer(env, -errno);
     if (got <= 0) break;
     size_t put = GuestWrite(pid, addr + done, bounce, static_cast<size_t>(got));

@@ -108,12 +108,15 @@ export function recvTaggedFd(socketFd: number, tag: number): number;
 /** Starts a thread that ends this process (status 0) when the peer of a unix socket is gone. */
 export function exitOnHangup(socketFd: number): number;
 
-/** A descriptor (eventfd, non-blocking) that is readable when a slow sync has ended. One for the process. */
-export function slowSyncEvents(): number;
-/** Begins fsync(2), or fdatasync(2), of a descriptor on another thread. slot: 0..255, one that is free. 0 or -errno. */
-export function slowSyncStart(slot: number, fd: number, dataOnly: boolean | number): number;
+/** A descriptor (eventfd, non-blocking) that is readable when a slow call has ended. One for the process. */
+export function slowCallEvents(): number;
+/**
+ * Begins a call on another thread: kind 0 fsync(2), 1 fdatasync(2), 2 bringing a range into the page cache.
+ * slot: 0..255, one that is free. 0 or -errno.
+ */
+export function slowCallStart(slot: number, fd: number, kind: number, offset: number, length: number): number;
 /** The result of a slot's call, 0 or -errno; 1 as long as it runs. */
-export function slowSyncResult(slot: number): number;
+export function slowCallResult(slot: number): number;
 
 /** Loads a seccomp filter (bytes of struct sock_filter) into all threads of the process. -EBUSY when one has another filter. */
 export function loadSeccompProgram(program: Uint8Array): number;

@@ -22,8 +22,8 @@ export function pwrite(fd: number, buffer: Uint8Array, at: number, n: number, of
 /** Bytes moved between a guest process and buffer[at, at+n); fewer than n at the first page that refuses. */
 export function vmRead(pid: number, addr: number, buffer: Uint8Array, at: number, n: number): number;
 export function vmWrite(pid: number, addr: number, buffer: Uint8Array, at: number, n: number): number;
-/** A host file's bytes straight into guest memory: bytes or -errno. */
-export function readToGuest(pid: number, addr: number, n: number, fd: number, offset: number): number;
+/** A host file's bytes straight into guest memory: bytes or -errno. flags: RWF_* of preadv2(2). */
+export function readToGuest(pid: number, addr: number, n: number, fd: number, offset: number, flags: number): number;
 export function writeFromGuest(pid: number, addr: number, n: number, fd: number, offset: number): number;
 /** One message of n bytes with descriptors (at most 64). */
 export function sendFds(sock: number, bytes: Uint8Array, n: number, fds: number[]): number;

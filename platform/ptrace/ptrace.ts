@@ -69,8 +69,8 @@ class PtraceSpace implements AddressSpace {
     return vmRead(this.tid(), addr, dst, at, n);
   }
 
-  fromHost(addr: number, n: number, hostFd: number, offset: number): number {
-    return readToGuest(this.tid(), addr, n, hostFd, offset);
+  fromHost(addr: number, n: number, hostFd: number, offset: number, flags: number): number {
+    return readToGuest(this.tid(), addr, n, hostFd, offset, flags);
   }
 
   toHost(addr: number, n: number, hostFd: number, offset: number): number {

@@ -1,7 +1,7 @@
 // One guest address space on the systrap platform: a stub process, born by another stub's clone(2)
 // or not yet, and the order in which its threads change its mappings.
 
-import { pread, pwrite, readToGuest, systrapForced, vmRead, vmWrite, writeFromGuest } from 'ptrace-napi';
+import { pread, preadv2, pwrite, readToGuest, systrapForced, vmRead, vmWrite, writeFromGuest } from 'ptrace-napi';
 import { EFAULT } from '../../sentry/abi/errno.ts';
 import { CTX_DATA } from '../context-page.ts';
 import type { AddressSpace, Mappings } from '../platform.ts';
@@ -119,18 +119,18 @@ export class SystrapSpace implements AddressSpace {
     return this.writeNow(addr, src, at, n);
   }
 
-  fromHost(addr: number, n: number, hostFd: number, offset: number): number {
+  fromHost(addr: number, n: number, hostFd: number, offset: number, flags: number): number {
     const c = this.current;
     if (c !== null && n <= MAX_OUT_BYTES && n > 0 && this.mappings!.isWritable(addr, n)) {
       const to = c.addOut(addr, n);
       if (to >= 0) {
-        const got = pread(hostFd, c.region.u8, to, n, offset);
+        const got = flags === 0 ? pread(hostFd, c.region.u8, to, n, offset) : preadv2(hostFd, c.region.u8, to, n, offset, flags);
         c.shortenOut(Math.max(got, 0));
         return got;
       }
     }
     const tid = this.memoryTid;
-    return tid === 0 ? -EFAULT : readToGuest(tid, addr, n, hostFd, offset);
+    return tid === 0 ? -EFAULT : readToGuest(tid, addr, n, hostFd, offset, flags);
   }
 
   toHost(addr: number, n: number, hostFd: number, offset: number): number {

@@ -63,6 +63,14 @@ export class OverlayFile extends FileDescription {
     return typeof file === 'number' ? file : file.pread(t, io, offset);
   }
 
+  override fetch(t: Task): number {
+    return this.inner.fetch(t);
+  }
+
+  override abandonFetch(t: Task): void {
+    this.inner.abandonFetch(t);
+  }
+
   override write(t: Task, io: IoBuffer): number {
     if ((this.flags & O_APPEND) !== 0) this.pos = this.endOfFile(t);
     const n = this.pwriteAt(t, io, this.pos);

@@ -9,6 +9,8 @@ export class HostFd {
   readonly fd: number;
   /** May it be written through? */
   readonly writable: boolean;
+  /** Its file system can tell what a read would wait for: RWF_NOWAIT. */
+  knowsNowait = true;
   private open = true;
 
   constructor(fd: number, writable: boolean) {

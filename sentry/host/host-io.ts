@@ -20,8 +20,8 @@ export {
   pwritev2,
   read,
   recvTaggedFd,
-  slowSyncEvents,
-  slowSyncResult,
-  slowSyncStart,
+  slowCallEvents,
+  slowCallResult,
+  slowCallStart,
   statx,
 } from 'ptrace-napi';

@@ -120,9 +120,9 @@ export class MemoryManager extends GuestMemory implements Mappings {
     return addr + n > this.top ? 0 : this.space.readString(addr, dst, at, n);
   }
 
-  /** A host file's bytes straight into memory, and back: bytes or -errno. */
-  fromHost(addr: number, n: number, hostFd: number, offset: number): number {
-    return addr + n > this.top ? -EFAULT : this.space.fromHost(addr, n, hostFd, offset);
+  /** A host file's bytes straight into memory, and back: bytes or -errno. flags: 0 or RWF_NOWAIT. */
+  fromHost(addr: number, n: number, hostFd: number, offset: number, flags: number): number {
+    return addr + n > this.top ? -EFAULT : this.space.fromHost(addr, n, hostFd, offset, flags);
   }
 
   toHost(addr: number, n: number, hostFd: number, offset: number): number {

@@ -2,6 +2,7 @@
 // task, reused; a file sees it as an IoBuffer.
 
 import { EFAULT, EINVAL } from '../abi/errno.ts';
+import { RWF_NOWAIT } from '../abi/fcntl.ts';
 import { IOV_MAX, MAX_RW_COUNT } from '../abi/limits.ts';
 import { getU64 } from '../base/int64.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
@@ -23,6 +24,7 @@ export class UserIo implements IoBuffer {
   private done = 0;
   private total = 0;
   remaining = 0;
+  mayPark = false;
 
   constructor(mm: MemoryManager) {
     this.mm = mm;
@@ -125,11 +127,19 @@ export class UserIo implements IoBuffer {
   }
 
   fromHost(hostFd: number, n: number, offset: number): number {
+    return this.transferIn(hostFd, n, offset, 0);
+  }
+
+  fromHostNow(hostFd: number, n: number, offset: number): number {
+    return this.transferIn(hostFd, n, offset, RWF_NOWAIT);
+  }
+
+  private transferIn(hostFd: number, n: number, offset: number, flags: number): number {
     let moved = 0;
     while (moved < n && this.next()) {
       const want = Math.min(n - moved, this.lens[this.segment]! - this.done);
       const from = offset < 0 ? -1 : offset + moved;
-      const got = this.mm.fromHost(this.addrs[this.segment]! + this.done, want, hostFd, from);
+      const got = this.mm.fromHost(this.addrs[this.segment]! + this.done, want, hostFd, from, flags);
       if (got < 0) return moved === 0 ? got : moved;
       this.advance(got);
       moved += got;

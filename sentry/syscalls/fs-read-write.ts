@@ -4,7 +4,7 @@
 // While parked: t.file is the file, t.n0 the offset of a positional call or -1, t.n1 the bytes
 // that a write has moved so far, t.io the rest of the guest's buffers.
 
-import { EAGAIN, EBADF, EFAULT, EFBIG, EINVAL, EOPNOTSUPP, EPIPE, ESPIPE } from '../abi/errno.ts';
+import { EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EINVAL, EOPNOTSUPP, EPIPE, ESPIPE } from '../abi/errno.ts';
 import {
   O_APPEND,
   O_DSYNC,
@@ -36,7 +36,7 @@ import {
   SYS_writev,
 } from '../abi/sysno-x64.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
-import { type Task, WAKE_SIGNAL, WAKE_TIMEOUT } from '../kernel/task.ts';
+import { type Task, WAKE_EVENT, WAKE_SIGNAL, WAKE_TIMEOUT } from '../kernel/task.ts';
 import { raiseSignal } from '../kernel/task-signals.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import { notifyAccess, notifyModify } from '../vfs/fsnotify.ts';
@@ -59,7 +59,19 @@ const AT_POSITION = -1;
 
 /** Moves bytes to t.io, which is set up; parks while there are none, unless O_NONBLOCK or `nowait` says not to. */
 function startRead(t: Task, file: FileDescription, offset: number, nowait: boolean): number {
-  const n = offset < 0 ? file.read(t, t.io) : file.pread(t, t.io, offset);
+  t.io.mayPark = !nowait;
+  let n = offset < 0 ? file.read(t, t.io) : file.pread(t, t.io, offset);
+  t.io.mayPark = false;
+  if (n === -EAGAIN && !nowait) {
+    const fetching = file.fetch(t);
+    if (fetching > 0) {
+      file.incRef();
+      t.file = file;
+      t.n0 = offset;
+      return t.parkUninterruptible(resumeFetched);
+    }
+    if (fetching < 0) n = offset < 0 ? file.read(t, t.io) : file.pread(t, t.io, offset);
+  }
   if (n > 0) notifyAccess(file);
   if (n !== -EAGAIN || nowait || file.nonblocking) return n;
 
@@ -68,6 +80,20 @@ function startRead(t: Task, file: FileDescription, offset: number, nowait: boole
   t.file = file;
   t.n0 = offset;
   return t.block(file.waiters, READ_EVENTS, deadlineAfter(t, file.readTimeoutNs), resumeRead);
+}
+
+/** The disk has been read: the rest does not wait, or not long. */
+function resumeFetched(t: Task, why: number): number {
+  const file = t.file!;
+  let n = -EINTR;
+  if (why === WAKE_EVENT) {
+    t.io.rewind();
+    n = t.n0 < 0 ? file.read(t, t.io) : file.pread(t, t.io, t.n0);
+    if (n > 0) notifyAccess(file);
+  } else file.abandonFetch(t);
+  t.file = undefined;
+  file.decRef(t);
+  return n;
 }
 
 function resumeRead(t: Task, why: number): number {

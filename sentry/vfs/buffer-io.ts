@@ -9,6 +9,7 @@ export class BufferIo implements IoBuffer {
   at = 0;
   remaining = 0;
   readonly isOneRange: boolean = true;
+  mayPark = false;
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
@@ -45,6 +46,10 @@ export class BufferIo implements IoBuffer {
   fromHost(hostFd: number, n: number, offset: number): number {
     const got = pread(hostFd, this.bytes, this.at, Math.min(n, this.remaining), offset < 0 ? -1 : offset);
     return got > 0 ? this.advance(got) : got;
+  }
+
+  fromHostNow(hostFd: number, n: number, offset: number): number {
+    return this.fromHost(hostFd, n, offset);
   }
 
   toHost(hostFd: number, n: number, offset: number): number {

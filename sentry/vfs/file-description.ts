@@ -233,6 +233,17 @@ export abstract class FileDescription {
     return -ENOTDIR;
   }
 
+  /**
+   * After a read with io.mayPark that has answered -EAGAIN: begins to bring in from the disk what it would have waited for.
+   * 1 when t will be woken with WAKE_EVENT for it, -1 when the read is to wait itself, 0 when it was not the disk.
+   */
+  fetch(_t: Task): number {
+    return 0;
+  }
+
+  /** The task that has fetch()ed is being killed. */
+  abandonFetch(_t: Task): void {}
+
   /** Of a directory: no entry can be a whiteout of an overlay, and positions are counted from 2 on without a gap. */
   hasPlainEntries(): boolean {
     return false;

@@ -17,6 +17,13 @@ export interface IoBuffer {
   back(n: number): void;
   /** preadv2 from a host descriptor straight into the target; offset -1 reads at the descriptor's own position. Bytes or -errno. */
   fromHost(hostFd: number, n: number, offset: number): number;
+  /**
+   * A task is ready to be parked until the disk has been read: what would wait for it may answer -EAGAIN, and the
+   * description's fetch() is asked then. The kernel's own transfers never are.
+   */
+  mayPark: boolean;
+  /** fromHost() of what the host has at hand: fewer bytes, or -EAGAIN, where it would have to wait; -EOPNOTSUPP where it cannot tell. */
+  fromHostNow(hostFd: number, n: number, offset: number): number;
   /** pwritev2 to a host descriptor; the twin of fromHost. */
   toHost(hostFd: number, n: number, offset: number): number;
 }

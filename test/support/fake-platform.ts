@@ -48,7 +48,7 @@ class FakeSpace implements AddressSpace {
     return this.readSome(addr, dst, at, n);
   }
 
-  fromHost(_addr: number, _n: number, _hostFd: number, _offset: number): number {
+  fromHost(_addr: number, _n: number, _hostFd: number, _offset: number, _flags: number): number {
     throw new Error('a fake platform has no host');
   }
 

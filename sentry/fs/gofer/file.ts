@@ -1,7 +1,7 @@
 // Open files and directories of a served tree. Data never passes the gofer: reads and writes are the Sentry's own, on
 // the descriptor that the gofer donated, straight between it and guest memory.
 
-import { EINVAL, EISDIR, ENXIO } from '../../abi/errno.ts';
+import { EAGAIN, EFAULT, EINVAL, EISDIR, ENXIO, EOPNOTSUPP } from '../../abi/errno.ts';
 import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
@@ -23,11 +23,18 @@ import type { DirSink, VfsPath } from '../../vfs/filesystem.ts';
 import type { IoBuffer } from '../../vfs/io-buffer.ts';
 import type { GoferInode } from './inode.ts';
 import type { Listing } from './listing.ts';
-import { startSync } from './slow-sync.ts';
+import { abandonSlowCall, startFetch, startSync } from './slow-calls.ts';
+
+/** Times as much as was asked for is fetched for who reads in order. */
+const AHEAD = 4;
+/** What the last read that answered -EAGAIN was to have: fetch() is asked right after it. */
+const cold = { offset: 0, length: 0 };
 
 export class GoferFile extends FileDescription {
   private readonly file: GoferInode;
   private readonly host: HostFd;
+  /** Where the last fetch() ended. */
+  private fetchedTo = 0;
 
   constructor(file: GoferInode, host: HostFd, path: VfsPath, flags: number) {
     super(flags, path);
@@ -44,16 +51,47 @@ export class GoferFile extends FileDescription {
   }
 
   override read(_t: Task, io: IoBuffer): number {
-    const n = io.fromHost(this.host.fd, io.remaining, this.pos);
+    const n = this.readAt(io, this.pos);
     if (n > 0) this.pos += n;
     if (n > 0) this.file.wasRead();
     return n;
   }
 
   override pread(_t: Task | null, io: IoBuffer, offset: number): number {
-    const n = io.fromHost(this.host.fd, io.remaining, offset);
+    const n = this.readAt(io, offset);
     if (n > 0) this.file.wasRead();
     return n;
+  }
+
+  private readAt(io: IoBuffer, offset: number): number {
+    const { fd } = this.host;
+    const wanted = io.remaining;
+    if (!io.mayPark || wanted === 0 || !this.host.knowsNowait) return io.fromHost(fd, wanted, offset);
+    const n = io.fromHostNow(fd, wanted, offset);
+    if (n === wanted || n === 0 || n === -EFAULT || (n > 0 && offset + n >= this.file.size)) return n;
+    if (n < 0 && n !== -EAGAIN) {
+      if (n === -EOPNOTSUPP) this.host.knowsNowait = false;
+      return io.fromHost(fd, wanted, offset);
+    }
+    if (n > 0) {
+      // Did memory end, or what the page cache has?
+      const rest = io.fromHostNow(fd, wanted - n, offset + n);
+      if (rest !== -EAGAIN) return n + Math.max(rest, 0);
+      io.back(n);
+    }
+    // Who reads on from where the last fetch ended has some of what comes next brought along.
+    cold.offset = offset;
+    cold.length = offset === this.fetchedTo ? wanted * AHEAD : wanted;
+    this.fetchedTo = offset + cold.length;
+    return -EAGAIN;
+  }
+
+  override fetch(t: Task): number {
+    return startFetch(t, this, this.host.fd, cold.offset, cold.length) ? 1 : -1;
+  }
+
+  override abandonFetch(t: Task): void {
+    abandonSlowCall(t);
   }
 
   override write(t: Task, io: IoBuffer): number {

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { close } from 'ptrace-napi';
 import { TREE_SHARED } from '../../../gofer/protocol/messages.ts';
-import { EMFILE, ENOENT } from '../../../sentry/abi/errno.ts';
+import { EAGAIN, EMFILE, ENOENT, EOPNOTSUPP } from '../../../sentry/abi/errno.ts';
 import { O_APPEND, O_RDONLY, O_RDWR, O_WRONLY } from '../../../sentry/abi/fcntl.ts';
 import { doubt } from '../../../sentry/fs/gofer/doubt.ts';
 import { GoferFilesystem } from '../../../sentry/fs/gofer/filesystem.ts';
@@ -123,6 +123,39 @@ test('a listing brings attributes of directories along, so that going on into th
     t.is(d.getattr(null), 0);
   }
   t.is(g.loopback.calls, calls + 20);
+});
+
+/** A transfer of a task that may be parked; the host has the first `cached` bytes of the file at hand. */
+class ParkingIo extends BufferIo {
+  override mayPark = true;
+  cached = 0;
+  override fromHostNow(hostFd: number, n: number, offset: number): number {
+    const have = this.cached < 0 ? this.cached : Math.min(n, this.cached - offset);
+    return have > 0 ? this.fromHost(hostFd, have, offset) : this.cached < 0 ? this.cached : -EAGAIN;
+  }
+}
+
+test('a read that would wait for the disk says so, and moves nothing', (t) => {
+  const { g, root } = mounted(t);
+  writeFileSync(join(g.dir, 'f'), 'contents');
+  const file = opened(found(root.lookup('f')), O_RDONLY);
+  const bytes = new Uint8Array(100);
+  const io = new ParkingIo(bytes);
+  t.is(file.pread(null, io.set(0, 100), 0), -EAGAIN);
+  io.cached = 4;
+  t.is(file.pread(null, io.set(0, 4), 0), 4);
+  t.is(file.pread(null, io.set(0, 100), 0), -EAGAIN);
+  t.is(io.remaining, 100);
+  t.is(file.pos, 0);
+  io.cached = 8;
+  t.is(file.pread(null, io.set(0, 100), 2), 6);
+  // A file system that cannot tell is asked only once.
+  io.cached = -EOPNOTSUPP;
+  t.is(file.pread(null, io.set(0, 100), 0), 8);
+  io.cached = 0;
+  t.is(file.pread(null, io.set(0, 100), 0), 8);
+  t.is(Buffer.from(bytes.subarray(0, 8)).toString(), 'contents');
+  file.decRef(null);
 });
 
 test('a walk to a file that is to be read brings its descriptor along', (t) => {
