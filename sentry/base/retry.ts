@@ -9,6 +9,8 @@ import { RETRY } from './errors.ts';
 /** One question of a call. */
 export interface Question {
   readonly answered: boolean;
+  /** A signal handler may let the call be made again: SA_RESTART. */
+  readonly restarts?: boolean;
   /** Takes it back if nobody has seen it yet. */
   withdraw(): boolean;
   /** Tells who works on it that a signal waits. */

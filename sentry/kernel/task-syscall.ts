@@ -2,7 +2,7 @@
 // then the table's handler runs. Its end, restarts included, is in task-run.ts.
 
 import { ORIG_RAX, R8, R9, R10, RAX, RDI, RDX, RSI } from '../../platform/platform.ts';
-import { EINTR, ENOSYS } from '../abi/errno.ts';
+import { EINTR, ENOSYS, ERESTARTSYS } from '../abi/errno.ts';
 import { PTRACE_EVENT_SECCOMP } from '../abi/ptrace.ts';
 import { BLOCKED, REGISTERS_SET, RETRY } from '../base/errors.ts';
 import { warnOnce } from '../base/log.ts';
@@ -85,14 +85,16 @@ function resumeAnswered(t: Task, why: number): number {
   if (why !== WAKE_SIGNAL) return isWaiting(t) ? t.park(FOREVER, resumeAnswered) : dispatch(t);
   // What nobody has read is taken back; on the rest the call waits, though whoever works on it hears of the signal.
   let inHand = false;
+  let restarts = true;
   for (const q of t.questions!.values()) {
+    if (!q.answered && q.restarts !== true) restarts = false;
     if (q.answered || q.withdraw()) continue;
     q.interrupt();
     inHand = true;
   }
   if (inHand && !t.group.exiting) return t.parkUninterruptible(resumeInterrupted);
   t.questions = null;
-  return -EINTR;
+  return restarts ? -ERESTARTSYS : -EINTR;
 }
 
 function resumeInterrupted(t: Task, why: number): number {

@@ -26,6 +26,7 @@ import {
   F_OWNER_PGRP,
   F_OWNER_PID,
   F_OWNER_TID,
+  F_RDLCK,
   F_SEAL_EXEC,
   F_SEAL_SEAL,
   F_SEAL_WRITE,
@@ -41,6 +42,7 @@ import {
   F_SETPIPE_SZ,
   F_SETSIG,
   F_UNLCK,
+  F_WRLCK,
   FD_CLOEXEC,
   LOCK_EX,
   LOCK_NB,
@@ -89,6 +91,7 @@ import { scratch } from '../mm/guest-memory.ts';
 import { detachedDentry } from '../vfs/dentry.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import { LOCK_EVENT, lockWaiters, setFlock } from '../vfs/file-locks.ts';
+import { setLease as changeLease, leaseType } from '../vfs/leases.ts';
 import { Mount } from '../vfs/mount.ts';
 import { ownerOrCapable } from '../vfs/permissions.ts';
 import { openFile } from './io-common.ts';
@@ -227,9 +230,9 @@ function fcntlOfFile(t: Task, a: SyscallArgs, file: FileDescription, cmd: number
       ownerOf(file).signo = a.int(2);
       return 0;
     case F_GETLEASE:
-      return F_UNLCK;
+      return leaseType(file);
     case F_SETLEASE:
-      return setLease(t, file, a.int(2));
+      return setLease(t, file, a.int(0), a.int(2));
     case F_NOTIFY:
       return setNotify(t, file, a.int(0), a.int(2));
     case F_SETPIPE_SZ:
@@ -313,13 +316,18 @@ function setOwnerEx(t: Task, file: FileDescription, addr: number): number {
   return 0;
 }
 
-/** Leases are not given; the refusals are those of a file system without them: fs/locks.c:vfs_setlease(). */
-function setLease(t: Task, file: FileDescription, type: number): number {
+/** F_SETLEASE: fs/locks.c:fcntl_setlease(). Its signals go to the process that asks. */
+function setLease(t: Task, file: FileDescription, fd: number, type: number): number {
   const inode = file.inode();
+  if (type !== F_UNLCK && type !== F_RDLCK && type !== F_WRLCK) return -EINVAL;
   if (inode.uid !== t.creds.fsuid && !t.creds.capable(CAP_LEASE)) return -EACCES;
   if (!inode.isRegular()) return -EINVAL;
-  if (type === F_UNLCK) return -EAGAIN;
-  return -EINVAL;
+  if (type !== F_UNLCK && t.kernel.sysctls.int('fs.leases-enable') === 0) return -EINVAL;
+  const result = changeLease(t, file, fd, type);
+  if (result === 0 && type !== F_UNLCK && (file.owner === null || file.owner.number(t.group.pidns) === 0)) {
+    ownerOf(file).set(F_OWNER_PID, t.group.pid, t.creds);
+  }
+  return result;
 }
 
 /** RWH_WRITE_LIFE_*: nothing here writes to a device that could use it. */
@@ -506,7 +514,7 @@ export const fsFdCalls: readonly SyscallLine[] = [
   call(SYS_dup3, 'dup3', 'oldfd:fd newfd:fd flags:flags', dup3),
   call(SYS_pipe, 'pipe', 'fds:addr', pipe),
   call(SYS_pipe2, 'pipe2', 'fds:addr flags:flags', pipe2, 'full', 'no O_NOTIFICATION_PIPE'),
-  call(SYS_fcntl, 'fcntl', 'fd:fd cmd:int arg:long', fcntl, 'partial', 'no leases'),
+  call(SYS_fcntl, 'fcntl', 'fd:fd cmd:int arg:long', fcntl),
   call(SYS_flock, 'flock', 'fd:fd op:int', flock),
   call(SYS_ioctl, 'ioctl', 'fd:fd cmd:uint arg:addr', ioctl),
   call(SYS_memfd_create, 'memfd_create', 'name:str flags:flags', memfdCreate, 'partial', 'no MFD_HUGETLB'),

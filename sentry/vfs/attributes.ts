@@ -25,6 +25,7 @@ import {
 } from './filesystem.ts';
 import { notifyDentry } from './fsnotify.ts';
 import { landlockPath } from './landlock.ts';
+import { breakLeases } from './leases.ts';
 import type { Mount } from './mount.ts';
 import { capableOver, inodePermission, MAY_WRITE, ownerOrCapable, privilegeBits, wantWrite } from './permissions.ts';
 import { ACL_ACCESS, aclOf, storeAcl } from './posix-acl.ts';
@@ -163,6 +164,8 @@ export function truncatePath(
   if (inode.writers < 0) return -ETXTBSY;
   const refused = mount === null || d === null ? 0 : landlockPath(t, mount, d, LANDLOCK_ACCESS_FS_TRUNCATE);
   if (refused < 0) return refused;
+  const waits = inode.leases === null ? 0 : breakLeases(inode, true, false);
+  if (waits < 0) return waits;
   const failed = truncateInode(t, creds, inode, size, null);
   if (failed === 0 && d !== null) notifyDentry(d, IN_MODIFY);
   return failed;

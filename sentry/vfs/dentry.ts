@@ -303,7 +303,10 @@ class Lru {
 function isHeld(d: Dentry): boolean {
   if (d.mountCount > 0 || (d.children !== null && d.children.size > 0)) return true;
   const inode = d.inode;
-  return inode !== null && (inode.boundSocket !== null || inode.fifo !== null || inode.watches !== null || inode.locks !== null);
+  return (
+    inode !== null &&
+    (inode.boundSocket !== null || inode.fifo !== null || inode.watches !== null || inode.leases !== null || inode.locks !== null)
+  );
 }
 
 const others = new Lru(DENTRY_LIMIT);

@@ -17,6 +17,7 @@ import { releaseFileLocks, releasePosixLocks } from './file-locks.ts';
 import type { DirSink, Inode, VfsPath } from './filesystem.ts';
 import { notifyClose } from './fsnotify.ts';
 import type { IoBuffer } from './io-buffer.ts';
+import { dropLease } from './leases.ts';
 
 /** What mmap maps: a host descriptor and the byte offset in it that stands for the file's offset 0. */
 export interface Mappable {
@@ -104,6 +105,7 @@ export abstract class FileDescription {
     notifyClose(this);
     this.allowWrites();
     releaseFileLocks(inode, this);
+    if (inode.leases !== null) dropLease(inode, this, t);
     this.release(t);
     inode.opens--;
     if (this.countedWriter) {

@@ -148,9 +148,10 @@ export abstract class Inode {
   ctimeNsec = 0;
   btimeSec = 0;
   btimeNsec = 0;
-  /** flock, POSIX and OFD locks, inotify watches, FIFO and socket state: made when first needed by their owners in vfs/ and fs/. */
+  /** flock, POSIX and OFD locks, inotify watches, leases, FIFO and socket state: made when first needed by their owners in vfs/ and fs/. */
   locks: FileLocks | null = null;
   watches: unknown = null;
+  leases: unknown = null;
   fifo: unknown = null;
   boundSocket: unknown = null;
   /** The object of an overlay that this inode is a layer's part of. */

@@ -17,6 +17,7 @@ import {
   O_NOATIME,
   O_NOCTTY,
   O_NOFOLLOW,
+  O_NONBLOCK,
   O_PATH,
   O_RDONLY,
   O_RDWR,
@@ -37,6 +38,7 @@ import type { FileDescription } from './file-description.ts';
 import type { Filesystem, Inode, VfsPath } from './filesystem.ts';
 import { notifyEntry, notifyModify, notifyOpen } from './fsnotify.ts';
 import { landlockOpen, landlockPath } from './landlock.ts';
+import { breakLeases } from './leases.ts';
 import type { Mount } from './mount.ts';
 import { openIntent } from './open-intent.ts';
 import { PathFile } from './path-file.ts';
@@ -309,6 +311,10 @@ export class Vfs extends VfsNames {
     const type = inode.mode & S_IFMT;
     const forWriting = type === S_IFREG && ((flags & O_ACCMODE) === O_WRONLY || (flags & O_ACCMODE) === O_RDWR);
     if ((forWriting || (flags & O_TRUNC) !== 0) && inode.writers < 0) return -ETXTBSY;
+    if (inode.leases !== null) {
+      const waits = breakLeases(inode, (flags & O_ACCMODE) !== O_RDONLY || (flags & O_TRUNC) !== 0, (flags & O_NONBLOCK) !== 0);
+      if (waits < 0) return waits;
+    }
     const landlock = t === null || t.landlock === null ? -1 : landlockOpen(t, at.mount, at.dentry, flags, forExec);
     if (landlock < -1) return landlock;
     if ((flags & O_TRUNC) !== 0 && (landlock & LANDLOCK_ACCESS_FS_TRUNCATE) === 0) return -EACCES;
