@@ -5,9 +5,13 @@
 //   bits 0-2   the argument that is the pointer
 //   bits 3-4   0: a count of units · 1: a NUL-terminated string · 2: bytes · 3: of fixed size
 //   bits 5-7   0, 2: the argument that is the count
-//   bits 8-15  0: bytes of a unit · 3: size in 8-byte words
+//   bits 8-13  0: bytes of a unit · 3: size in 8-byte words
+//   bit 14     3: a msghdr, whose vector is fetched too
+//   bit 15     0, 3: and what the vector's entries point at, the msghdr's name and control data
 //
 // A prefetch is a cache: what is missing here is read from the guest's memory when it is asked for.
+
+import { SYS_pwritev, SYS_pwritev2, SYS_sendmsg, SYS_writev } from '../../sentry/abi/sysno-x64.ts';
 
 const CALLS = 512;
 const WORDS = 4;
@@ -16,10 +20,15 @@ const BYTES = 2;
 const FIXED = 3;
 
 /** Structs that calls read, by their word in the table: bytes. */
-const STRUCTS: Readonly<Record<string, number>> = { sigset: 8, msghdr: 56, sigaction: 32 };
+const STRUCTS: Readonly<Record<string, number>> = { sigset: 8, sigaction: 32 };
 /** A timespec is a result as often as an argument: the name tells. */
 const TIMES_READ = new Set(['req', 'tmo']);
 const IOVEC_SIZE = 16;
+const MSGHDR_SIZE = 56;
+const MSGHDR = 0x4000;
+const FOLLOWS = 0x8000;
+/** Calls that read what their vectors point at; others store there. */
+const GATHERING = new Set([SYS_writev, SYS_pwritev, SYS_pwritev2, SYS_sendmsg]);
 const POLLFD_SIZE = 8;
 
 /** What of a line of the system-call table is needed here: "name:type" or "name:type:argument" per argument. */
@@ -34,14 +43,14 @@ export function prefetchTable(calls: readonly (CallArguments | undefined)[]): Ui
   for (let nr = 0; nr < Math.min(calls.length, CALLS); nr++) {
     let count = 0;
     calls[nr]?.args.forEach((arg, at) => {
-      const word = wordOf(arg, at);
+      const word = wordOf(arg, at, GATHERING.has(nr) ? FOLLOWS : 0);
       if (word !== 0 && count < WORDS) view.setUint16(nr * 8 + count++ * 2, word, true);
     });
   }
   return bytes;
 }
 
-function wordOf(arg: string, at: number): number {
+function wordOf(arg: string, at: number, follows: number): number {
   const [name, type, counted] = arg.split(':');
   switch (type) {
     case 'path':
@@ -50,7 +59,9 @@ function wordOf(arg: string, at: number): number {
     case 'buf':
       return at | (BYTES << 3) | (Number(counted) << 5);
     case 'iov':
-      return at | (Number(counted) << 5) | (IOVEC_SIZE << 8);
+      return at | (Number(counted) << 5) | (IOVEC_SIZE << 8) | follows;
+    case 'msghdr':
+      return at | (FIXED << 3) | ((MSGHDR_SIZE / 8) << 8) | MSGHDR | follows;
     case 'pollfd':
       return ((at + 1) << 5) | (POLLFD_SIZE << 8) | at;
     case 'timespec':

@@ -159,6 +159,18 @@ export class SystrapContext extends Context {
     this.region.i32[((this.base + CTX_OUTS + last * OUT_SIZE) >> 2) + 2] = n;
   }
 
+  /** Whether a copy that is still to be made ends up in [addr, addr+n). */
+  hasOutIn(addr: number, n: number): boolean {
+    for (let i = 0; i < this.outs; i++) {
+      if (this.outAddr[i]! < addr + n && addr < this.outAddr[i]! + this.outLength[i]!) return true;
+    }
+    return false;
+  }
+
+  forgetFetched(): void {
+    this.windows = 0;
+  }
+
   dropOuts(): void {
     this.outs = 0;
     this.region.i32[this.word + (CTX_NOUT >> 2)] = 0;

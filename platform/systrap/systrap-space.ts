@@ -78,24 +78,34 @@ export class SystrapSpace implements AddressSpace {
       if (tid !== 0) vmWrite(tid, c.outAddr[i]!, region.u8, at, c.outLength[i]!);
     }
     c.dropOuts();
+    // What has been fetched was there before that.
+    c.forgetFetched();
+  }
+
+  /** The thread whose fetched copies hold for [addr, addr+n): nothing is still to be stored there. */
+  private fetcher(addr: number, n: number): SystrapContext | null {
+    const c = this.current;
+    if (c === null || c.outs === 0 || !c.hasOutIn(addr, n)) return c;
+    this.flushOuts();
+    return c;
   }
 
   readSome(addr: number, dst: Uint8Array, at: number, n: number): number {
-    const c = this.current;
-    if (c !== null && c.outs === 0) {
+    const c = this.fetcher(addr, n);
+    if (c !== null) {
       const from = c.fetched(addr, n);
       if (from >= 0) {
         copy(dst, at, c.region.u8, from, n);
         return n;
       }
     }
-    const tid = this.memoryTid;
+    const tid = this.platform.memoryTid(this);
     return tid === 0 ? 0 : vmRead(tid, addr, dst, at, n);
   }
 
   readString(addr: number, dst: Uint8Array, at: number, n: number): number {
-    const c = this.current;
-    if (c !== null && c.outs === 0) {
+    const c = this.fetcher(addr, n);
+    if (c !== null) {
       const from = c.fetchedString(addr);
       if (from >= 0 && c.fetchedLength <= n) {
         copy(dst, at, c.region.u8, from, c.fetchedLength);
@@ -103,7 +113,7 @@ export class SystrapSpace implements AddressSpace {
         if (dst[at + c.fetchedLength - 1] === 0) return c.fetchedLength;
       }
     }
-    const tid = this.memoryTid;
+    const tid = this.platform.memoryTid(this);
     return tid === 0 ? 0 : vmRead(tid, addr, dst, at, n);
   }
 
@@ -130,12 +140,13 @@ export class SystrapSpace implements AddressSpace {
       }
     }
     const tid = this.memoryTid;
+    this.current?.forgetFetched();
     return tid === 0 ? -EFAULT : readToGuest(tid, addr, n, hostFd, offset, flags);
   }
 
   toHost(addr: number, n: number, hostFd: number, offset: number): number {
-    const c = this.current;
-    if (c !== null && c.outs === 0 && n > 0) {
+    const c = n > 0 ? this.fetcher(addr, n) : null;
+    if (c !== null) {
       const from = c.fetched(addr, n);
       if (from >= 0) return pwrite(hostFd, c.region.u8, from, n, offset);
     }
@@ -146,6 +157,7 @@ export class SystrapSpace implements AddressSpace {
   writeNow(addr: number, src: Uint8Array, at: number, n: number): number {
     if (this.hostPid === 0 && !this.dead && this.putUnborn(addr, src, at, n)) return n;
     const tid = this.memoryTid;
+    this.current?.forgetFetched();
     return tid === 0 ? 0 : vmWrite(tid, addr, src, at, n);
   }
 

@@ -23,7 +23,7 @@ export function exitFutexes(t: Task): void {
   t.clearTidAddr = 0;
   // Nobody else sees the memory: "this might be called from a coredump, and then nobody waits".
   if (addr === 0 || t.mm.refs <= 1) return;
-  t.mm.storeU32(addr, 0);
+  t.mm.storeU32Now(addr, 0);
   wakeOne(t, addr);
 }
 

@@ -145,7 +145,7 @@ function handOver(t: Task, pi: PiState, bits: number): number {
   if (pi.waiters.length === 0) t.kernel.futexes.pi.delete(pi.key);
   else addOwned(heir, pi);
   // Linux keeps the bit even for the last waiter: its unlock comes to the kernel and clears the word.
-  const stored = heir.mm.storeU32(next.requeueAddr, (ownId(heir) | FUTEX_WAITERS | bits) >>> 0);
+  const stored = heir.mm.storeU32Now(next.requeueAddr, (ownId(heir) | FUTEX_WAITERS | bits) >>> 0);
   heir.wake(WAKE_EVENT);
   return stored;
 }

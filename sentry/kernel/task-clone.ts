@@ -149,8 +149,8 @@ export function cloneTask(t: Task, a: CloneArgs): Task | number {
   if (a.stack !== 0) context.setReg(RSP, a.stack);
   if ((flags & CLONE_SETTLS) !== 0) context.setReg(FS_BASE, a.tls);
   context.setReg(RAX, 0);
-  if ((flags & CLONE_PARENT_SETTID) !== 0) t.mm.storeU32(a.parentTidAddr, pid.numberIn(t.pidns));
-  if ((flags & CLONE_CHILD_SETTID) !== 0) mm.storeU32(a.childTidAddr, pid.numberIn(pidns));
+  if ((flags & CLONE_PARENT_SETTID) !== 0) t.mm.storeU32Now(a.parentTidAddr, pid.numberIn(t.pidns));
+  if ((flags & CLONE_CHILD_SETTID) !== 0) mm.storeU32Now(a.childTidAddr, pid.numberIn(pidns));
   return child;
 }
 

@@ -66,6 +66,12 @@ export abstract class GuestMemory {
   /** The word as a signed value cannot be told from -EFAULT: check `loadU32` first, then `| 0`. */
   storeU32(addr: number, value: number): number {
     own.view.setUint32(0, value, true);
+    return this.writeSome(addr, own.u8, 0, 4) === 4 ? 0 : -EFAULT;
+  }
+
+  /** storeU32() for words that other threads look at. */
+  storeU32Now(addr: number, value: number): number {
+    own.view.setUint32(0, value, true);
     return this.writeNow(addr, own.u8, 0, 4) === 4 ? 0 : -EFAULT;
   }
 
@@ -77,7 +83,7 @@ export abstract class GuestMemory {
   compareExchangeU32(addr: number, expected: number, value: number): number {
     const was = this.loadU32(addr);
     if (was !== expected >>> 0) return was;
-    return this.storeU32(addr, value) < 0 ? -EFAULT : was;
+    return this.storeU32Now(addr, value) < 0 ? -EFAULT : was;
   }
 
   /** Unsigned, exact below 2^53; or -EFAULT. */
