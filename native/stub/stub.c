@@ -964,6 +964,15 @@ static void system_call(u8 *c, struct ucontext *uc, u64 nr) {
   int is_site = note_site(c, uc->m.ip, nr);
   if (!is_site && answer_here(c, nr)) {
     uc->m.ax = REG(c, RAX);
+    if (U32(c, CTX_KICKED) == 0) return;
+    /* The Sentry has not seen the call, so it is to hear that the thread has stopped. */
+    U32(c, CTX_KICKED) = 0;
+    save_registers(c, uc);
+    U32(c, CTX_NIN) = 0;
+    U32(c, CTX_NOUT) = 0;
+    U32(c, CTX_DATA_USED) = 0;
+    post(c, EVENT_KICKED);
+    finish(c, uc, 0);
     return;
   }
   prefetch(c, nr);
@@ -1020,6 +1029,7 @@ static void kicked(u8 *c, struct ucontext *uc, u64 slot) {
     uc->m.ip = uc->m.cx = target;
     uc->m.r11 = uc->m.flags;
     if (!done) {
+      U32(c, CTX_KICKED) = 1;
       system_call(c, uc, uc->m.ax);
       return;
     }
