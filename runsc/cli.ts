@@ -298,6 +298,7 @@ export const commands: readonly Command[] = [
     help: 'look into a running sandbox',
     flags: [
       { name: 'ps', kind: 'switch', help: 'its processes' },
+      { name: 'stacks', kind: 'switch', help: 'what each of its threads waits for' },
       { name: 'state', kind: 'switch', help: 'what the Sentry says of itself' },
     ],
     run: async (i) => (await import('./commands/debug.ts')).run(i),

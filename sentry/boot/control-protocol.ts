@@ -33,6 +33,8 @@ export type Request =
   /** The host's terminal behind a process's stdio has a new size. */
   | { readonly id: number; readonly method: 'resize'; readonly pid: number; readonly rows: number; readonly columns: number }
   | { readonly id: number; readonly method: 'stats' }
+  /** Reply: TaskInfo[] of as many as one message holds. */
+  | { readonly id: number; readonly method: 'stacks' }
   /** Other limits; null is none, what is missing stays. */
   | { readonly id: number; readonly method: 'limits'; readonly memoryBytes?: number | null; readonly tasks?: number | null }
   /** The container is on record: it may outlive whoever started it. Until then it dies with that process. */
@@ -64,6 +66,18 @@ export interface ProcessInfo {
   readonly command: string;
   readonly cpuNs: number;
   readonly ageNs: number;
+}
+
+/** A guest thread, and if it waits, in which call, until what, and where the Sentry goes on. */
+export interface TaskInfo {
+  readonly pid: number;
+  readonly tid: number;
+  readonly command: string;
+  /** As ps(1) has it. */
+  readonly state: string;
+  readonly call?: string;
+  readonly until?: string;
+  readonly resume?: string;
 }
 
 export interface SandboxState {

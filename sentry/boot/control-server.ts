@@ -18,6 +18,7 @@ import type { Container } from './container.ts';
 import type { ProcessInfo, Request } from './control-protocol.ts';
 import { PEER_GONE, PEER_REQUEST, Peer } from './peer.ts';
 import { ProcessFiles } from './process-files.ts';
+import { reportTasks } from './task-report.ts';
 import { watchHost } from './watch.ts';
 
 /** Signals whose default action ends nobody: signal(7). */
@@ -25,6 +26,9 @@ const HARMLESS: readonly number[] = [SIGCHLD, SIGCONT, SIGURG, SIGWINCH, SIGSTOP
 
 /** Requests that one turn of the loop serves from one connection. */
 const TURN = 64;
+
+/** Threads that one message tells of: a unix socket takes some 200 KB at once. */
+const MOST_TASKS = 400;
 
 export class ControlServer {
   readonly kernel: Kernel;
@@ -158,6 +162,9 @@ export class ControlServer {
           cpuNs: this.cpuNs(),
           platform: { name: this.kernel.platform.name, ...this.kernel.platform.statistics() },
         });
+        return;
+      case 'stacks':
+        reply(reportTasks(this.kernel, MOST_TASKS));
         return;
       case 'detach':
         reply(setPdeathsig(0));

@@ -268,3 +268,22 @@ bundled('list, features and spec are JSON that tools read', 'sleep 60', async (t
   t.true(features.linux.capabilities.includes('CAP_CHOWN'));
   t.regex((await b.runsc(['spec'])).stderr, /config.json: is there already/);
 });
+
+bundled('debug --stacks says what each thread is in', '(read line < /fifo) & sleep 1000 & wait', async (t, b) => {
+  b.write();
+  t.is(spawnSync('mkfifo', [join(b.path, 'rootfs', 'fifo')]).status, 0);
+  await ok(t, b, 'create', 'a');
+  await ok(t, b, 'start', 'a');
+  let said = '';
+  const all = [
+    /process 1 sh \(S\)\n {4}in (wait4|rt_sigsuspend)\(/,
+    /\n {4}in open(at)?\(.*"\/fifo"/,
+    /process \d+ sleep \(S\)\n {4}in (clock_)?nanosleep\(.*\n {4}until an event, or 9\d\d\.\d{3} s have passed, or a signal\n/,
+  ];
+  const isAll = await until(async () => {
+    said = await ok(t, b, 'debug', '--stacks', 'a');
+    return all.every((line) => line.test(said));
+  });
+  t.true(isAll, said);
+  await ok(t, b, 'delete', '--force', 'a');
+});
