@@ -1,6 +1,8 @@
 // Regular files of tmpfs. Contents are the Sentry's own chunks (tmpfs-pages.ts) until somebody maps
 // the file: then they move to a host memfd, which mappings of all guests and the Sentry's reads and
-// writes share from there on.
+// writes share from there on. A memfd is a descriptor or two of the Sentry's, of which it has a few
+// thousand in all: once a file is closed and unmapped, and others have been so after it, its contents
+// move back.
 
 import { EFBIG, EINVAL, ENOSPC, ENXIO, EOPNOTSUPP, EPERM } from '../abi/errno.ts';
 import {
@@ -23,9 +25,10 @@ import { PAGE_SIZE } from '../abi/limits.ts';
 import { MFD_ALLOW_SEALING, PROT_WRITE } from '../abi/mman.ts';
 import { S_IFREG } from '../abi/stat.ts';
 import { fallocate, lseek } from '../host/host-io.ts';
-import { closeFd, ftruncate, memfdCreate, pwrite, reopenReadOnly, sealWrites } from '../host/memory.ts';
+import { closeFd, ftruncate, memfdCreate, pread, pwrite, reopenReadOnly, sealWrites } from '../host/memory.ts';
 import type { Task } from '../kernel/task.ts';
 import { removePrivileges } from '../vfs/attributes.ts';
+import { BufferIo } from '../vfs/buffer-io.ts';
 import { FileDescription, type Mappable } from '../vfs/file-description.ts';
 import { ATTR_SIZE, type Inode, type SetAttr, type VfsPath } from '../vfs/filesystem.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
@@ -33,7 +36,7 @@ import { copyAttr } from '../vfs/simple-attr.ts';
 import { touchAtime, touchChanged, touchModified } from '../vfs/times.ts';
 import type { TmpfsFilesystem } from './tmpfs.ts';
 import { TmpfsInode } from './tmpfs-inode.ts';
-import { TmpfsPages } from './tmpfs-pages.ts';
+import { CHUNK, TmpfsPages } from './tmpfs-pages.ts';
 
 /** Offsets are exact below this, and nothing is stored beyond. */
 const MAX_FILE_SIZE = Number.MAX_SAFE_INTEGER - 65535;
@@ -48,6 +51,8 @@ export class TmpfsFile extends TmpfsInode {
   private hostFd = -1;
   /** The same for mappings that must not write it, or -1. */
   private readFd = -1;
+  /** Open descriptions: each mapping has one. */
+  private descriptions = 0;
   /** F_SEAL_*; files of the tree are born sealed against sealing. */
   seals = F_SEAL_SEAL;
 
@@ -190,6 +195,53 @@ export class TmpfsFile extends TmpfsInode {
     return fd;
   }
 
+  described(): void {
+    this.descriptions++;
+    idleMemfds.delete(this);
+  }
+
+  /** A description is closed; the last one's end also ends all mappings. */
+  closed(): void {
+    if (--this.descriptions > 0 || this.hostFd < 0 || this.nlink === 0) return;
+    if (this.size > IDLE_SIZE || this.seals !== F_SEAL_SEAL) return;
+    idleMemfds.add(this);
+    if (idleMemfds.size <= IDLE_MEMFDS) return;
+    for (const oldest of idleMemfds) {
+      idleMemfds.delete(oldest);
+      oldest.moveBack();
+      return;
+    }
+  }
+
+  /** Takes the contents out of the memfd; it stays where they find no place any more. */
+  private moveBack(): void {
+    const fd = this.hostFd;
+    let at = 0;
+    while (at < this.size) {
+      at = lseek(fd, at, SEEK_DATA);
+      if (at < 0) break;
+      const end = Math.min(this.size, lseek(fd, at, SEEK_HOLE));
+      while (at < end) {
+        const n = pread(fd, moving.bytes, 0, Math.min(end - at, moving.bytes.length), at);
+        // Pages that a mapping has made are counted now, if there is room for them.
+        if (n <= 0 || this.pages.write(moving.set(0, n), at, n) !== n) {
+          this.pages.dropBytes();
+          return;
+        }
+        at += n;
+      }
+    }
+    this.closeMemfd();
+  }
+
+  private closeMemfd(): void {
+    idleMemfds.delete(this);
+    if (this.hostFd >= 0) closeFd(this.hostFd);
+    if (this.readFd >= 0) closeFd(this.readFd);
+    this.hostFd = -1;
+    this.readFd = -1;
+  }
+
   addSeals(seals: number): void {
     this.seals |= seals;
     this.sealHost();
@@ -204,12 +256,16 @@ export class TmpfsFile extends TmpfsInode {
   protected override free(): void {
     this.pages.truncate(0);
     this.pages.unaccount(0, Number.MAX_SAFE_INTEGER);
-    if (this.hostFd >= 0) closeFd(this.hostFd);
-    if (this.readFd >= 0) closeFd(this.readFd);
-    this.hostFd = -1;
-    this.readFd = -1;
+    this.closeMemfd();
   }
 }
+
+/** Files that nobody has open or mapped, but whose contents are in a memfd; the longest so first. */
+const idleMemfds: Set<TmpfsFile> = new Set();
+const IDLE_MEMFDS = 256;
+/** Larger files stay in theirs: moving them back would hold the sandbox. */
+const IDLE_SIZE = 2 ** 20;
+const moving = new BufferIo(new Uint8Array(CHUNK));
 
 function writeAll(fd: number, bytes: Uint8Array, at: number, length: number, offset: number): number {
   for (let done = 0; done < length; ) {
@@ -226,10 +282,15 @@ export class TmpfsFileDescription extends FileDescription {
   constructor(path: VfsPath, flags: number, node: TmpfsFile) {
     super(flags, path);
     this.node = node;
+    node.described();
   }
 
   override inode(): Inode {
     return this.node;
+  }
+
+  protected override release(_t: Task | null): void {
+    this.node.closed();
   }
 
   override read(_t: Task, io: IoBuffer): number {

@@ -1,11 +1,14 @@
+import { readdirSync } from 'node:fs';
 import test from 'ava';
+import { pwrite } from 'ptrace-napi';
 import { EINVAL, ENOSPC } from '../../../sentry/abi/errno.ts';
-import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CREAT, O_RDWR } from '../../../sentry/abi/fcntl.ts';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_CREAT, O_RDONLY, O_RDWR } from '../../../sentry/abi/fcntl.ts';
+import { PROT_READ, PROT_WRITE } from '../../../sentry/abi/mman.ts';
 import { newTmpfs, type TmpfsFilesystem } from '../../../sentry/fs/tmpfs.ts';
 import type { TmpfsFile } from '../../../sentry/fs/tmpfs-file.ts';
 import { BufferIo } from '../../../sentry/vfs/buffer-io.ts';
 import { StatFs } from '../../../sentry/vfs/filesystem.ts';
-import { makeTree, opened, putFile } from '../../support/tree.ts';
+import { getFile, makeTree, opened, putFile } from '../../support/tree.ts';
 
 function sized(options: string): TmpfsFilesystem {
   const fs = newTmpfs(options);
@@ -145,4 +148,42 @@ test('options are those of Linux, and printed as mountinfo shows them', (t) => {
   t.is(sized('size=1m,mode=700,uid=5,nr_inodes=1k').options(), ',size=1024k,nr_inodes=1024,mode=700,uid=5,inode64');
   t.is(sized('').options(), ',inode64');
   for (const bad of ['bogus', 'size=x', 'mode=9', 'nr_inodes=']) t.is(newTmpfs(bad), -EINVAL);
+});
+
+test('contents leave their memfd when a file is no longer mapped and many others have been since', (t) => {
+  const tree = makeTree();
+  const { vfs, ctx } = tree;
+  const descriptors = () => readdirSync('/proc/self/fd').length;
+  const before = descriptors();
+  const out = { hostFd: -1, offset: 0 };
+  const mapAndClose = (path: string, change?: (hostFd: number) => void) => {
+    const file = opened(vfs.openAt(ctx, null, path, O_RDWR, 0));
+    // biome-ignore lint/suspicious/noExplicitAny: tmpfs does not ask who maps
+    t.is(file.mmap(null as any, out, PROT_READ | PROT_WRITE, true), 0);
+    change?.(out.hostFd);
+    file.decRef(null);
+  };
+  putFile(tree, '/sparse', 'first');
+  const resized = opened(vfs.openAt(ctx, null, '/sparse', O_RDWR, 0));
+  // biome-ignore lint/suspicious/noExplicitAny: nor who resizes
+  t.is(resized.truncate(null as any, 200_000), 0);
+  resized.decRef(null);
+  mapAndClose('/sparse', (hostFd) => t.is(pwrite(hostFd, Buffer.from('mapped'), 0, 6, 150_000), 6));
+  const held = opened(vfs.openAt(ctx, null, '/sparse', O_RDONLY, 0));
+  for (let i = 0; i < 600; i++) {
+    putFile(tree, `/f${i}`, `contents ${i}`);
+    mapAndClose(`/f${i}`);
+  }
+  t.true(descriptors() - before <= 256 + 1, `${descriptors() - before}`);
+  held.decRef(null);
+  for (let i = 600; i < 900; i++) {
+    putFile(tree, `/f${i}`, `contents ${i}`);
+    mapAndClose(`/f${i}`);
+  }
+  t.true(descriptors() - before <= 256, `${descriptors() - before}`);
+  for (let i = 0; i < 900; i++) t.is(getFile(tree, `/f${i}`), `contents ${i}`);
+  const text = getFile(tree, '/sparse') as string;
+  t.is(text.length, 200_000);
+  t.is(text.replaceAll('\0', ''), 'firstmapped');
+  t.is(text.indexOf('mapped'), 150_000);
 });
