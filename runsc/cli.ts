@@ -343,9 +343,25 @@ export const commands: readonly Command[] = [
     flags: [],
     run: async () => (await import('./commands/print.ts')).printManual(),
   },
+  {
+    name: 'completion',
+    args: 'bash|zsh|fish',
+    arity: [1, 1],
+    help: 'print the completion of these commands for a shell',
+    flags: [],
+    run: async (i) => (await import('./commands/completion.ts')).completion(i),
+  },
+  {
+    name: 'man',
+    args: '[COMMAND]',
+    arity: [0, 1],
+    help: 'print a manual page, for man(1)',
+    flags: [],
+    run: async (i) => (await import('./commands/completion.ts')).man(i),
+  },
 ];
 
-const helpFlags: readonly Flag[] = [
+export const helpFlags: readonly Flag[] = [
   { name: 'help', short: 'h', kind: 'switch', help: 'print this' },
   { name: 'version', short: 'v', kind: 'switch', help: 'print the version' },
 ];
@@ -435,7 +451,7 @@ export function help(): string {
   return `NAME:\n   runsc - ${SUMMARY}\n\nUSAGE:\n   runsc [global flag...] command [flag...] [argument...]\n\nVERSION:\n   ${version()}\n   spec: ${OCI_VERSION}\n\nCOMMANDS:\n${list}\nGLOBAL FLAGS:\n${describeFlags([...globalFlags, ...helpFlags])}\n'runsc COMMAND --help' tells of a command's flags.\n`;
 }
 
-const SUMMARY = 'Open Container Initiative runtime whose containers run on a guest kernel of their own';
+export const SUMMARY = 'Open Container Initiative runtime whose containers run on a guest kernel of their own';
 
 /** In the layout of runc's help, which scripts read: a name line, then what it does, then how. */
 export function helpOf(command: Command): string {

@@ -82,6 +82,7 @@ export const globalFlags: readonly Flag[] = [
   { name: 'panic-log', kind: 'string', value: 'FILE', help: 'where the Sentry writes why it died' },
   { name: 'watchdog-action', kind: 'string', value: 'WORD', help: 'what a stuck task leads to', ignored: true },
   { name: 'oci-seccomp', kind: 'switch', help: "apply the spec's seccomp filters inside the sandbox", ignored: true },
+  { name: 'criu', kind: 'string', value: 'PATH', help: "runc's checkpoint program", ignored: true },
   { name: 'directfs', kind: 'switch', help: 'how files of the host are opened', ignored: true },
 ];
 
