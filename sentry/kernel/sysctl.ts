@@ -133,7 +133,7 @@ export const SYSCTLS: readonly SysctlSpec[] = [
   int('fs.pipe-user-pages-hard', 0, 0),
   int('fs.pipe-user-pages-soft', 16384, 0),
   int('fs.protected_fifos', 0, 0, 2),
-  int('fs.protected_hardlinks', 0, ...BOOL),
+  int('fs.protected_hardlinks', 1, ...BOOL),
   int('fs.protected_regular', 0, 0, 2),
   int('fs.protected_symlinks', 0, ...BOOL),
   int('fs.suid_dumpable', 0, 0, 2),

@@ -13,7 +13,7 @@ import { type Dentry, lookupChild } from './dentry.ts';
 import type { VfsPath } from './filesystem.ts';
 import type { Mount } from './mount.ts';
 import { openIntent } from './open-intent.ts';
-import { inodePermission, MAY_EXEC } from './permissions.ts';
+import { inodePermission, MAY_EXEC, mayFollow } from './permissions.ts';
 import { touchLink } from './times.ts';
 
 /** The last component is followed if it is a symbolic link. */
@@ -70,7 +70,7 @@ export class PathWalk {
   followLast(link: Dentry): number {
     this.path = '';
     this.pos = 0;
-    const error = this.follow(this.mount, link);
+    const error = mayFollow(this.ctx, this.dentry.inode!, link.inode!) || this.follow(this.mount, link);
     if (error < 0) return error;
     return this.run(true);
   }
@@ -169,7 +169,7 @@ export class PathWalk {
 
       if (child.mountCount === 0 && inode.isSymlink()) {
         if (!isLast || (this.flags & LOOKUP_FOLLOW) !== 0) {
-          const error = this.follow(this.mount, child);
+          const error = (isLast ? mayFollow(this.ctx, dir, inode) : 0) || this.follow(this.mount, child);
           if (error < 0) return error;
           continue;
         }

@@ -2,13 +2,13 @@
 //
 // Ids of inodes and credentials are those of the root user namespace. A capability counts for an
 // inode only if both its ids have a mapping in the caller's namespace.
-// fs.protected_symlinks, protected_hardlinks, protected_fifos and protected_regular are 0.
 
 import { EACCES, EOVERFLOW, EPERM, EROFS } from '../abi/errno.ts';
 import { O_ACCMODE, O_APPEND, O_RDWR, O_TRUNC, O_WRONLY } from '../abi/fcntl.ts';
 import { CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID } from '../abi/sched.ts';
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_ISVTX, S_IXGRP, S_IXUGO } from '../abi/stat.ts';
+import { S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_ISVTX, S_IXGRP, S_IXUGO } from '../abi/stat.ts';
 import type { Credentials } from '../kernel/credentials.ts';
+import type { VfsContext } from './context.ts';
 import type { Filesystem, Inode } from './filesystem.ts';
 import type { Mount } from './mount.ts';
 import { ACL_ACCESS, aclOf } from './posix-acl.ts';
@@ -129,6 +129,38 @@ export function privilegeBits(inode: Inode, creds: Credentials): number {
   // setgid without group execution was the sign of mandatory locking; it stays for members of the group.
   if ((mode & S_ISGID) !== 0 && ((mode & S_IXGRP) !== 0 || !creds.inGroup(inode.gid))) kill |= S_ISGID;
   return kill;
+}
+
+// ---- /proc/sys/fs/protected_*: what others have left in a folder for all
+
+function protection(ctx: VfsContext, name: string): number {
+  return ctx.task === null ? 0 : ctx.task.kernel.sysctls.int(name);
+}
+
+/** may_linkat(): nobody makes names for what is not theirs and could not be read and written anyway, or would carry rights. */
+export function mayLink(ctx: VfsContext, inode: Inode): number {
+  if (ownerOrCapable(ctx.creds, inode) || protection(ctx, 'fs.protected_hardlinks') === 0) return 0;
+  const { mode } = inode;
+  const carriesRights = (mode & S_ISUID) !== 0 || (mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP);
+  if ((mode & S_IFMT) !== S_IFREG || carriesRights) return -EPERM;
+  return inodePermission(inode, ctx.creds, MAY_READ | MAY_WRITE) < 0 ? -EPERM : 0;
+}
+
+/** may_follow_link(), for the last component of a path: in a sticky folder that all may write to, a link is its owner's and the folder's owner's to follow. */
+export function mayFollow(ctx: VfsContext, dir: Inode, link: Inode): number {
+  if (link.uid === ctx.creds.fsuid || link.uid === dir.uid) return 0;
+  if ((dir.mode & (S_ISVTX | 0o002)) !== (S_ISVTX | 0o002)) return 0;
+  return protection(ctx, 'fs.protected_symlinks') === 0 ? 0 : -EACCES;
+}
+
+/** may_create_in_sticky(): O_CREAT on what somebody else has put there already. */
+export function mayReuse(ctx: VfsContext, dir: Inode, inode: Inode): number {
+  if ((dir.mode & S_ISVTX) === 0 || inode.uid === dir.uid || inode.uid === ctx.creds.fsuid) return 0;
+  const type = inode.mode & S_IFMT;
+  if (type !== S_IFREG && type !== S_IFIFO) return 0;
+  const level = protection(ctx, type === S_IFREG ? 'fs.protected_regular' : 'fs.protected_fifos');
+  const isOpen = (dir.mode & 0o002) !== 0 ? level >= 1 : (dir.mode & 0o020) !== 0 && level >= 2;
+  return isOpen ? -EACCES : 0;
 }
 
 /** Whether anything may be changed through this mount: mnt_want_write(). 0 or -EROFS. */

@@ -13,7 +13,7 @@ import { moveCookie, notifyEntry, notifyMoveSelf, notifySelf } from './fsnotify.
 import { landlockPath, landlockRefer, makeAccess } from './landlock.ts';
 import { detachMounts, isMountpointIn } from './mount.ts';
 import { LAST_DOT, LAST_DOTDOT, LAST_NONE, LAST_NORM, PathWalk } from './path-walk.ts';
-import { capableInit, inodePermission, MAY_WRITE, mayCreate, mayDelete, newMode, wantWrite } from './permissions.ts';
+import { capableInit, inodePermission, MAY_WRITE, mayCreate, mayDelete, mayLink, newMode, wantWrite } from './permissions.ts';
 import { birthMode, inheritAcls } from './posix-acl.ts';
 
 /** The half of Vfs (vfs.ts) that changes directories. */
@@ -113,7 +113,7 @@ export class VfsNames {
     if (typeof child === 'number') return child;
     const dir = child.parent!.inode!;
     if (oldMount !== this.walk.mount) return -EXDEV;
-    error = landlockRefer(ctx.task, oldMount, old, child, false, false) || mayCreate(dir, ctx.creds);
+    error = mayLink(ctx, inode) || landlockRefer(ctx.task, oldMount, old, child, false, false) || mayCreate(dir, ctx.creds);
     if (error < 0) return error;
     if (inode.fs !== dir.fs) return -EXDEV;
     if (inode.isDir()) return -EPERM;

@@ -43,7 +43,17 @@ import type { Mount } from './mount.ts';
 import { openIntent } from './open-intent.ts';
 import { PathFile } from './path-file.ts';
 import { LAST_NONE, LAST_NORM, LOOKUP_DIRECTORY, LOOKUP_FOLLOW, type PathWalk } from './path-walk.ts';
-import { accessOfFlags, inodePermission, MAY_EXEC, MAY_WRITE, mayCreate, newMode, ownerOrCapable, wantWrite } from './permissions.ts';
+import {
+  accessOfFlags,
+  inodePermission,
+  MAY_EXEC,
+  MAY_WRITE,
+  mayCreate,
+  mayReuse,
+  newMode,
+  ownerOrCapable,
+  wantWrite,
+} from './permissions.ts';
 import { birthMode, inheritAcls } from './posix-acl.ts';
 import { touchLink } from './times.ts';
 import { VfsNames } from './vfs-names.ts';
@@ -233,6 +243,8 @@ export class Vfs extends VfsNames {
       }
       error = walk.stepInto(child);
       if (error < 0) return error;
+      const refused = mayReuse(ctx, dir.inode!, walk.dentry.inode!);
+      if (refused < 0) return refused;
       break;
     }
     if ((flags & O_EXCL) !== 0) return -EEXIST;
