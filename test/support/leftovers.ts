@@ -10,7 +10,7 @@ export interface HostState {
 }
 
 /** Programs of this checkout by which a process of runsc is known: the script that Node runs, or the process's own file. */
-const ENTRY_POINTS = ['runsc/main.ts', 'native/build/Release/stub', 'dist/runsc'];
+const ENTRY_POINTS = ['runsc/main.ts', 'native/build/Release/stub', 'native/build/Release/anchor', 'dist/runsc'];
 /** Folders whose entries named runsc* are ours, and folders that are ours as a whole. */
 const SCRATCH = ['/tmp', '/var/tmp', '/dev/shm'];
 const STATE_DIRS = ['/run/runsc', '/var/run/runsc'];
