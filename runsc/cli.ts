@@ -343,22 +343,6 @@ export const commands: readonly Command[] = [
     flags: [],
     run: async () => (await import('./commands/print.ts')).printManual(),
   },
-  {
-    name: 'completion',
-    args: 'bash|zsh|fish',
-    arity: [1, 1],
-    help: 'print the completion of these commands for a shell',
-    flags: [],
-    run: async (i) => (await import('./commands/completion.ts')).completion(i),
-  },
-  {
-    name: 'man',
-    args: '[COMMAND]',
-    arity: [0, 1],
-    help: 'print a manual page, for man(1)',
-    flags: [],
-    run: async (i) => (await import('./commands/completion.ts')).man(i),
-  },
 ];
 
 export const helpFlags: readonly Flag[] = [

@@ -6,6 +6,7 @@ import { RNDADDENTROPY, RNDADDTOENTCNT, RNDCLEARPOOL, RNDGETENTCNT, RNDRESEEDCRN
 import { POLLIN, POLLRDNORM } from '../abi/poll.ts';
 import { CAP_SYS_ADMIN } from '../abi/sched.ts';
 import { fillRandom } from '../base/entropy.ts';
+import { putLatin1 } from '../base/latin1.ts';
 import type { Task } from '../kernel/task.ts';
 import { FileDescription, type Mappable } from '../vfs/file-description.ts';
 import type { Inode, VfsPath } from '../vfs/filesystem.ts';
@@ -166,14 +167,25 @@ class RandomDevice extends DeviceDescription {
   }
 }
 
-/** /dev/kmsg: lines of programs for the kernel's log. There is one of the sandbox's own, which nobody reads: kernel/printk/printk.c. */
+/** /dev/kmsg: the log of a kernel that has said one thing, and takes lines of programs without keeping them: kernel/printk/printk.c. */
 class KmsgDevice extends DeviceDescription {
+  private wasRead = false;
+
   override write(_t: Task, io: IoBuffer): number {
     return io.remaining > KMSG_LINE_MAX ? -EINVAL : io.remaining;
   }
 
-  override read(_t: Task, _io: IoBuffer): number {
-    return -EAGAIN;
+  /** One record a read. "[EINVAL]: the buffer is too small" for one. */
+  override read(t: Task, io: IoBuffer): number {
+    if (this.wasRead) return -EAGAIN;
+    const { sysname, release, version } = t.kernel.machine;
+    // Level, sequence, time and flags come before the text: Documentation/ABI/testing/dev-kmsg.
+    const record = `5,0,0,-;${sysname} version ${release} ${version}\n`;
+    if (io.remaining < record.length) return -EINVAL;
+    this.wasRead = true;
+    const bytes = new Uint8Array(record.length);
+    putLatin1(bytes, 0, record);
+    return io.put(bytes, 0, bytes.length);
   }
 }
 

@@ -57,34 +57,34 @@ says 'bind mount' shared r --rm -v "$work/shared:/v" box cat /v/file
 says 'read-only bind mount' 'Read-only' r --rm -v "$work/shared:/v:ro" box touch /v/new
 says 'volume' data r --rm -v vol:/d box sh -c 'echo data > /d/x; cat /d/x'
 says 'device' crw r --rm --device /dev/null:/dev/mynull box ls -l /dev/mynull
-says 'detached' '' r -d --name d box sleep 1000
-says 'exec' word docker exec d echo word
-ends 'exec status' 3 docker exec d sh -c 'exit 3'
-says 'exec environment' Z docker exec -e Q=Z d sh -c 'echo $Q'
-says 'exec user' uid=5 docker exec -u 5 d id
-says 'top' 'sleep 1000' docker top d
+says 'detached' '' r -d --name dd box sleep 1000
+says 'exec' word docker exec dd echo word
+ends 'exec status' 3 docker exec dd sh -c 'exit 3'
+says 'exec environment' Z docker exec -e Q=Z ddd sh -c 'echo $Q'
+says 'exec user' uid=5 docker exec -u 5 dd id
+says 'top' 'sleep 1000' docker top dd
 echo content >"$work/in"
-says 'copy in' '' docker cp "$work/in" d:/tmp/in
-says 'copied in' content docker exec d cat /tmp/in
-docker exec d sh -c 'echo guest > /tmp/out'
-says 'copy out' guest bash -c 'docker cp d:/tmp/out - | tar -xO'
-says 'diff' /tmp/out docker diff d
-says 'commit' sha256 docker commit d made
+says 'copy in' '' docker cp "$work/in" dd:/tmp/in
+says 'copied in' content docker exec dd cat /tmp/in
+docker exec dd sh -c 'echo guest > /tmp/out'
+says 'copy out' guest bash -c 'docker cp dd:/tmp/out - | tar -xO'
+says 'diff' /tmp/out docker diff dd
+says 'commit' sha256 docker commit dd made
 says 'committed' guest r --rm made cat /tmp/out
-says 'pause' d docker pause d
-says 'unpause' d docker unpause d
-says 'stats' MEM docker stats --no-stream d
-says 'update' d docker update -m 128m --memory-swap 256m d
-says 'updated' 128 docker exec d sh -c 'free -m | sed -n 2p'
-says 'restart' d docker restart -t 1 d
-says 'kept its files' guest docker exec d cat /tmp/out
-says 'stop' d docker stop -t 1 d
-says 'killed after the grace' 137 docker inspect -f '{{.State.ExitCode}}' d
-r -d --name t box sh -c 'trap "echo got; exit 5" TERM; while :; do sleep 0.1; done' >/dev/null
+says 'pause' dd docker pause dd
+says 'unpause' dd docker unpause dd
+says 'stats' MEM docker stats --no-stream dd
+says 'update' dd docker update -m 128m --memory-swap 256m dd
+says 'updated' 128 docker exec dd sh -c 'free -m | sed -n 2p'
+says 'restart' dd docker restart -t 1 dd
+says 'kept its files' guest docker exec dd cat /tmp/out
+says 'stop' dd docker stop -t 1 dd
+says 'killed after the grace' 137 docker inspect -f '{{.State.ExitCode}}' dd
+r -d --name tt box sh -c 'trap "echo got; exit 5" TERM; while :; do sleep 0.1; done' >/dev/null
 sleep 1
-says 'kill by signal' t docker kill -s TERM t
-says 'wait' 5 docker wait t
-says 'logs' got docker logs t
+says 'kill by signal' tt docker kill -s TERM tt
+says 'wait' 5 docker wait tt
+says 'logs' got docker logs tt
 says 'stdin' piped bash -c 'echo piped | r --rm -i box cat'
 says 'no network' lo r --rm --network none box ip addr
 says 'network' eth0 r --rm box ip addr
