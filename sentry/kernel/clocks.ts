@@ -23,6 +23,7 @@ const PER_THREAD = 4;
 const WHICH_MASK = 3;
 /** CPUCLOCK_PROF, VIRT and SCHED are below; 3 marks the clock of a device. */
 const WHICH_MAX = 3;
+const WHICH_VIRT = 1;
 
 /** How often a CPU clock is looked at that is about to reach its mark; one jiffy of a Linux with HZ=1000. */
 const CPU_TICK_NS = 1e6;
@@ -31,16 +32,19 @@ const CPU_TICK_NS = 1e6;
 export class CpuClock {
   readonly group: ThreadGroup;
   readonly task: Task | null;
+  /** CPUCLOCK_VIRT, ITIMER_VIRTUAL: time in user mode only. */
+  private readonly isVirtual: boolean;
 
-  constructor(group: ThreadGroup, task: Task | null) {
+  constructor(group: ThreadGroup, task: Task | null, isVirtual = false) {
     this.group = group;
     this.task = task;
+    this.isVirtual = isVirtual;
   }
 
   nowNs(): number {
-    if (this.task !== null) return cpuTimeNs(this.task);
+    if (this.task !== null) return cpuTimeNs(this.task) * (this.isVirtual ? this.group.userShare : 1);
     const usage = groupUsage(this.group);
-    return usage.userNs + usage.systemNs;
+    return this.isVirtual ? usage.userNs : usage.userNs + usage.systemNs;
   }
 
   /** When to look again for a clock that has to advance by `ns`: never later than the mark can be reached. */
@@ -88,13 +92,14 @@ export function cpuClock(t: Task, clock: number): CpuClock | undefined {
   if (clock === CLOCK_PROCESS_CPUTIME_ID) return new CpuClock(t.group, null);
   if (clock === CLOCK_THREAD_CPUTIME_ID) return new CpuClock(t.group, t);
   if (clock >= 0 || (clock & WHICH_MASK) >= WHICH_MAX) return undefined;
+  const isVirtual = (clock & WHICH_MASK) === WHICH_VIRT;
   const pid = ~(clock >> 3);
   if ((clock & PER_THREAD) !== 0) {
     const task = pid === 0 ? t : t.group.pidns.task(pid);
-    return task === undefined || task.group !== t.group ? undefined : new CpuClock(t.group, task);
+    return task === undefined || task.group !== t.group ? undefined : new CpuClock(t.group, task, isVirtual);
   }
-  if (pid === 0) return new CpuClock(t.group, null);
+  if (pid === 0) return new CpuClock(t.group, null, isVirtual);
   // A thread's number stands for its process if it is our own: pid == task_pid(current).
   const group = t.group.pidns.group(pid) ?? (t.group.pidns.task(pid) === t ? t.group : undefined);
-  return group === undefined ? undefined : new CpuClock(group, null);
+  return group === undefined ? undefined : new CpuClock(group, null, isVirtual);
 }

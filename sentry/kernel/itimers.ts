@@ -4,7 +4,7 @@
 
 import { SIGALRM, SIGPROF, SIGVTALRM } from '../abi/signal.ts';
 import { CpuClock } from './clocks.ts';
-import { sendKernelSignal } from './task-signals.ts';
+import { kernelInfo, sendKernelSignal, sendToRunning } from './task-signals.ts';
 import type { GroupTimers, ThreadGroup } from './thread-group.ts';
 import { FOREVER, Timer } from './timers.ts';
 
@@ -42,7 +42,8 @@ export class IntervalTimer extends Timer {
   override fired(nowNs: number): void {
     const now = this.cpu === null ? nowNs : this.cpu.nowNs();
     if (now >= this.expiryNs) {
-      sendKernelSignal(this.group, this.signo);
+      if (this.cpu === null) sendKernelSignal(this.group, this.signo);
+      else sendToRunning(this.group, kernelInfo(this.signo));
       const step = Math.max(this.intervalNs, MIN_INTERVAL_NS);
       // Expiries that were missed are one signal: hrtimer_forward().
       this.expiryNs = this.intervalNs === 0 ? FOREVER : this.expiryNs + step * (Math.floor((now - this.expiryNs) / step) + 1);
@@ -66,11 +67,10 @@ export class IntervalTimers implements GroupTimers {
   readonly timers: readonly IntervalTimer[];
 
   constructor(group: ThreadGroup) {
-    const cpu = new CpuClock(group, null);
     this.timers = [
       new IntervalTimer(group, SIGALRM, null),
-      new IntervalTimer(group, SIGVTALRM, cpu),
-      new IntervalTimer(group, SIGPROF, cpu),
+      new IntervalTimer(group, SIGVTALRM, new CpuClock(group, null, true)),
+      new IntervalTimer(group, SIGPROF, new CpuClock(group, null)),
     ];
   }
 

@@ -8,7 +8,7 @@ import { SI_TIMER } from '../abi/signal.ts';
 import { type CpuClock, withoutAlarm } from './clocks.ts';
 import { SigInfo, type SignalSource } from './signal-queue.ts';
 import { TASK_DEAD, type Task } from './task.ts';
-import { sendSignal, sendToGroup } from './task-signals.ts';
+import { sendSignal, sendToGroup, sendToRunning } from './task-signals.ts';
 import type { GroupTimers, ThreadGroup } from './thread-group.ts';
 import { FOREVER, Timer } from './timers.ts';
 
@@ -122,7 +122,8 @@ export class PosixTimer extends Timer implements SignalSource {
     info.setValue(to.valueLo, to.valueHi);
     info.source = this;
     const task = to.task;
-    if (task === null) sendToGroup(this.group, info, true);
+    if (task === null && this.cpu !== null) sendToRunning(this.group, info);
+    else if (task === null) sendToGroup(this.group, info, true);
     else if (task.state !== TASK_DEAD) sendSignal(task, info, true);
     const queue = task === null ? this.group.pending : task.signals.pending;
     // Ignored signals are not queued, and nobody would take them.

@@ -74,6 +74,21 @@ export function sendToGroup(group: ThreadGroup, info: SigInfo, force = false): n
   return send(group.leader, info, true, force);
 }
 
+/**
+ * For a process whose CPU time has passed a mark, by way of a thread that runs right now, one after the other: on Linux it is
+ * whose tick passed the mark.
+ */
+export function sendToRunning(group: ThreadGroup, info: SigInfo): number {
+  const { tasks } = group;
+  for (let i = 1; i <= tasks.length; i++) {
+    const at = (group.lastTicked + i) % tasks.length;
+    if (tasks[at]!.state !== TASK_GUEST) continue;
+    group.lastTicked = at;
+    return send(tasks[at]!, info, true, true);
+  }
+  return sendToGroup(group, info, true);
+}
+
 /** From the kernel to a process, with SI_KERNEL. */
 export function sendKernelSignal(group: ThreadGroup, signo: number): void {
   sendToGroup(group, kernelInfo(signo), true);

@@ -121,6 +121,8 @@ export class ThreadGroup {
   userShare = 1;
   shownUserNs = 0;
   shownSystemNs = 0;
+  /** Which of `tasks` a CPU timer has met last. */
+  lastTicked = 0;
   readonly startNs: number;
 
   /** Init of its pid namespace: signals with their default action do nothing to it. SIGNAL_UNKILLABLE. */
