@@ -4,7 +4,7 @@
 
 import { major, minor } from '../abi/device.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
-import { MAP_NORESERVE, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE } from '../abi/mman.ts';
+import { MAP_LOCKED, MAP_NORESERVE, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE } from '../abi/mman.ts';
 import { residentPages } from '../host/memory.ts';
 import type { Task } from '../kernel/task.ts';
 import type { MemoryManager } from '../mm/memory-manager.ts';
@@ -136,7 +136,12 @@ export function smapsText(t: Task, target: Task): string {
     text += line(t, v);
     text += sizeLines(v.end - v.start);
     const resident = residentOf(target.mm, v);
-    text += usageLines(v.backing === null ? resident : 0, v.backing === null ? 0 : resident, true);
+    text += usageLines(
+      v.backing === null ? resident : 0,
+      v.backing === null ? 0 : resident,
+      true,
+      (v.flags & MAP_LOCKED) !== 0 ? resident : 0,
+    );
     text += `THPeligible:           0\nVmFlags: ${vmFlags(v)}\n`;
   }
   return text;
@@ -159,7 +164,7 @@ function sizeLines(size: number): string {
   return `${kb('Size', size)}${kb('KernelPageSize', 4 * KIB)}${kb('MMUPageSize', 4 * KIB)}`;
 }
 
-function usageLines(anon: number, file: number, perMapping: boolean): string {
+function usageLines(anon: number, file: number, perMapping: boolean, locked = 0): string {
   const rss = anon + file;
   let text = `${kb('Rss', rss)}${kb('Pss', rss)}${kb('Pss_Dirty', anon)}`;
   if (!perMapping) text += `${kb('Pss_Anon', anon)}${kb('Pss_File', file)}${kb('Pss_Shmem', 0)}`;
@@ -174,10 +179,9 @@ function usageLines(anon: number, file: number, perMapping: boolean): string {
     'Private_Hugetlb',
     'Swap',
     'SwapPss',
-    'Locked',
   ])
     text += kb(zero, 0);
-  return text;
+  return text + kb('Locked', locked);
 }
 
 function vmFlags(v: Vma): string {
@@ -193,6 +197,7 @@ function vmFlags(v: Vma): string {
   if (v.shared) text += 'ms ';
   if (v.growsDown) text += 'gd ';
   if ((v.flags & MAP_NORESERVE) !== 0) text += 'nr ';
+  if ((v.flags & MAP_LOCKED) !== 0) text += 'lo ';
   if (v.dontFork) text += 'dc ';
   if (v.wipeOnFork) text += 'wf ';
   return `${text}sd `;

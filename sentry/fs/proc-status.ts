@@ -200,7 +200,7 @@ function memoryText(target: Task): string {
   return (
     kb('VmPeak', Math.max(target.mm.peak, s.total)) +
     kb('VmSize', s.total) +
-    kb('VmLck', 0) +
+    kb('VmLck', target.mm.lockedBytes()) +
     kb('VmPin', 0) +
     kb('VmHWM', s.resident) +
     kb('VmRSS', s.resident) +

@@ -17,6 +17,7 @@ import {
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_GROWSDOWN,
+  MAP_LOCKED,
   MAP_NORESERVE,
   MAP_POPULATE,
   MAP_PRIVATE,
@@ -34,7 +35,7 @@ export const PROT_MASK: number = PROT_READ | PROT_WRITE | PROT_EXEC;
 /** vm.mmap_min_addr: below lie the null pages and the stub's jump table. */
 export const MIN_ADDRESS = 0x100000;
 /** Kept with a VMA of the flags of mmap. */
-const KEPT_FLAGS: number = MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE;
+const KEPT_FLAGS: number = MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_LOCKED;
 
 export function pageUp(n: number): number {
   return Math.ceil(n / PAGE_SIZE) * PAGE_SIZE;
@@ -69,6 +70,8 @@ export class MemoryManager extends GuestMemory implements Mappings {
   stackStart = 0;
   /** The platform must not patch it: a tracer is, or was, attached. */
   private isCodeShown = false;
+  /** MCL_FUTURE: mappings are made locked. */
+  lockFuture = false;
   /** VmPeak, bytes. */
   peak = 0;
 
@@ -281,6 +284,35 @@ export class MemoryManager extends GuestMemory implements Mappings {
     return 0;
   }
 
+  /** mlock and munlock: marks what is mapped in [start, end). */
+  setLocked(start: number, end: number, on: boolean): void {
+    const list = this.vmas.list;
+    this.vmas.splitAt(start);
+    this.vmas.splitAt(end);
+    for (let at = this.vmas.indexAt(start); at < list.length && list[at]!.start < end; at++) {
+      if (on) list[at]!.flags |= MAP_LOCKED;
+      else list[at]!.flags &= ~MAP_LOCKED;
+    }
+    this.vmas.mergeAround(start, end);
+  }
+
+  /** Bytes of [start, end) that are locked. */
+  lockedBytes(start = 0, end: number = this.top): number {
+    let n = 0;
+    for (let at = this.vmas.indexAt(start); at < this.vmas.list.length && this.vmas.list[at]!.start < end; at++) {
+      const v = this.vmas.list[at]!;
+      if ((v.flags & MAP_LOCKED) !== 0) n += Math.min(v.end, end) - Math.max(v.start, start);
+    }
+    return n;
+  }
+
+  /** Bytes that RLIMIT_DATA counts: is_data_mapping(). */
+  dataBytes(): number {
+    let n = 0;
+    for (const v of this.vmas.list) if (!v.shared && (v.prot & PROT_WRITE) !== 0 && v.label !== '[stack]') n += v.end - v.start;
+    return n;
+  }
+
   adviseHost(context: Context, addr: number, length: number, advice: number): void {
     context.addCall(SYS_madvise, 0, addr, length, advice, 0, 0, 0);
   }
@@ -356,6 +388,8 @@ export class MemoryManager extends GuestMemory implements Mappings {
     for (const v of this.vmas.list) {
       if (v.dontFork) continue;
       const copy = v.slice(v.start, v.end);
+      // "Memory locks are not inherited by a child" - mlock(2).
+      copy.flags &= ~MAP_LOCKED;
       child.vmas.list.push(copy);
       child.vmas.total += copy.end - copy.start;
     }

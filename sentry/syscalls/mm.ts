@@ -2,7 +2,7 @@
 // are checked as mm/mmap.c, mm/mprotect.c, mm/mremap.c and mm/madvise.c check them.
 
 import type { Context } from '../../platform/platform.ts';
-import { EACCES, EAGAIN, EBADF, EEXIST, EFAULT, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from '../abi/errno.ts';
+import { EACCES, EAGAIN, EBADF, EBUSY, EEXIST, EFAULT, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from '../abi/errno.ts';
 import { F_SEAL_FUTURE_WRITE, F_SEAL_WRITE } from '../abi/fcntl.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import {
@@ -46,10 +46,6 @@ import {
   MAP_SHARED_VALIDATE,
   MAP_STACK,
   MAP_TYPE,
-  MCL_CURRENT,
-  MCL_FUTURE,
-  MCL_ONFAULT,
-  MLOCK_ONFAULT,
   MREMAP_DONTUNMAP,
   MREMAP_FIXED,
   MREMAP_MAYMOVE,
@@ -64,22 +60,9 @@ import {
   PROT_WRITE,
 } from '../abi/mman.ts';
 import { MS_NOEXEC } from '../abi/mount.ts';
-import { CAP_IPC_LOCK, RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK } from '../abi/sched.ts';
-import {
-  SYS_brk,
-  SYS_madvise,
-  SYS_mincore,
-  SYS_mlock,
-  SYS_mlock2,
-  SYS_mlockall,
-  SYS_mmap,
-  SYS_mprotect,
-  SYS_mremap,
-  SYS_msync,
-  SYS_munlock,
-  SYS_munlockall,
-  SYS_munmap,
-} from '../abi/sysno-x64.ts';
+import { RLIMIT_AS, RLIMIT_DATA } from '../abi/sched.ts';
+import { SYS_brk, SYS_madvise, SYS_mincore, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_msync, SYS_munmap } from '../abi/sysno-x64.ts';
+import { UNLIMITED } from '../kernel/limits.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { FileBacking, SharedMemory } from '../mm/backing.ts';
@@ -88,6 +71,7 @@ import { MIN_ADDRESS, PROT_MASK, pageUp } from '../mm/memory-manager.ts';
 import type { Backing } from '../mm/vma.ts';
 import type { FileDescription, Mappable } from '../vfs/file-description.ts';
 import { openFile } from './io-common.ts';
+import { checkNewLock, mayLockMore } from './mm-lock.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 /** include/linux/mman.h:LEGACY_MAP_MASK. */
@@ -155,10 +139,10 @@ export function mmap(t: Task, a: SyscallArgs): number {
     if (addr < 0) return addr;
   }
   if (mm.vmas.total + length > t.group.limits.soft[RLIMIT_AS]!) return -ENOMEM;
-  if ((flags & MAP_LOCKED) !== 0) {
-    const may = mayLock(t, length);
-    if (may < 0) return may;
-  }
+  if (!fitsDataLimit(t, flags, prot, length)) return -ENOMEM;
+  const isLocked = (flags & MAP_LOCKED) !== 0;
+  const may = checkNewLock(t, length, isLocked);
+  if (may < 0) return may;
 
   const shared = type !== MAP_PRIVATE;
   let maxProt = PROT_MASK;
@@ -183,12 +167,22 @@ export function mmap(t: Task, a: SyscallArgs): number {
   const c = t.context;
   c.resetCalls();
   sender = t;
-  const kept = (shared ? MAP_SHARED : MAP_PRIVATE) | (flags & (MAP_GROWSDOWN | MAP_NORESERVE | MAP_POPULATE));
+  const kept =
+    (shared ? MAP_SHARED : MAP_PRIVATE) |
+    (flags & (MAP_GROWSDOWN | MAP_NORESERVE | MAP_POPULATE)) |
+    (isLocked || mm.lockFuture ? MAP_LOCKED : 0);
   const mapped = mm.map(c, send, addr, length, prot, maxProt, kept, backing, backing instanceof FileBacking ? offset : 0, label);
   if (mapped < 0) return mapped;
   t.n0 = addr;
   t.n1 = length;
   return t.tailHostCalls(resumeMmapFailed);
+}
+
+/** may_expand_vm(): RLIMIT_DATA counts private mappings that can be written, but for stacks. */
+function fitsDataLimit(t: Task, flags: number, prot: number, length: number): boolean {
+  const limit = t.group.limits.soft[RLIMIT_DATA]!;
+  if (limit === UNLIMITED || (flags & MAP_TYPE) !== MAP_PRIVATE || (prot & PROT_WRITE) === 0 || (flags & MAP_GROWSDOWN) !== 0) return true;
+  return t.mm.dataBytes() + length <= limit;
 }
 
 function resumeMmapFailed(t: Task, _why: number): number {
@@ -277,9 +271,21 @@ export function brk(t: Task, a: SyscallArgs): number {
   }
   const limit = t.group.limits.soft[RLIMIT_DATA]!;
   if (newEnd - mm.brkStart + (mm.dataEnd - mm.dataStart) > limit) return mm.brk;
+  if (!fitsDataLimit(t, MAP_PRIVATE, PROT_WRITE, newEnd - oldEnd) || checkNewLock(t, newEnd - oldEnd, false) < 0) return mm.brk;
   if (mm.vmas.total + (newEnd - oldEnd) > t.group.limits.soft[RLIMIT_AS]!) return mm.brk;
   if (mm.vmas.overlaps(oldEnd, newEnd + PAGE_SIZE)) return mm.brk;
-  mm.map(c, send, oldEnd, newEnd - oldEnd, PROT_READ | PROT_WRITE, PROT_MASK, MAP_PRIVATE, null, 0, '[heap]');
+  mm.map(
+    c,
+    send,
+    oldEnd,
+    newEnd - oldEnd,
+    PROT_READ | PROT_WRITE,
+    PROT_MASK,
+    MAP_PRIVATE | (mm.lockFuture ? MAP_LOCKED : 0),
+    null,
+    0,
+    '[heap]',
+  );
   return t.hostCalls(resumeBrk);
 }
 
@@ -319,6 +325,7 @@ export function mremap(t: Task, a: SyscallArgs): number {
   if (oldLength === 0) return v === undefined ? -EFAULT : duplicateShared(t, addr, newLength, fixed ? newAddr : -1, mayMove);
   if (dontUnmap && v?.backing != null && !v.shared) return -EINVAL;
   if (newLength > oldLength && mm.vmas.total + newLength - oldLength > t.group.limits.soft[RLIMIT_AS]!) return -ENOMEM;
+  if (newLength > oldLength && v !== undefined && (v.flags & MAP_LOCKED) !== 0 && !mayLockMore(t, newLength - oldLength)) return -EAGAIN;
   const c = t.context;
   c.resetCalls();
   const result = mm.remap(c, addr, oldLength, newLength, mayMove, fixed ? newAddr : -1, dontUnmap);
@@ -365,6 +372,8 @@ export function madvise(t: Task, a: SyscallArgs): number {
     case MADV_DONTNEED:
     case MADV_FREE:
       if (advice === MADV_FREE && !anonymousPrivate(t, addr, end)) return -EINVAL;
+      // can_madv_lru_vma().
+      if (mm.lockedBytes(addr, end) > 0) return -EINVAL;
       c.resetCalls();
       adviseMapped(t, addr, end, advice);
       if (c.callCount === 0) return covered ? 0 : -ENOMEM;
@@ -399,6 +408,9 @@ export function madvise(t: Task, a: SyscallArgs): number {
     }
     case MADV_HWPOISON:
       return -EPERM;
+    case MADV_COLD:
+    case MADV_PAGEOUT:
+      return mm.lockedBytes(addr, end) > 0 ? -EINVAL : covered ? 0 : -ENOMEM;
     default:
       // Hints about access patterns and page sizes: taken, without effect.
       return covered ? 0 : -ENOMEM;
@@ -470,6 +482,7 @@ export function msync(t: Task, a: SyscallArgs): number {
   const length = pageUp(a.addr(1));
   if (length === 0) return a.addr(1) === 0 ? 0 : -ENOMEM;
   const end = addr + length;
+  if ((flags & MS_INVALIDATE) !== 0 && t.mm.lockedBytes(addr, end) > 0) return -EBUSY;
   if ((flags & MS_SYNC) !== 0) {
     const list = t.mm.vmas.list;
     for (let at = t.mm.vmas.indexAt(addr); at < list.length && list[at]!.start < end; at++) {
@@ -499,50 +512,6 @@ export function mincore(t: Task, a: SyscallArgs): number {
   return 0;
 }
 
-/** RLIMIT_MEMLOCK for `length` more bytes: can_do_mlock(). */
-function mayLock(t: Task, length: number): number {
-  if (t.creds.capable(CAP_IPC_LOCK)) return 0;
-  const limit = t.group.limits.soft[RLIMIT_MEMLOCK]!;
-  if (limit === 0) return -EPERM;
-  return length > limit ? -EAGAIN : 0;
-}
-
-/** mlock(2), mlock2(2): guest memory is the host's to page; the call's checks are made, nothing is pinned. */
-function lockRange(t: Task, addr: number, length: number): number {
-  const start = addr - (addr % PAGE_SIZE);
-  const end = pageUp(addr + length);
-  if (mayLock(t, 0) < 0) return -EPERM;
-  if (end < start || end > t.mm.top) return -ENOMEM;
-  if (mayLock(t, end - start) < 0) return -ENOMEM;
-  return end === start || t.mm.vmas.covers(start, end) ? 0 : -ENOMEM;
-}
-
-function mlock(t: Task, a: SyscallArgs): number {
-  return lockRange(t, a.addr(0), a.addr(1));
-}
-
-function mlock2(t: Task, a: SyscallArgs): number {
-  return (a.int(2) & ~MLOCK_ONFAULT) !== 0 ? -EINVAL : lockRange(t, a.addr(0), a.addr(1));
-}
-
-function munlock(t: Task, a: SyscallArgs): number {
-  const start = a.addr(0) - (a.addr(0) % PAGE_SIZE);
-  const end = pageUp(a.addr(0) + a.addr(1));
-  if (end < start) return -EINVAL;
-  return end === start || t.mm.vmas.covers(start, end) ? 0 : -ENOMEM;
-}
-
-function mlockall(t: Task, a: SyscallArgs): number {
-  const flags = a.int(0);
-  if (flags === 0 || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) !== 0 || flags === MCL_ONFAULT) return -EINVAL;
-  const may = mayLock(t, (flags & MCL_CURRENT) !== 0 ? t.mm.vmas.total : 0);
-  return may === -EAGAIN ? -ENOMEM : may;
-}
-
-function munlockall(_t: Task, _a: SyscallArgs): number {
-  return 0;
-}
-
 export const memoryCalls: readonly SyscallLine[] = [
   call(SYS_mmap, 'mmap', 'addr:addr length:size prot:prot flags:mapflags fd:fd offset:addr', mmap, 'full', 'no huge pages'),
   call(SYS_mprotect, 'mprotect', 'addr:addr length:size prot:prot', mprotect),
@@ -552,9 +521,4 @@ export const memoryCalls: readonly SyscallLine[] = [
   call(SYS_msync, 'msync', 'addr:addr length:size flags:flags', msync),
   call(SYS_mincore, 'mincore', 'addr:addr length:size vec:addr', mincore, 'partial', 'every mapped page is called resident'),
   call(SYS_madvise, 'madvise', 'addr:addr length:size advice:int', madvise, 'partial', 'access and huge-page hints have no effect'),
-  call(SYS_mlock, 'mlock', 'addr:addr length:size', mlock, 'partial', 'checked, nothing is pinned'),
-  call(SYS_munlock, 'munlock', 'addr:addr length:size', munlock, 'partial', 'checked, nothing is pinned'),
-  call(SYS_mlockall, 'mlockall', 'flags:flags', mlockall, 'partial', 'checked, nothing is pinned'),
-  call(SYS_munlockall, 'munlockall', '', munlockall, 'partial', 'nothing is pinned'),
-  call(SYS_mlock2, 'mlock2', 'addr:addr length:size flags:flags', mlock2, 'partial', 'checked, nothing is pinned'),
 ];

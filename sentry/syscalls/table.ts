@@ -23,6 +23,7 @@ import { identityCalls } from './identity.ts';
 import { ipcCalls } from './ipc.ts';
 import { landlockCalls } from './landlock.ts';
 import { memoryCalls } from './mm.ts';
+import { lockCalls } from './mm-lock.ts';
 import { pollCalls } from './poll.ts';
 import { processCalls } from './process.ts';
 import { rseqCalls } from './rseq.ts';
@@ -46,6 +47,7 @@ const families: readonly (readonly SyscallLine[])[] = [
   fsFdCalls,
   landlockCalls,
   memoryCalls,
+  lockCalls,
   processCalls,
   rseqCalls,
   identityCalls,
