@@ -54,6 +54,8 @@ export class UserIo implements IoBuffer {
     for (let i = 0; i < count; i++) {
       const base = getU64(iovecView, i * 16);
       let len = getU64(iovecView, i * 16 + 8);
+      // One range alone is cut before its end is looked at: import_ubuf().
+      if (count === 1 && len > MAX_RW_COUNT) len = MAX_RW_COUNT;
       if (base + len > TASK_SIZE) return -EFAULT;
       if (len > MAX_RW_COUNT - total) len = MAX_RW_COUNT - total;
       this.addrs[i] = base;

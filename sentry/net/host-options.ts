@@ -64,6 +64,8 @@ import {
   NETLINK_LIST_MEMBERSHIPS,
   NETLINK_NO_ENOBUFS,
   NETLINK_PKTINFO,
+  SCM_CREDENTIALS,
+  SCM_RIGHTS,
   SIOCATMARK,
   SIOCGIFADDR,
   SIOCGIFBRDADDR,
@@ -384,12 +386,14 @@ export function isHostOption(level: number, name: number): boolean {
 }
 
 /**
- * Control messages that a guest may send. Those of SOL_SOCKET could name the Sentry's own descriptors; one that is restricted in where
+ * Control messages that a guest may send. Descriptors would be the Sentry's own, and credentials too; one that is restricted in where
  * it sends to may not name the hosts on the way either.
  */
 export function isHostControl(level: number, type: number, restricted: boolean): boolean {
   if (level === SOL_IP) return !restricted || type !== IP_RETOPTS;
   if (level === SOL_IPV6) return !restricted || (type !== IPV6_RTHDR && type !== IPV6_2292RTHDR);
+  // __sock_cmsg_send() judges the others.
+  if (level === SOL_SOCKET) return type !== SCM_RIGHTS && type !== SCM_CREDENTIALS;
   return level === SOL_UDP;
 }
 

@@ -80,6 +80,8 @@ const ASKED = WATCHED | POLLRDNORM | POLLWRNORM | POLLRDBAND | POLLWRBAND;
 
 /** What is moved in one host call: more than any datagram. */
 const CHUNK = 262144;
+/** Longest datagram that inet sockets take: its length has 16 bits. */
+const MAX_DATAGRAM = 0xffff;
 /** Received control messages are cut beyond this. */
 const CONTROL_ROOM = 4096;
 const SEND_FLAGS = MSG_OOB | MSG_DONTROUTE | MSG_EOR | MSG_CONFIRM | MSG_MORE | MSG_FASTOPEN;
@@ -248,7 +250,11 @@ export class HostSocket extends Socket implements HostWatcher {
       if (bad < 0) return bad;
       if (this.isStream) this.dns = dnsStreamFor(this.family, m.name, m.nameLength);
     }
-    if (!this.isStream && io.remaining > CHUNK) return -EMSGSIZE;
+    if (!this.isStream) {
+      if (m.isNameEmpty && this.isInet) return -EINVAL;
+      // "Check the length" comes before any byte is copied: udp_sendmsg(), raw_sendmsg(), ping_common_sendmsg().
+      if (io.remaining > (this.isInet ? MAX_DATAGRAM : CHUNK)) return -EMSGSIZE;
+    }
     const controlLength = m.controlLength === 0 ? 0 : keepAllowed(m);
     if (controlLength < 0) return controlLength;
     const flags = m.flags & SEND_FLAGS;

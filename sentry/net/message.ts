@@ -24,6 +24,8 @@ export class Message {
   readonly name: Uint8Array = new Uint8Array(SOCKADDR_MAX);
   readonly nameView: DataView = new DataView(this.name.buffer);
   nameLength = 0;
+  /** sendto(2) was given an address of no bytes, which is not the same as none. */
+  isNameEmpty = false;
   /** SCM_RIGHTS: references are the message's. */
   rights: FileDescription[] = [];
   /** SCM_CREDENTIALS: given by the sender, or to be told to the receiver. */
@@ -47,6 +49,7 @@ export class Message {
   reset(): void {
     this.flags = 0;
     this.nameLength = 0;
+    this.isNameEmpty = false;
     this.creds = null;
     this.sender = undefined;
     this.controlLength = 0;

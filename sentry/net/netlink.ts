@@ -15,10 +15,13 @@ import {
   NETLINK_LIST_MEMBERSHIPS,
   NETLINK_ROUTE,
   NETLINK_SOCK_DIAG,
+  SCM_CREDENTIALS,
   SOCK_DGRAM,
   SOCK_RAW,
   SOL_NETLINK,
+  SOL_SOCKET,
 } from '../abi/socket.ts';
+import { getU64 } from '../base/int64.ts';
 import { socketBind, socketOpen } from '../host/host-net.ts';
 import { brokerSend, brokerSocket, hasNetBroker } from '../host/net-broker.ts';
 import type { Task } from '../kernel/task.ts';
@@ -33,6 +36,10 @@ import { KernelSocket } from './socket-options.ts';
 const SOCKADDR_NL_SIZE = 12;
 const NL_PID = 4;
 const NL_GROUPS = 8;
+
+// struct cmsghdr with a struct ucred.
+const CMSG_HEADER = 16;
+const UCRED_SIZE = 12;
 
 // struct nlmsghdr.
 const NLMSG_HEADER = 16;
@@ -154,6 +161,22 @@ class NetlinkSocket extends HostSocket {
   override send(t: Task, io: IoBuffer, m: Message): number {
     const bad = this.isBound ? 0 : this.autobind(t, 0);
     return bad < 0 ? bad : super.send(t, io, m);
+  }
+
+  /** Who sent it the host tells in its own numbers, of the Sentry's or the broker's process; port numbers are the guest's. */
+  override receive(t: Task, io: IoBuffer, m: Message): number {
+    const n = super.receive(t, io, m);
+    if (n < 0 || m.controlLength === 0) return n;
+    const v = new DataView(m.control.buffer, m.control.byteOffset, m.control.byteLength);
+    for (let at = 0; at + CMSG_HEADER + UCRED_SIZE <= m.controlLength; ) {
+      const size = getU64(v, at);
+      if (size < CMSG_HEADER) break;
+      if (v.getInt32(at + 8, true) === SOL_SOCKET && v.getInt32(at + 12, true) === SCM_CREDENTIALS) {
+        v.setInt32(at + CMSG_HEADER, Math.max(m.nameView.getInt32(NL_PID, true), 0), true);
+      }
+      at += Math.ceil(size / 8) * 8;
+    }
+    return n;
   }
 
   override tellsWholeLength(level: number, name: number): boolean {

@@ -89,6 +89,7 @@ export function sendto(t: Task, a: SyscallArgs): number {
       giveMessage(m);
       return n;
     }
+    m.isNameEmpty = m.nameLength === 0;
   }
   t.io.setBuffer(a.addr(1), a.addr(2));
   return runSend(t, sock, m);
