@@ -633,6 +633,8 @@ int64_t RecvTaggedFd(const Args& a) {
       memcpy(&fd, CMSG_DATA(h), sizeof(fd));
     }
   }
+  // The kernel has thrown a descriptor away that we have no room for: net/core/scm.c:scm_detach_fds().
+  if (fd < 0 && n == sizeof(tag) && tag == a.Uint(1) && (message.msg_flags & MSG_CTRUNC) != 0) return -EMFILE;
   if (fd < 0) return -EBADMSG;
   if (n != sizeof(tag) || tag != a.Uint(1) || (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0) {
     close(fd);

@@ -103,7 +103,7 @@ export function bindUnix(fd: number, path: string): number;
 export function connectUnix(fd: number, path: string): number;
 /** Sends one descriptor with a tag. */
 export function sendTaggedFd(socketFd: number, tag: number, fd: number): number;
-/** Receives the descriptor sent with that tag, close-on-exec. -EAGAIN when there is none yet, -EBADMSG for another message, -EPIPE at the end. */
+/** Receives the descriptor sent with that tag, close-on-exec. -EAGAIN when there is none yet, -EBADMSG for another message, -EPIPE at the end, -EMFILE when it came but there was no room for it. */
 export function recvTaggedFd(socketFd: number, tag: number): number;
 /** Starts a thread that ends this process (status 0) when the peer of a unix socket is gone. */
 export function exitOnHangup(socketFd: number): number;

@@ -74,7 +74,7 @@ import {
   WALK_OPEN,
   WalkReply,
 } from '../../../gofer/protocol/messages.ts';
-import { EAGAIN, EIO } from '../../abi/errno.ts';
+import { EAGAIN, EIO, EMFILE, ENFILE } from '../../abi/errno.ts';
 import { POLLHUP } from '../../abi/poll.ts';
 import { ProtocolError } from '../../base/errors.ts';
 import { getU64 } from '../../base/int64.ts';
@@ -185,6 +185,8 @@ export class GoferClient {
     if (transport.donated === 0) return this.drop(new ProtocolError('an answer without its descriptor'));
     const fd = recvTaggedFd(this.socketFd, transport.sequence);
     if (fd >= 0) return fd;
+    // The sandbox has all the descriptors it can have. Guests have limits of their own; what they share is the system's.
+    if (fd === -EMFILE) return -ENFILE;
     return this.drop(new ProtocolError(fd === -EAGAIN ? 'a descriptor that was not sent' : `a descriptor that cannot be received: ${fd}`));
   }
 
@@ -289,13 +291,15 @@ export class GoferClient {
     const result = this.call();
     if (result < 0) return result;
     this.madeFd = this.takeFd();
-    if (this.madeFd < 0) return this.madeFd;
+    if (this.broken) return -EIO;
     try {
       const handle = getWalkOpenReply(this.transport.reply, this.attributes);
       this.handles++;
-      return handle;
+      if (this.madeFd >= 0) return handle;
+      this.closeLater(handle);
+      return this.madeFd;
     } catch (error) {
-      close(this.madeFd);
+      if (this.madeFd >= 0) close(this.madeFd);
       return this.drop(error);
     }
   }
@@ -318,12 +322,15 @@ export class GoferClient {
     this.madeFd = -1;
     if (op === OP_CREATE || op === OP_TMPFILE || op === OP_BIND) {
       this.madeFd = this.takeFd();
-      if (this.madeFd < 0) return this.madeFd;
+      if (this.broken) return -EIO;
     }
     try {
       const handle = getMakeReply(this.transport.reply, this.attributes, this.directory);
       this.handles++;
-      return handle;
+      // A file that was made without room for its descriptor can be opened later; a socket is lost.
+      if (this.madeFd >= 0 || op !== OP_BIND) return handle;
+      this.closeLater(handle);
+      return this.madeFd;
     } catch (error) {
       if (this.madeFd >= 0) close(this.madeFd);
       return this.drop(error);

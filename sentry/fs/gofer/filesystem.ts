@@ -17,8 +17,9 @@ import { HostWatches } from './host-watch.ts';
 import { GoferInode } from './inode.ts';
 import { Appetite } from './listing.ts';
 
-/** Donated descriptors kept open for files that nobody has open just now. */
-const IDLE_FDS = 64;
+/** Files of all trees that keep a donated descriptor though nobody has them open just now, the longest so first. */
+const idleFiles: Set<GoferInode> = new Set();
+export const IDLE_FDS = 1024;
 const TWO48 = 2 ** 48;
 /** Host devices whose inode numbers are told apart by their high bits. */
 const MAX_DEVICES = 16;
@@ -41,8 +42,6 @@ export class GoferFilesystem extends Filesystem {
   readonly hostWatches: HostWatches;
   /** By our inode number: hard links are one inode. */
   readonly inodes: Map<number, GoferInode> = new Map();
-  /** Inodes that keep a descriptor without an open file, oldest first. */
-  private readonly idle: Set<GoferInode> = new Set();
   readonly appetite: Appetite = new Appetite();
   /** Host devices seen, in order: the index tells inode numbers of different ones apart. */
   private readonly devices: number[] = [];
@@ -99,9 +98,11 @@ export class GoferFilesystem extends Filesystem {
   }
 
   override release(): void {
-    for (const inode of this.inodes.values()) inode.giveBack();
+    for (const inode of this.inodes.values()) {
+      idleFiles.delete(inode);
+      inode.giveBack();
+    }
     this.inodes.clear();
-    this.idle.clear();
     this.client.flush();
   }
 
@@ -147,11 +148,13 @@ export class GoferFilesystem extends Filesystem {
   }
 
   /**
-   * The whole host is short of descriptors: handles of files are given back, which makes it worth another try. Those
-   * of directories stay, and `needed`: whoever asks may be about to use them.
+   * The whole host, or the sandbox, is short of descriptors: handles of files and what nobody has open are given back, which
+   * makes it worth another try. Handles of directories stay, and `needed`: whoever asks may be about to use them.
    */
   private lacksDescriptors(result: number, needed: number): boolean {
     if (result !== -EMFILE && result !== -ENFILE) return false;
+    for (const inode of idleFiles) inode.closeFds();
+    idleFiles.clear();
     for (const inode of this.inodes.values()) if (!inode.isDir() && inode.handle !== needed) inode.lendHandle();
     this.client.flush();
     return true;
@@ -199,10 +202,10 @@ export class GoferFilesystem extends Filesystem {
 
   /** The inode keeps its descriptors though nobody has it open; the oldest such gives its own back. */
   keepIdle(inode: GoferInode): void {
-    this.idle.add(inode);
-    if (this.idle.size <= IDLE_FDS) return;
-    for (const oldest of this.idle) {
-      this.idle.delete(oldest);
+    idleFiles.add(inode);
+    if (idleFiles.size <= IDLE_FDS) return;
+    for (const oldest of idleFiles) {
+      idleFiles.delete(oldest);
       oldest.closeFds();
       return;
     }
@@ -213,11 +216,11 @@ export class GoferFilesystem extends Filesystem {
   }
 
   notIdle(inode: GoferInode): void {
-    this.idle.delete(inode);
+    idleFiles.delete(inode);
   }
 
   forget(inode: GoferInode): void {
-    this.idle.delete(inode);
+    idleFiles.delete(inode);
     if (this.inodes.get(inode.ino) === inode) this.inodes.delete(inode.ino);
   }
 }

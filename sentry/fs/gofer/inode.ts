@@ -342,6 +342,7 @@ export class GoferInode extends Inode {
 
   /** The descriptor that came with a new file waits for the open that follows. */
   private keepMade(): GoferInode {
+    if (this.fs.client.madeFd < 0) return this;
     this.writer = new HostFd(this.fs.client.madeFd, true);
     this.fs.keepIdle(this);
     return this;

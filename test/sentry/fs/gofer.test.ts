@@ -12,12 +12,13 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import { close } from 'ptrace-napi';
+import { close, getRlimit, setRlimit } from 'ptrace-napi';
 import { TREE_SHARED } from '../../../gofer/protocol/messages.ts';
-import { EAGAIN, EMFILE, ENOENT, EOPNOTSUPP } from '../../../sentry/abi/errno.ts';
+import { EAGAIN, EMFILE, ENFILE, ENOENT, EOPNOTSUPP } from '../../../sentry/abi/errno.ts';
 import { O_APPEND, O_RDONLY, O_RDWR, O_WRONLY } from '../../../sentry/abi/fcntl.ts';
+import { RLIMIT_NOFILE } from '../../../sentry/abi/sched.ts';
 import { doubt } from '../../../sentry/fs/gofer/doubt.ts';
-import { GoferFilesystem } from '../../../sentry/fs/gofer/filesystem.ts';
+import { GoferFilesystem, IDLE_FDS } from '../../../sentry/fs/gofer/filesystem.ts';
 import type { GoferInode } from '../../../sentry/fs/gofer/inode.ts';
 import type { Credentials } from '../../../sentry/kernel/credentials.ts';
 import type { Task } from '../../../sentry/kernel/task.ts';
@@ -98,15 +99,16 @@ test('a cached attribute costs no request, and a write shows in size and time wi
 
 test('a second open of a file asks nobody, and idle descriptors are bounded', (t) => {
   const { g, root } = mounted(t);
-  for (let i = 0; i < 100; i++) writeFileSync(join(g.dir, `f${i}`), `${i}`);
+  const many = IDLE_FDS + 100;
+  for (let i = 0; i < many; i++) writeFileSync(join(g.dir, `f${i}`), `${i}`);
   const before = readdirSync('/proc/self/fd').length;
-  for (let i = 0; i < 100; i++) opened(found(root.lookup(`f${i}`)), O_RDONLY).decRef(null);
-  // A handle each, and at most 64 descriptors.
-  t.true(readdirSync('/proc/self/fd').length - before <= 100 + 64);
-  const f = found(root.lookup('f99'));
+  for (let i = 0; i < many; i++) opened(found(root.lookup(`f${i}`)), O_RDONLY).decRef(null);
+  // A handle each.
+  t.true(readdirSync('/proc/self/fd').length - before <= many + IDLE_FDS);
+  const f = found(root.lookup(`f${many - 1}`));
   const calls = g.loopback.calls;
   const file = opened(f, O_RDONLY);
-  t.is(readAll(file), '99');
+  t.is(readAll(file), `${many - 1}`);
   file.decRef(null);
   t.is(g.loopback.calls, calls);
 });
@@ -351,6 +353,38 @@ test('a gofer without descriptors gets handles back, and files stay reachable', 
     file.decRef(null);
   }
   t.true(handles.size <= 20);
+});
+
+test('a sandbox without descriptors answers ENFILE, gives idle ones back, and keeps its gofer', (t) => {
+  const { g, root } = mounted(t);
+  for (let i = 0; i < 200; i++) writeFileSync(join(g.dir, `f${i}`), `${i}`);
+  const limit = getRlimit(0, RLIMIT_NOFILE) as [number, number];
+  t.teardown(() => setRlimit(0, RLIMIT_NOFILE, limit[0], limit[1]));
+  for (let i = 0; i < 20; i++) opened(found(root.lookup(`f${i}`)), O_RDONLY).decRef(null);
+  const rest = found(root.lookup('f20'));
+  const held = [opened(rest, O_RDONLY)];
+  // The gofer of this test has the same table: three are left for both.
+  const used = new Set(readdirSync('/proc/self/fd').map(Number));
+  let bound = 0;
+  for (let free = 0; free < 3; bound++) if (!used.has(bound)) free++;
+  setRlimit(0, RLIMIT_NOFILE, bound, limit[1]);
+  let refused = 0;
+  for (let i = 21; i < 200; i++) {
+    const inode = root.lookup(`f${i}`);
+    const file = typeof inode === 'number' ? inode : (inode as GoferInode).open(null, nowhere, O_RDONLY);
+    if (typeof file !== 'number') held.push(file);
+    else {
+      t.true(file === -EMFILE || file === -ENFILE, `${file}`);
+      refused++;
+    }
+  }
+  t.true(held.length > 5 && refused > 0, `${held.length} ${refused}`);
+  t.false(g.client.broken);
+  setRlimit(0, RLIMIT_NOFILE, limit[0], limit[1]);
+  t.is(readAll(held[0]), '20');
+  const last = opened(found(root.lookup('f199')), O_RDONLY);
+  t.is(readAll(last), '199');
+  for (const file of [...held, last]) file.decRef(null);
 });
 
 test('a client keeps below the number of handles that the gofer tells', (t) => {
