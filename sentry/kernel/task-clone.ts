@@ -45,7 +45,8 @@ import { enterTimeForChildren, newUserNamespace, unshareNamespaces } from './nam
 import type { NsProxy } from './namespaces.ts';
 import { PidNamespace } from './pid-namespace.ts';
 import { joinProcessGroup, ProcessGroup, Session } from './process-group.ts';
-import { cloneEvent, eventStop, takeTracerSignal, traceChild, wantsVforkDone } from './ptrace.ts';
+import { cloneEvent, eventStop, takeTracerSignal, wantsVforkDone } from './ptrace.ts';
+import { traceChild } from './ptrace-link.ts';
 import { inheritFilters } from './seccomp.ts';
 import { SignalHandlers } from './signal-actions.ts';
 import { TASK_GUEST, TASK_STOPPED, Task, WAKE_EVENT } from './task.ts';

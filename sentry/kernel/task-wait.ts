@@ -6,7 +6,7 @@ import { __WALL, __WCLONE, __WNOTHREAD, P_ALL, P_PGID, WCONTINUED, WEXITED, WNOW
 import { CLD_CONTINUED, CLD_DUMPED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, CLD_TRAPPED, SIGCHLD, SIGCONT } from '../abi/signal.ts';
 import type { Pid } from './pid-namespace.ts';
 import type { ProcessGroup } from './process-group.ts';
-import { detach } from './ptrace.ts';
+import { detach } from './ptrace-link.ts';
 import type { Task } from './task.ts';
 import { groupUsage, reap, releaseHeld, releaseTask } from './task-exit.ts';
 import { type ThreadGroup, Usage } from './thread-group.ts';

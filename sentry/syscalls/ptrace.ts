@@ -49,21 +49,8 @@ import { NSIG, SIGKILL } from '../abi/signal.ts';
 import { SYS_ptrace } from '../abi/sysno-x64.ts';
 import { getU64, put64 } from '../base/int64.ts';
 import { ptraceMayAccess } from '../fs/proc-access.ts';
-import {
-  AT_ENTRY,
-  AT_EXIT,
-  AT_SECCOMP,
-  attach,
-  checkStopped,
-  detach,
-  interrupt,
-  letGo,
-  listen,
-  stopAttached,
-  TRACE_CALLS,
-  TRACE_EMULATE,
-  TRACE_RUN,
-} from '../kernel/ptrace.ts';
+import { AT_ENTRY, AT_EXIT, AT_SECCOMP, interrupt, letGo, listen, TRACE_CALLS, TRACE_EMULATE, TRACE_RUN } from '../kernel/ptrace.ts';
+import { attach, checkStopped, detach, stopAttached } from '../kernel/ptrace-link.ts';
 import { SIGINFO_SIZE, SIGINFO_WORDS } from '../kernel/signal-queue.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import { TASK_DEAD, type Task } from '../kernel/task.ts';
