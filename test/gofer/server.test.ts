@@ -2,15 +2,19 @@ import {
   chmodSync,
   linkSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   renameSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import test from 'ava';
 import { close, pread } from 'ptrace-napi';
 import { Attributes } from '../../gofer/protocol/attributes.ts';
@@ -99,6 +103,61 @@ test('a directory swapped for a link between two steps leads nowhere', (t) => {
   let types = 0;
   g.client.walk(r, 0, ['d', 'passwd'], () => types++);
   t.is(types, 1);
+});
+
+test('ten thousand walks through a directory that is swapped for a link all the time lead nowhere else', async (t) => {
+  const [g, r] = withGofer(t);
+  const outside = mkdtempSync(join(tmpdir(), 'runsc-outside-'));
+  t.teardown(() => rmSync(outside, { recursive: true }));
+  writeFileSync(join(outside, 'file'), 'what nobody must see');
+  mkdirSync(join(g.dir, 'd'));
+  writeFileSync(join(g.dir, 'd/file'), 'ours');
+  symlinkSync(outside, join(g.dir, 'link'));
+  const swaps = new Int32Array(new SharedArrayBuffer(8));
+  const swapper = `
+    const { workerData } = require('node:worker_threads');
+    import('ptrace-napi').then(({ renameat2 }) => {
+      const { dir, swaps } = workerData;
+      while (Atomics.load(swaps, 1) === 0) {
+        renameat2(-100, dir + '/d', -100, dir + '/link', 2);
+        Atomics.add(swaps, 0, 1);
+      }
+    });`;
+  const worker = new Worker(swapper, { eval: true, workerData: { dir: g.dir, swaps } });
+  const ended = new Promise((resolve) => worker.on('exit', resolve));
+  for (let i = 0; i < 500 && Atomics.load(swaps, 0) === 0; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+  const sizes = new Set<number>();
+  const { client } = g;
+  let reached = 0;
+  for (let round = 0; round < 10_000; round++) {
+    client.walk(r, 0, ['d', 'file'], (index, handle) => {
+      if (index === 1) {
+        reached++;
+        sizes.add(client.attributes.size);
+      }
+      client.closeLater(handle);
+    });
+    const d = client.walkOne(r, 0, 'd');
+    if (d <= 0) continue;
+    const file = client.walkOpen(d, 'file', O_RDONLY);
+    if (file > 0) {
+      sizes.add(client.attributes.size);
+      close(client.madeFd);
+      client.closeLater(file);
+    }
+    const made = client.make(OP_CREATE, d, `new${round % 10}`, S_IFREG | 0o600, process.getuid!(), process.getgid!(), 0, 0, '');
+    if (made > 0) {
+      close(client.madeFd);
+      client.closeLater(made);
+    }
+    client.closeLater(d);
+  }
+  Atomics.store(swaps, 1, 1);
+  await ended;
+  t.deepEqual([...sizes], ['ours'.length]);
+  t.deepEqual(readdirSync(outside), ['file']);
+  t.log(`${Atomics.load(swaps, 0)} swaps, ${reached} walks reached the file`);
+  t.true(reached > 0 && reached < 10_000, `${reached} walks reached the file`);
 });
 
 for (const name of ['..', '.', '', 'a/b', '/etc', 'a\0b', 'x'.repeat(256)]) {
