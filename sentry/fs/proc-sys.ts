@@ -9,8 +9,10 @@ import { CAP_LAST_CAP, CAP_SYS_ADMIN } from '../abi/sched.ts';
 import type { SysctlSpec } from '../kernel/sysctl.ts';
 import type { Task } from '../kernel/task.ts';
 import type { UtsNamespace } from '../kernel/uts-namespace.ts';
+import { dropDentries } from '../vfs/dentry.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { Filesystem, SetAttr, VfsPath } from '../vfs/filesystem.ts';
+import { listings } from './gofer/listing.ts';
 import { applyAttr, type KernfsFilesystem, refuseModeChange, StaticDir, TextDescription, TextFile } from './kernfs.ts';
 import { changeNetSysctl, netSysctl } from './proc-sys-net.ts';
 
@@ -60,6 +62,7 @@ class SysctlFile extends TextFile {
     const { name, kind } = this.spec;
     const ofHost = t.ns.net.isolated ? undefined : changeNetSysctl(name, data);
     const error = ofHost ?? (kind === 'live' ? setLive(t, name, data) : t.kernel.sysctls.set(name, data));
+    if (error >= 0 && name === 'vm.drop_caches') dropCaches(Number.parseInt(data, 10));
     return error < 0 ? error : data.length;
   }
 
@@ -73,6 +76,13 @@ class SysctlFile extends TextFile {
   override setattr(_t: Task | null, attr: SetAttr): number {
     return refuseModeChange(attr) || applyAttr(this, attr);
   }
+}
+
+/** fs/drop_caches.c: of page cache (1) the sandbox has none of its own; 2 gives names and attributes of files back. */
+function dropCaches(what: number): void {
+  if ((what & 2) === 0) return;
+  dropDentries();
+  listings.clear();
 }
 
 /** Unlike other generated files these can be sought from their end, which is at 0: default_llseek(). */
