@@ -123,9 +123,24 @@ class SilentNetlinkSocket extends KernelSocket {
   }
 }
 
+/** Whose port number it is: the process that the socket was made by. */
+const processOfPort = new Map<number, number>();
+
 /** One of the host's kernel, with a port number as a guest's process would have it. */
 class NetlinkSocket extends HostSocket {
   protected isBound = false;
+  private portId = 0;
+
+  private bound(t: Task, portId: number): void {
+    this.isBound = true;
+    this.portId = portId;
+    processOfPort.set(portId, t.group.tgid);
+  }
+
+  protected override release(t: Task | null): void {
+    if (this.isBound) processOfPort.delete(this.portId);
+    super.release(t);
+  }
 
   /**
    * netlink_autobind(): a socket without a port number gets its process's, which on the host would be the Sentry's. Others that
@@ -138,7 +153,7 @@ class NetlinkSocket extends HostSocket {
       ownView.setInt32(NL_PID, portId, true);
       ownView.setInt32(NL_GROUPS, groups, true);
       const n = socketBind(this.hostFd, ownName, SOCKADDR_NL_SIZE);
-      if (n === 0) this.isBound = true;
+      if (n === 0) this.bound(t, portId);
       if (n !== -EADDRINUSE || tries === PORT_TRIES) return n;
       portId = -4097 - Math.floor(Math.random() * 0x7fff0000);
     }
@@ -149,7 +164,7 @@ class NetlinkSocket extends HostSocket {
     const isOurs = length >= SOCKADDR_NL_SIZE && v.getUint16(0, true) === AF_NETLINK;
     if (isOurs && !this.isBound && v.getInt32(NL_PID, true) === 0) return this.autobind(t, v.getInt32(NL_GROUPS, true));
     const n = super.bind(t, name, length);
-    if (n === 0) this.isBound = true;
+    if (n === 0) this.bound(t, v.getInt32(NL_PID, true));
     return n;
   }
 
@@ -172,7 +187,7 @@ class NetlinkSocket extends HostSocket {
       const size = getU64(v, at);
       if (size < CMSG_HEADER) break;
       if (v.getInt32(at + 8, true) === SOL_SOCKET && v.getInt32(at + 12, true) === SCM_CREDENTIALS) {
-        v.setInt32(at + CMSG_HEADER, Math.max(m.nameView.getInt32(NL_PID, true), 0), true);
+        v.setInt32(at + CMSG_HEADER, processOfPort.get(m.nameView.getInt32(NL_PID, true)) ?? 0, true);
       }
       at += Math.ceil(size / 8) * 8;
     }
