@@ -185,6 +185,7 @@ function planMount(
       flags: mount.type === 'tmpfs' ? flags & ~MS_RDONLY : flags,
       propagation,
       data: guestText(data),
+      copyUp: mount.type === 'tmpfs' && mount.options.some((word) => word === 'tmpcopyup' || word === 'copyup'),
       readOnlyAtLast: mount.type === 'tmpfs' && (flags & MS_RDONLY) !== 0,
     };
   }

@@ -81,6 +81,8 @@ export interface MountConfig {
   readonly data: string;
   /** For bind mounts. */
   readonly tree?: TreeConfig;
+  /** A tmpfs that begins with what it covers. */
+  readonly copyUp?: boolean;
   /** It becomes read-only once all is mounted: others are mounted on folders made in it. */
   readonly readOnlyAtLast?: boolean;
 }

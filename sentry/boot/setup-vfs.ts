@@ -23,6 +23,7 @@ import { mountFlags } from '../vfs/mount-ops.ts';
 import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import type { Vfs } from '../vfs/vfs.ts';
 import type { BootConfig, DeviceConfig, MountConfig, TreeConfig } from './boot-config.ts';
+import { copyTreeInto } from './copy-up.ts';
 
 /** A step of the setup that did not work, in the user's words. */
 export class SetupError extends Error {
@@ -96,6 +97,9 @@ function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: Mount
   }
   fs.source = mount.source;
   const made = Mount.of(fs, mountFlags(mount.flags));
+  if (mount.copyUp === true && at.dentry.isDir()) {
+    must(`${what}: copying what is there`, copyTreeInto(vfs, ctx, at, { mount: made, dentry: made.root }));
+  }
   attachTree(made, at.mount, at.dentry);
   propagate(made, mount.propagation ?? 0);
   return made;

@@ -160,7 +160,8 @@ function copyXattrs(twin: Inode, lower: Inode): number {
   return 0;
 }
 
-function copyData(twin: Inode, lower: Inode): number {
+/** Fills a new file with another's bytes. */
+export function copyData(twin: Inode, lower: Inode): number {
   const from = openLayer(lower, O_RDONLY);
   if (typeof from === 'number') return from;
   const to = openLayer(twin, O_RDWR);
