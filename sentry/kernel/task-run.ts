@@ -74,6 +74,8 @@ export function handleEvent(t: Task, event: number): void {
     case EVENT_KICKED:
       t.state = TASK_HANDLER;
       t.sysno = -1;
+      // Taken off its processor; what the host's scheduler does besides, nobody tells us.
+      t.involuntarySwitches++;
       if (t.rseq !== null && !t.kernel.platform.abortsSections) abortCriticalSection(t);
       finish(t, REGISTERS_SET);
       return;

@@ -291,6 +291,7 @@ export class Task implements ListNode<Task> {
     this.deadlineNs = deadlineNs;
     this.interruptible = true;
     this.state = TASK_BLOCKED;
+    this.voluntarySwitches++;
     if (deadlineNs !== FOREVER) this.kernel.timers.start(this.timer, deadlineNs);
     this.kernel.trace?.parked(this);
     if (this.signals.interrupting) this.wake(WAKE_SIGNAL);
@@ -303,6 +304,7 @@ export class Task implements ListNode<Task> {
     this.deadlineNs = FOREVER;
     this.interruptible = false;
     this.state = TASK_BLOCKED;
+    this.voluntarySwitches++;
     return BLOCKED;
   }
 
