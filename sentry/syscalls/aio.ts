@@ -8,6 +8,7 @@
 import { EAGAIN, EBADF, EFAULT, EINTR, EINVAL, ENOSYS } from '../abi/errno.ts';
 import { POLLERR, POLLHUP, POLLIN } from '../abi/poll.ts';
 import { SYS_io_cancel, SYS_io_destroy, SYS_io_getevents, SYS_io_setup, SYS_io_submit } from '../abi/sysno-x64.ts';
+import { RETRY } from '../base/errors.ts';
 import { getI64, put64 } from '../base/int64.ts';
 import { Waiter, WaitQueue } from '../base/wait-queue.ts';
 import { EventFile } from '../fs/eventfd.ts';
@@ -96,14 +97,20 @@ class Request extends Waiter {
   }
 
   /** Tries once; a file that would wait is tried again when it has news. t is null after the submission. */
-  run(t: Task | null): void {
+  run(t: Task | null): number {
     const result = this.attempt(t);
+    // The whole submission is made again with the answer that this one waits for.
+    if (result === RETRY) {
+      this.drop(t);
+      return result;
+    }
     if (result === -EAGAIN && !this.file.nonblocking) {
       this.context.pending.add(this);
       this.file.waiters.add(this, isWrite(this.opcode) ? WRITE_EVENTS : READ_EVENTS);
-      return;
+      return 0;
     }
     this.finish(t, result);
+    return 0;
   }
 
   private attempt(t: Task | null): number {
@@ -227,8 +234,7 @@ function submitOne(t: Task, context: AioContext, iocbAddr: number): number {
   }
   // aio_key is written back: KIOCB_KEY is 0.
   t.mm.storeU32(iocbAddr + IOCB.key, 0);
-  request.run(t);
-  return 0;
+  return request.run(t);
 }
 
 function prepare(io: UserIo, file: FileDescription, opcode: number, bufAddr: number, length: number, offset: number): number {

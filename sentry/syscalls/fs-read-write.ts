@@ -35,6 +35,7 @@ import {
   SYS_write,
   SYS_writev,
 } from '../abi/sysno-x64.ts';
+import { RETRY } from '../base/errors.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import { type Task, WAKE_EVENT, WAKE_SIGNAL, WAKE_TIMEOUT } from '../kernel/task.ts';
 import { raiseSignal } from '../kernel/task-signals.ts';
@@ -155,6 +156,8 @@ function put(t: Task, file: FileDescription, offset: number): number {
   if (n > 0 && (file.flags & O_DSYNC) !== 0) {
     // "by the time write(2) returns, the output data has been transferred" - open(2); O_SYNC has the bit of O_DSYNC.
     const synced = file.fsync(t, (file.flags & O_SYNC) !== O_SYNC);
+    // Made again, the call writes the same bytes to the same place.
+    if (synced === RETRY && offset < 0) file.pos -= n;
     if (synced < 0 && synced !== -EINVAL) return synced;
   }
   return n;

@@ -5,6 +5,7 @@
 #include <linux/fuse.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
+#include <sys/uio.h>
 #include <sys/xattr.h>
 
 static struct node {
@@ -264,6 +265,17 @@ int main(void) {
   CALL(write(fd, "one", 3));
   CALL(write(fd, "two", 3));
   CALL(opens("m/renamed", O_WRONLY | O_TRUNC));
+  CALL(fstat(fd, &st));
+  printf("%ld\n", (long)st.st_size);
+  close(fd);
+
+  fd = MUST(open("m/synced", O_RDWR | O_CREAT | O_SYNC, 0644));
+  CALL(write(fd, "one", 3));
+  CALL(write(fd, "two", 3));
+  CALL(lseek(fd, 0, SEEK_CUR));
+  CALL(pread(fd, back, 10, 0));
+  struct iovec parts[] = {{"x", 1}, {"yz", 2}};
+  CALL(pwritev(fd, parts, 2, 6));
   CALL(fstat(fd, &st));
   printf("%ld\n", (long)st.st_size);
   close(fd);
