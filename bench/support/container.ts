@@ -1,6 +1,6 @@
 // Containers of a runtime by the OCI commands that all of them have: run, exec, kill, delete.
 import { spawn, spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -105,6 +105,11 @@ export class Bundle {
   }
 
   dispose(): void {
+    // Runtimes may keep something mounted in their state folder, as gVisor does with an empty network namespace.
+    for (const line of readFileSync('/proc/self/mounts', 'latin1').split('\n').reverse()) {
+      const at = line.split(' ')[1];
+      if (at?.startsWith(`${this.dir}/`)) spawnSync('umount', ['--lazy', at]);
+    }
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
