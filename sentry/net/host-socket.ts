@@ -35,6 +35,7 @@ import {
   MSG_PEEK,
   MSG_TRUNC,
   MSG_WAITALL,
+  MSG_ZEROCOPY,
   SHUT_WR,
   SO_ATTACH_FILTER,
   SO_PEERCRED,
@@ -42,6 +43,7 @@ import {
   SO_RCVTIMEO_OLD,
   SO_SNDTIMEO_NEW,
   SO_SNDTIMEO_OLD,
+  SO_ZEROCOPY,
   SOL_SOCKET,
 } from '../abi/socket.ts';
 import { getU64, put64 } from '../base/int64.ts';
@@ -70,7 +72,9 @@ import { interfaceIoctl } from './interfaces.ts';
 import type { Message } from './message.ts';
 import { Socket, type SocketName } from './socket.ts';
 import { attachFilter } from './socket-filter.ts';
+import { putInt } from './socket-options.ts';
 import { getTimeout, setTimeout } from './socket-timeout.ts';
+import { ZeroCopy } from './zero-copy.ts';
 
 const WATCHED = POLLIN | POLLOUT | POLLPRI | POLLRDHUP;
 /** What a receive uses up; the other calls may change anything. */
@@ -103,6 +107,8 @@ export class HostSocket extends Socket implements HostWatcher {
   protected readonly hostFd: number;
   /** Of a network namespace made in the sandbox, from which nothing can be reached. */
   private readonly isolated: boolean;
+  /** With SO_ZEROCOPY. */
+  private zeroCopy: ZeroCopy | null = null;
   /** A connection to a resolver of an egress policy. */
   private dns: DnsStream | null = null;
   private token = 0;
@@ -156,6 +162,11 @@ export class HostSocket extends Socket implements HostWatcher {
   }
 
   override poll(_t: Task | null): number {
+    const events = this.pollHost();
+    return this.zeroCopy?.hasNews === true ? events | POLLERR : events;
+  }
+
+  private pollHost(): number {
     const isFirst = this.token === 0;
     this.watch();
     const events = pollFd(this.hostFd, ASKED, 0);
@@ -244,6 +255,16 @@ export class HostSocket extends Socket implements HostWatcher {
   }
 
   override send(t: Task, io: IoBuffer, m: Message): number {
+    const n = this.sendNow(t, io, m);
+    // One message is one send, however many tries it takes.
+    if (n >= 0 && m.done === 0 && (m.flags & MSG_ZEROCOPY) !== 0 && this.zeroCopy !== null) {
+      this.zeroCopy.sent();
+      this.waiters.notify(POLLERR);
+    }
+    return n;
+  }
+
+  private sendNow(t: Task, io: IoBuffer, m: Message): number {
     if (this.isolated) return -ENETUNREACH;
     if (m.nameLength > 0 && this.isInet && isRestricted()) {
       const bad = checkEgress(t, this.family, this.protocol, m.name, m.nameLength, true);
@@ -297,6 +318,10 @@ export class HostSocket extends Socket implements HostWatcher {
 
   override receive(_t: Task, io: IoBuffer, m: Message): number {
     const flags = m.flags & RECEIVE_FLAGS;
+    if ((flags & MSG_ERRQUEUE) !== 0 && this.zeroCopy?.hasNews === true) {
+      this.zeroCopy.tell(this.family, m);
+      return 0;
+    }
     if (this.isStream && flags === 0 && m.controlRoom === 0 && this.dns === null && io.isOneRange && io.remaining > 0) {
       return this.receiveDirectly(io, m);
     }
@@ -345,15 +370,26 @@ export class HostSocket extends Socket implements HostWatcher {
     if (level === SOL_SOCKET) {
       const isRead = name === SO_RCVTIMEO_OLD || name === SO_RCVTIMEO_NEW;
       if (isRead || name === SO_SNDTIMEO_OLD || name === SO_SNDTIMEO_NEW) return setTimeout(this, isRead, value, length);
+      if (name === SO_ZEROCOPY && this.isInet) return this.setZeroCopy(value, length);
       if (name === SO_ATTACH_FILTER) return attachFilter(t, this.hostFd, value, length);
     }
     return isHostOption(level, name) ? setHostOption(t, this.hostFd, level, name, value, length) : -ENOPROTOOPT;
+  }
+
+  private setZeroCopy(value: Uint8Array, length: number): number {
+    if (length < 4) return -EINVAL;
+    const n = new DataView(value.buffer, value.byteOffset, 4).getInt32(0, true);
+    if (n < 0 || n > 1) return -EINVAL;
+    this.zeroCopy = n === 0 ? null : (this.zeroCopy ?? new ZeroCopy());
+    return 0;
   }
 
   override getOption(_t: Task, level: number, name: number, value: Uint8Array, length: number): number {
     if (level === SOL_SOCKET) {
       if (name === SO_RCVTIMEO_OLD || name === SO_RCVTIMEO_NEW) return getTimeout(this.readTimeoutNs, value);
       if (name === SO_SNDTIMEO_OLD || name === SO_SNDTIMEO_NEW) return getTimeout(this.writeTimeoutNs, value);
+      if (name === SO_ZEROCOPY && this.isInet)
+        return putInt(new DataView(value.buffer, value.byteOffset, 4), this.zeroCopy === null ? 0 : 1);
       if (name === SO_PEERCRED) {
         // Nobody is known: pid 0 and the ids -1.
         value.fill(0, 0, 4);

@@ -132,6 +132,47 @@ static void connections(void) {
   close(listener);
 }
 
+static void copies(void) {
+  SECTION("sends without a copy say when they are done");
+  struct sockaddr_in at;
+  int listener = bound(SOCK_STREAM, &at), one = 1, two = 2;
+  MUST(listen(listener, 1));
+  int fd = MUST(socket(AF_INET, SOCK_STREAM, 0));
+  CALL(setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &two, sizeof two));
+  CALL(setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof one));
+  int value = -1;
+  socklen_t size = sizeof value;
+  CALL(getsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &value, &size));
+  printf("%d\n", value);
+  MUST(connect(fd, (void *)&at, sizeof at));
+  int made = MUST(accept(listener, NULL, NULL));
+  static char block[20000], got[20000];
+  uint32_t low = ~0u, high = 0;
+  for (int i = 0; i < 3; i++) {
+    CALL(send(fd, block, sizeof block, MSG_ZEROCOPY));
+    CALL(recv(made, got, sizeof got, MSG_WAITALL));
+  }
+  for (int tries = 0; tries < 200 && high != 2; tries++) {
+    char control[256];
+    struct msghdr msg = {.msg_control = control, .msg_controllen = sizeof control};
+    struct pollfd p = {fd, 0, 0};
+    poll(&p, 1, 10);
+    if (recvmsg(fd, &msg, MSG_ERRQUEUE) < 0) continue;
+    struct cmsghdr *cm = CMSG_FIRSTHDR(&msg);
+    struct sock_extended_err *error = (void *)CMSG_DATA(cm);
+    if (low == ~0u) printf("level %d, type %d, length %zu, origin %d, errno %d\n", cm->cmsg_level, cm->cmsg_type, (size_t)cm->cmsg_len, error->ee_origin, error->ee_errno);
+    if (error->ee_info < low) low = error->ee_info;
+    if (error->ee_data > high) high = error->ee_data;
+  }
+  printf("sends %u to %u\n", low, high);
+  char control[256];
+  struct msghdr msg = {.msg_control = control, .msg_controllen = sizeof control};
+  CALL(recvmsg(fd, &msg, MSG_ERRQUEUE));
+  close(fd);
+  close(made);
+  close(listener);
+}
+
 static void options(void) {
   SECTION("options");
   struct sockaddr_in at;
@@ -187,6 +228,7 @@ int main(void) {
   signal(SIGPIPE, SIG_IGN);
   datagrams();
   connections();
+  copies();
   options();
   return 0;
 }
