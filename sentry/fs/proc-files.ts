@@ -295,8 +295,6 @@ export const FIXED_FILES: readonly (readonly [string, number, string])[] = [
   ['kallsyms', 0o444, ''],
   ['iomem', 0o400, ''],
   ['ioports', 0o400, ''],
-  ['key-users', 0o444, ''],
-  ['keys', 0o444, ''],
   ['timer_list', 0o400, ''],
   ['mtrr', 0o644, ''],
 ];

@@ -42,6 +42,7 @@ import {
   zoneinfoText,
 } from './proc-files.ts';
 import { ownByTask, type ProcView, taskIno, taskOf } from './proc-inode.ts';
+import { keysText, keyUsersText } from './proc-keys.ts';
 import { netDir } from './proc-net.ts';
 import { mayInspect, PidDir } from './proc-pid.ts';
 import { sysDir } from './proc-sys.ts';
@@ -242,6 +243,8 @@ function fillRoot(fs: ProcFilesystem, root: StaticDir, options: ProcOptions): vo
   text('softirqs', softirqsText);
   text('stat', statText);
   text('uptime', uptimeText);
+  text('keys', keysText);
+  text('key-users', keyUsersText);
   text('version', versionText);
   text('vmstat', vmstatText);
   text('zoneinfo', zoneinfoText);

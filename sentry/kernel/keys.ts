@@ -114,6 +114,16 @@ export class KeyTable {
     return key;
   }
 
+  /** All keys that are alive, in the order of their numbers. */
+  all(): Key[] {
+    const out: Key[] = [];
+    for (const ref of this.bySerial.values()) {
+      const key = ref.deref();
+      if (key !== undefined) out.push(key);
+    }
+    return out.sort((a, b) => a.serial - b.serial);
+  }
+
   private uncount(gone: Collected): void {
     this.bySerial.delete(gone.serial);
     this.owned.set(gone.uid, this.owned.get(gone.uid)! - 1);
