@@ -292,6 +292,11 @@ export abstract class Inode {
     return 0;
   }
 
+  /** getattr() right after the walk that has led here, which may just have brought the attributes. */
+  getattrAfterWalk(t: Task | null): number {
+    return this.getattr(t);
+  }
+
   /** Applies a checked change; ctime is the file system's to set. ATTR_SIZE truncates or extends. */
   setattr(_t: Task | null, _attr: SetAttr): number {
     return -EPERM;

@@ -82,6 +82,7 @@ export class PathWalk {
   }
 
   private begin(ctx: VfsContext, start: VfsPath | null, path: string, flags: number, resolve: number): number {
+    openIntent.walks = (openIntent.walks + 1) | 0;
     this.ctx = ctx;
     this.flags = flags;
     this.resolve = resolve;

@@ -122,7 +122,7 @@ export class Vfs extends VfsNames {
     const error = this.walk.lookup(ctx, start, path, flags);
     if (error < 0) return error;
     const inode = this.walk.dentry.inode!;
-    const failed = inode.getattr(ctx.task);
+    const failed = inode.getattrAfterWalk(ctx.task);
     return failed < 0 ? failed : inode;
   }
 

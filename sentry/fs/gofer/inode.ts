@@ -54,6 +54,8 @@ export class GoferInode extends Inode {
   private viaName = '';
   /** The host has changed times or blocks in answer to our own calls: ask before telling. */
   stale = false;
+  /** The walk that has brought the attributes last: openIntent.walks. */
+  private seenIn = -1;
   /** Mapped shared and writable: the guest writes without any call of ours. */
   sharedMapping = false;
   /** fs.doubts when the attributes were last asked for, and when the directory was last looked at for changes. */
@@ -192,6 +194,7 @@ export class GoferInode extends Inode {
     const handle = this.fs.walkOne(parent, name, opens ? WALK_OPEN : 0);
     if (handle < 0) return handle;
     const inode = this.fs.adopt(handle, this.fs.client.attributes, this, name);
+    inode.seenIn = openIntent.walks;
     if (opens && this.fs.client.madeFd >= 0) inode.keepReader(this.fs.client.madeFd);
     return inode;
   }
@@ -257,6 +260,7 @@ export class GoferInode extends Inode {
     const known = child as GoferInode;
     if (!known.bornAt(a)) return false;
     known.setAttributes(a);
+    known.seenIn = openIntent.walks;
     return true;
   }
 
@@ -455,6 +459,10 @@ export class GoferInode extends Inode {
     const handle = this.ensureHandle();
     if (handle < 0) return handle;
     return this.askAttributes(handle);
+  }
+
+  override getattrAfterWalk(t: Task | null): number {
+    return this.fs.shared && this.seenIn === openIntent.walks ? 0 : this.getattr(t);
   }
 
   private askAttributes(handle: number): number {

@@ -179,6 +179,26 @@ test('a walk to a file that is to be read brings its descriptor along', (t) => {
   t.is(g.loopback.calls, calls + 3);
 });
 
+test('a stat in a tree that others change asks once, and sees what they have done', (t) => {
+  const { g, fs } = mounted(t, TREE_SHARED);
+  writeFileSync(join(g.dir, 'f'), 'text');
+  const { vfs, ctx } = makeTree(fs);
+  const size = () => (vfs.stat(ctx, null, '/f', 0) as GoferInode).size;
+  t.is(size(), 4);
+  const calls = g.loopback.calls;
+  t.is(size(), 4);
+  t.is(g.loopback.calls, calls + 1);
+  appendFileSync(join(g.dir, 'f'), ' and more');
+  t.is(size(), 13);
+  t.is(g.loopback.calls, calls + 2);
+  // What was opened before is asked for itself.
+  const file = vfs.openAt(ctx, null, '/f', O_RDONLY, 0) as FileDescription;
+  appendFileSync(join(g.dir, 'f'), '!');
+  t.is(file.inode().getattr(null), 0);
+  t.is(file.inode().size, 14);
+  file.decRef(null);
+});
+
 test('attributes of a listed directory come by the dozen, and stay when inodes go', (t) => {
   const { g, root } = mounted(t);
   for (let i = 0; i < 50; i++) writeFileSync(join(g.dir, `f${i}`), 'x'.repeat(i));
