@@ -34,6 +34,13 @@ export interface CgroupRecord {
   readonly sandbox: Readonly<Record<string, string>>;
 }
 
+export interface CgroupCreation {
+  /** systemd has put processes of ours there. */
+  readonly madeBySystemd: boolean;
+  /** Called before the first folder is made, so that whoever is killed then can be cleaned up after. */
+  readonly planned: (record: CgroupRecord) => void;
+}
+
 export class Cgroup {
   readonly record: CgroupRecord;
 
@@ -46,9 +53,10 @@ export class Cgroup {
   }
 
   /** Makes the folders. Throws for one that is frozen, or has processes unless systemd has put ours there. */
-  static create(path: string, madeBySystemd: boolean): Cgroup {
+  static create(path: string, how: CgroupCreation): Cgroup {
     const record = recordFor(path);
-    refuseUsed(record, madeBySystemd);
+    refuseUsed(record, how.madeBySystemd);
+    how.planned(record);
     const { unified, v1 } = hierarchies();
     if (unified !== undefined && record.dirs[''] !== undefined) makeV2(unified, path);
     for (const dirs of [record.dirs, record.sandbox]) {
@@ -272,12 +280,12 @@ export function startScope(slice: string, unit: string, pid: number): boolean {
 export function createCgroup(
   path: string,
   resources: Resources,
-  how: { readonly tolerant: boolean; readonly madeBySystemd: boolean },
+  how: CgroupCreation & { readonly tolerant: boolean },
   told: (why: string) => void,
 ): Cgroup | undefined {
   let cgroup: Cgroup | undefined;
   try {
-    cgroup = Cgroup.create(path, how.madeBySystemd);
+    cgroup = Cgroup.create(path, how);
     cgroup.apply(resources);
     return cgroup;
   } catch (error) {

@@ -86,7 +86,7 @@ export class Container {
     let consoleFd = -1;
     let relay: TerminalRelay | undefined;
     try {
-      const { joinSandbox, join, cgroup } = prepareCgroup(config, id, spec);
+      const { joinSandbox, join, cgroup } = prepareCgroup(config, dir, spec);
       undo.push(() => cgroup()?.remove());
       let stdio = options.stdio;
       if (spec.process.terminal && options.consoleSocket !== undefined) {
@@ -356,7 +356,8 @@ interface PreparedCgroup {
 }
 
 /** The cgroup is made when the first process is there, since systemd wants one to begin with. */
-function prepareCgroup(config: Config, id: string, spec: Spec): PreparedCgroup {
+function prepareCgroup(config: Config, dir: StateDir, spec: Spec): PreparedCgroup {
+  const { id } = dir;
   let made: Cgroup | undefined;
   let tried = config.ignoreCgroups;
   const tolerant = config.rootless || (!hasLimits(spec.resources) && spec.cgroupsPath === undefined);
@@ -369,7 +370,12 @@ function prepareCgroup(config: Config, id: string, spec: Spec): PreparedCgroup {
         madeBySystemd = startScope(slice, unit, pid);
       }
       const path = cgroupPath(spec.cgroupsPath, id, config.systemdCgroup);
-      made = createCgroup(path, spec.resources, { tolerant, madeBySystemd }, debugLine);
+      made = createCgroup(
+        path,
+        spec.resources,
+        { tolerant, madeBySystemd, planned: (record) => dir.saveRemains({ cgroup: record }) },
+        debugLine,
+      );
     }
     made?.joinSandbox(pid);
     setOomScore(pid, spec.process.oomScoreAdj);
@@ -418,8 +424,9 @@ export function removeRemains(dir: StateDir): void {
 /** A killed Sentry takes its stubs along, and the gofer ends when the Sentry's end of their socket is closed. */
 function awaitDeath(id: string, state: Remains): void {
   for (let waited = 0; waited < DEATH_MS; waited += POLL_MS) {
-    if (!isAlive(state.sentry) && !isAlive(state.gofer) && (state.anchor === undefined || !isAlive(state.anchor))) return;
-    if (waited === DEATH_MS / 2 && isAlive(state.gofer)) killProcess(state.gofer.pid, SIGKILL);
+    const { gofer } = state;
+    if (![state.sentry, gofer, state.anchor].some((process) => process !== undefined && isAlive(process))) return;
+    if (waited === DEATH_MS / 2 && gofer !== undefined && isAlive(gofer)) killProcess(gofer.pid, SIGKILL);
     sleepMs(POLL_MS);
   }
   throw new RunscError(`the processes of container "${id}" do not end`);

@@ -47,9 +47,9 @@ export interface ContainerState {
 
 /** What has to end and to go when a container does. Written once, before state.json, so that a damaged or half-made container can be cleaned up too. */
 export interface Remains {
-  readonly sentry: ProcessId;
-  readonly gofer: ProcessId;
-  /** Absent while there is none yet. */
+  /** Processes are absent while there are none yet. */
+  readonly sentry?: ProcessId;
+  readonly gofer?: ProcessId;
   readonly anchor?: ProcessId;
   readonly cgroup: unknown;
 }
