@@ -79,6 +79,8 @@ export interface AddressSpace {
   mappings: Mappings | null;
   /** Host pid in the sandbox's pid namespace; 0 before birth. */
   readonly hostPid: number;
+  /** Context.withdrawAnswers() for all its threads. */
+  withdrawAnswers(): void;
   /** A live thread of it, for host calls that name whose memory they move. */
   readonly memoryTid: number;
   /** Bytes moved, fewer than n at the first page that is not readable. */

@@ -49,6 +49,8 @@ class PtraceSpace implements AddressSpace {
   readonly contexts: Context[] = [];
   hostPid = 0;
 
+  withdrawAnswers(): void {}
+
   private tid(): number {
     return this.contexts.length === 0 ? 0 : this.contexts[0]!.hostTid;
   }

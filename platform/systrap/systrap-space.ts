@@ -64,6 +64,10 @@ export class SystrapSpace implements AddressSpace {
     return this.platform.memoryTid(this);
   }
 
+  withdrawAnswers(): void {
+    for (const c of this.contexts) c.withdrawAnswers();
+  }
+
   parked(c: SystrapContext): void {
     this.platform.parked(c);
   }

@@ -91,6 +91,7 @@ export function loadProgram(
   );
   if (failed < 0) return failed;
   mm.mmapBase = pageDown(stackTop - Math.max(stackSize, MIN_STACK_GAP) - randomPages(26));
+  mm.hold(context);
 
   let base = 0;
   if (image.position === 'anywhere') {

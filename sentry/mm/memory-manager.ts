@@ -78,6 +78,10 @@ export class MemoryManager extends GuestMemory implements Mappings {
   /** The vDSO and its data, which lie above `top` and can be looked at. */
   private readonly vdsoStart: number;
   private readonly vdsoEnd: number;
+  /** The vDSO is where the host has put it, as far as we know: who maps something there replaces it. */
+  hasVdso: boolean;
+  /** A page of the stub's that nobody sees, above all that mmap places by itself; 0 for none. See hold(). */
+  private anchor = 0;
 
   constructor(space: AddressSpace, top: number, vdsoStart = 0, vdsoEnd = 0) {
     super();
@@ -85,6 +89,7 @@ export class MemoryManager extends GuestMemory implements Mappings {
     this.top = top;
     this.vdsoStart = vdsoStart;
     this.vdsoEnd = vdsoEnd;
+    this.hasVdso = vdsoEnd > 0;
     this.mmapBase = top;
     space.mappings = this;
   }
@@ -187,15 +192,49 @@ export class MemoryManager extends GuestMemory implements Mappings {
    * it is free. -ENOMEM when there is no room.
    */
   findAddress(hint: number, length: number, low32: boolean): number {
-    if (hint >= MIN_ADDRESS && hint + length <= this.top && !this.vmas.overlaps(hint, hint + length)) return hint;
+    if (
+      hint >= MIN_ADDRESS &&
+      hint + length <= this.top &&
+      !this.vmas.overlaps(hint, hint + length) &&
+      !this.isTaken(hint, hint + length)
+    ) {
+      return hint;
+    }
     if (low32) {
       // MAP_32BIT: arch/x86/kernel/sys_x86_64.c:find_start_end().
       const start = this.vmas.findFreeUp(length, 0x40000000, 0x80000000);
       return start < 0 ? -ENOMEM : start;
     }
     let start = this.vmas.findFree(length, MIN_ADDRESS, this.mmapBase);
-    if (start < 0) start = this.vmas.findFreeUp(length, MIN_ADDRESS, this.top);
-    return start < 0 ? -ENOMEM : start;
+    if (start >= 0 && this.isTaken(start, start + length)) start = this.vmas.findFree(length, MIN_ADDRESS, this.vdsoStart);
+    for (let from = MIN_ADDRESS; start < 0; ) {
+      start = this.vmas.findFreeUp(length, from, this.top);
+      if (start < 0) return -ENOMEM;
+      if (!this.isTaken(start, start + length)) break;
+      from = start < this.vdsoEnd && start + length > this.vdsoStart ? this.vdsoEnd : this.anchor + PAGE_SIZE;
+      start = -1;
+    }
+    return start;
+  }
+
+  private isFree(start: number, end: number): boolean {
+    return !this.vmas.overlaps(start, end) && !this.isTaken(start, end);
+  }
+
+  /** The host has something in [start, end) that is no mapping of the guest's. */
+  private isTaken(start: number, end: number): boolean {
+    if (this.hasVdso && start < this.vdsoEnd && end > this.vdsoStart) return true;
+    return this.anchor !== 0 && start < this.anchor + PAGE_SIZE && end > this.anchor;
+  }
+
+  /**
+   * Maps a page without rights right above what mmap is to place. As long as it is there the host keeps the page tables of its
+   * neighbourhood: a mapping that comes and goes would otherwise take two pages for them with it each time. On Linux
+   * the vDSO is at this place.
+   */
+  hold(context: Context): void {
+    this.anchor = this.mmapBase;
+    context.addCall(SYS_mmap, 0, this.anchor, PAGE_SIZE, 0, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
   }
 
   /**
@@ -228,10 +267,21 @@ export class MemoryManager extends GuestMemory implements Mappings {
       }
       context.addCall(SYS_mmap, HOSTCALL_RECEIVED_FD, addr, length, prot, hostFlags, 0, backing.hostOffset + offset);
     }
+    this.replaced(addr, addr + length);
     this.vmas.remove(addr, addr + length);
     this.vmas.insert(new Vma(addr, addr + length, prot, maxProt, flags & KEPT_FLAGS, backing, offset, label));
     this.peak = Math.max(this.peak, this.vmas.total);
     return 0;
+  }
+
+  /** What was the host's in [start, end) is the guest's now. */
+  private replaced(start: number, end: number): void {
+    if (!this.isTaken(start, end)) return;
+    if (this.anchor < end && this.anchor + PAGE_SIZE > start) this.anchor = 0;
+    if (!this.hasVdso || start >= this.vdsoEnd || end <= this.vdsoStart) return;
+    // The stub reads clocks there as well.
+    this.hasVdso = false;
+    this.space.withdrawAnswers();
   }
 
   /** The host refused a mapping after all: nothing is there. */
@@ -341,7 +391,7 @@ export class MemoryManager extends GuestMemory implements Mappings {
     if (v.end < addr + oldLength) return -EFAULT;
     if (fixedAddr < 0 && newLength === oldLength && !dontUnmap) return addr;
     const grownEnd = addr + newLength;
-    if (fixedAddr < 0 && !dontUnmap && v.end === addr + oldLength && grownEnd <= this.top && !this.vmas.overlaps(v.end, grownEnd)) {
+    if (fixedAddr < 0 && !dontUnmap && v.end === addr + oldLength && grownEnd <= this.top && this.isFree(v.end, grownEnd)) {
       const piece = new Vma(
         v.end,
         grownEnd,
@@ -360,6 +410,7 @@ export class MemoryManager extends GuestMemory implements Mappings {
     if (!mayMove) return -ENOMEM;
     const to = fixedAddr >= 0 ? fixedAddr : this.findAddress(0, newLength, false);
     if (to < 0) return to;
+    this.replaced(to, to + newLength);
     const moved = v.slice(addr, addr + oldLength);
     const offset = moved.offset;
     if (fixedAddr >= 0) this.vmas.remove(to, to + newLength);
@@ -378,6 +429,8 @@ export class MemoryManager extends GuestMemory implements Mappings {
   fork(space: AddressSpace): MemoryManager {
     const child = new MemoryManager(space, this.top, this.vdsoStart, this.vdsoEnd);
     child.mmapBase = this.mmapBase;
+    child.anchor = this.anchor;
+    child.hasVdso = this.hasVdso;
     child.brkStart = this.brkStart;
     child.brk = this.brk;
     child.codeStart = this.codeStart;

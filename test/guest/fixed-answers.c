@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <sys/auxv.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
 
@@ -79,6 +80,21 @@ static void clocks(void) {
   HOLDS(now == stored && labs(now - later.tv_sec) <= 1);
 }
 
+#define TERABYTE (1UL << 40)
+
+// The vDSO is no mapping of ours, but nothing that is mapped without an address may take its place.
+static int takes_all_room(void *arg) {
+  int pieces = 0;
+  while (mmap(NULL, TERABYTE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED) pieces++;
+  while (mmap(NULL, TERABYTE / 64, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED) {
+  }
+  HOLDS(pieces > 100);
+  struct timespec ts;
+  CALL(clock_gettime(CLOCK_MONOTONIC, &ts));
+  HOLDS(memcmp((void *)getauxval(AT_SYSINFO_EHDR), "\177ELF", 4) == 0);
+  return 0;
+}
+
 // ---- identity
 
 static int changes_ids(void *arg) {
@@ -100,17 +116,19 @@ static int is_new_process(void *arg) {
 
 static int loses_its_parent(void *arg) {
   long reaper = *(long *)arg;
-  int tell[2];
-  MUST(pipe(tell));
+  int tell[2], ready[2];
+  char byte = 0;
+  MUST(pipe(tell) | pipe(ready));
   pid_t middle = fork();
   if (middle == 0) {
     pid_t inner = fork();
     if (inner != 0) {
-      sleep_ms(30);
+      read(ready[0], &byte, 1);
       _exit(0);
     }
     warm();
     long was = syscall(SYS_getppid);
+    write(ready[1], &byte, 1);
     while (syscall(SYS_getppid) == was) sleep_ms(1);
     char is_right = syscall(SYS_getppid) == reaper && was != reaper;
     write(tell[1], &is_right, 1);
@@ -440,6 +458,7 @@ int main(int argc, char **argv) {
 
   SECTION("clocks");
   clocks();
+  in_child("all room taken", takes_all_room, NULL);
   SECTION("identity");
   in_child("changes ids", changes_ids, NULL);
   in_child("fork", is_new_process, &pid);

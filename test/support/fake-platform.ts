@@ -14,6 +14,7 @@ export const MEMORY_SIZE = 0x80000;
 
 class FakeSpace implements AddressSpace {
   readonly hostPid = 1;
+  withdrawAnswers(): void {}
   readonly memoryTid = 1;
   mappings: Mappings | null = null;
   readonly bytes: Uint8Array;
