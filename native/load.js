@@ -1,5 +1,5 @@
 // Loads the addon: from build/Release in a checkout, from its own assets when runsc is one executable (scripts/build.ts).
-import { closeSync, existsSync, constants as fs, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { accessSync, closeSync, existsSync, constants as fs, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { getRawAsset, isSea } from 'node:sea';
 import { fileURLToPath } from 'node:url';
@@ -43,6 +43,17 @@ function nameless(dir, bytes) {
   }
 }
 
+/** The descriptor, unless its folder is mounted noexec, as /dev/shm of most containers is: access(2) tells. */
+function executable(fd) {
+  try {
+    accessSync(`/proc/self/fd/${fd}`, fs.X_OK);
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
 function load(path) {
   const module = { exports: {} };
   process.dlopen(module, path);
@@ -70,12 +81,12 @@ export const addon = isSea() ? loadAsset() : loadBuilt();
 
 /** Where the anchor's executable is, for as long as we run: a path that our children can execute. */
 export function anchorPath() {
-  if (isSea()) return `/proc/${process.pid}/fd/${extract('anchor', (fd) => fd)}`;
+  if (isSea()) return `/proc/${process.pid}/fd/${extract('anchor', executable)}`;
   return fileURLToPath(new URL('./build/Release/anchor', import.meta.url));
 }
 
 /** Only the Sentry needs it, and so only the Sentry unpacks it. */
 export function openStub() {
-  if (isSea()) return extract('stub', (fd) => fd);
+  if (isSea()) return extract('stub', executable);
   return openSync(fileURLToPath(new URL('./build/Release/stub', import.meta.url)), fs.O_RDONLY);
 }
