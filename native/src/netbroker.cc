@@ -39,7 +39,7 @@
 namespace {
 
 // Twin of the constants in sentry/host/net-broker.ts.
-enum Request : int32_t { kSocket, kBind, kSetOption, kSend, kIoctl, kTun };
+enum Request : int32_t { kSocket, kBind, kSetOption, kSend, kIoctl, kTun, kWrite };
 
 struct BrokerHeader {
   int32_t request, a, b, c, length;
@@ -142,6 +142,9 @@ long Serve(Broker& b, int fd, int* made, size_t* back) {
       *back = sizeof(struct ifreq);
       return 0;
     }
+    case kWrite:
+      // Of a file below /proc/sys/net: some of them ask who writes for CAP_NET_ADMIN.
+      return Raw(SYS_pwrite64, fd, Ptr(b.bytes), h.length, 0);
     default:
       return -EINVAL;
   }
@@ -201,7 +204,7 @@ bool Confine(uint32_t wanted) {
   data[1] = {0, 0, 0};
   if (Raw(SYS_capset, Ptr(&header), Ptr(data)) < 0) return false;
   if (Raw(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return false;
-  constexpr uint32_t kCalls[] = {SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_socket, SYS_bind, SYS_setsockopt, SYS_ioctl, SYS_close, SYS_exit_group};
+  constexpr uint32_t kCalls[] = {SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_socket, SYS_bind, SYS_setsockopt, SYS_ioctl, SYS_pwrite64, SYS_close, SYS_exit_group};
   constexpr size_t kCount = sizeof kCalls / sizeof kCalls[0];
   sock_filter program[4 + kCount + 2];
   size_t i = 0;

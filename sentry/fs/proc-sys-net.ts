@@ -5,6 +5,7 @@
 import { openSync, readSync, writeSync } from 'node:fs';
 import { EACCES, EBADF, EINVAL, EPERM } from '../abi/errno.ts';
 import { latin1 } from '../base/latin1.ts';
+import { brokerWrite } from '../host/net-broker.ts';
 
 const IPV4 = [
   'icmp_echo_ignore_all',
@@ -103,8 +104,8 @@ export function netSysctl(name: string): string | undefined {
   }
 }
 
-/** Sets it on the host: 0, -errno, or undefined where the parameter is the Sentry's own. */
-export function changeNetSysctl(name: string, value: string): number | undefined {
+/** Sets it on the host, for a guest that has CAP_NET_ADMIN there or not: 0, -errno, or undefined where the parameter is the Sentry's own. */
+export function changeNetSysctl(name: string, value: string, isAdmin: boolean): number | undefined {
   const fd = files.get(name);
   if (fd === undefined) return undefined;
   try {
@@ -113,6 +114,8 @@ export function changeNetSysctl(name: string, value: string): number | undefined
   } catch (error) {
     const { errno = -EINVAL } = error as NodeJS.ErrnoException;
     // It was opened for reading alone.
-    return errno === -EBADF ? -EACCES : errno;
+    if (errno === -EBADF) return -EACCES;
+    // Some ask for CAP_NET_ADMIN as well: net/ipv4/devinet.c:devinet_sysctl_forward().
+    return errno === -EPERM && isAdmin ? Math.min(brokerWrite(fd, Buffer.from(value, 'latin1'), value.length), 0) : errno;
   }
 }

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { EINVAL, EPERM } from '../abi/errno.ts';
 import { SEEK_END } from '../abi/fcntl.ts';
 import { POLLERR, POLLIN, POLLPRI, POLLRDNORM } from '../abi/poll.ts';
-import { CAP_LAST_CAP, CAP_SYS_ADMIN } from '../abi/sched.ts';
+import { CAP_LAST_CAP, CAP_NET_ADMIN, CAP_SYS_ADMIN } from '../abi/sched.ts';
 import type { SysctlSpec } from '../kernel/sysctl.ts';
 import type { Task } from '../kernel/task.ts';
 import type { UtsNamespace } from '../kernel/uts-namespace.ts';
@@ -60,7 +60,7 @@ class SysctlFile extends TextFile {
   override store(t: Task, data: string, _offset: number): number {
     if ((this.spec.mode & 0o222) === 0) return -EPERM;
     const { name, kind } = this.spec;
-    const ofHost = t.ns.net.isolated ? undefined : changeNetSysctl(name, data);
+    const ofHost = t.ns.net.isolated ? undefined : changeNetSysctl(name, data, t.creds.capableIn(t.ns.net.userns, CAP_NET_ADMIN));
     const error = ofHost ?? (kind === 'live' ? setLive(t, name, data) : t.kernel.sysctls.set(name, data));
     if (error >= 0 && name === 'vm.drop_caches') dropCaches(Number.parseInt(data, 10));
     return error < 0 ? error : data.length;

@@ -12,6 +12,7 @@ const SET_OPTION = 2;
 const SEND = 3;
 const IOCTL = 4;
 const TUN = 5;
+const WRITE = 6;
 
 const NOTHING = new Uint8Array(0);
 let broker = -1;
@@ -51,4 +52,9 @@ export function brokerIoctl(hostFd: number, cmd: number, ifreq: Uint8Array, n: n
 /** TUNSETIFF on a fresh descriptor of /dev/net/tun: the descriptor. */
 export function brokerTun(ifreq: Uint8Array, n: number): number {
   return broker < 0 ? -EPERM : netBrokerCall(broker, TUN, 0, 0, 0, -1, ifreq, n, true);
+}
+
+/** Writes to a file of /proc/sys/net, at its start. */
+export function brokerWrite(hostFd: number, bytes: Uint8Array, n: number): number {
+  return broker < 0 ? -EPERM : netBrokerCall(broker, WRITE, 0, 0, 0, hostFd, bytes, n, false);
 }
