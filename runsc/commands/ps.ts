@@ -52,7 +52,11 @@ const ALIASES: Readonly<Record<string, string>> = {
 };
 
 const FULL = ['user', 'pid', 'ppid', 'c', 'stime', 'tty', 'time', 'cmd'];
-const BSD = ['pid', 'tty', 'stat', 'time', 'comm'];
+/** ps(1) sets numbers flush right. */
+const BSD_COLUMNS: Column[] = [
+  ['    PID', (p) => String(p.pid).padStart(7)],
+  ...['tty', 'stat', 'time', 'comm'].map((name) => COLUMNS[name]!),
+];
 
 /** The options of ps(1) that choose columns: -f, -o. Others choose processes, and these are the container's. */
 function columnsFor(options: readonly string[]): Column[] {
@@ -67,7 +71,7 @@ function columnsFor(options: readonly string[]): Column[] {
     });
   }
   const full = options.length === 0 || options.some((word) => /^-\w*f/.test(word));
-  return (full ? FULL : BSD).map((name) => COLUMNS[name]!);
+  return full ? FULL.map((name) => COLUMNS[name]!) : BSD_COLUMNS;
 }
 
 export function processTable(container: Container, options: readonly string[]): string {

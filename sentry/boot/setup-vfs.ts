@@ -78,6 +78,8 @@ const STAND_INS = ['mqueue', 'cgroup', 'cgroup2'];
 function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: MountConfig): Mount | undefined {
   const what = `mounting ${mount.type} at ${mount.target}`;
   refuseLink(vfs, ctx, mount);
+  // A folder that is made for it says nothing of how it is to be.
+  const wasThere = typeof vfs.lookup(ctx, null, mount.target, LOOKUP_FOLLOW) !== 'number';
   const at = mountPoint(vfs, ctx, mount, what);
   if (mount.type === 'bind' && mount.tree === undefined) {
     // Inside the container: /dev/console, or a folder shown twice.
@@ -93,7 +95,7 @@ function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: Mount
     const type = vfs.types.get(mount.type);
     if (type === undefined && STAND_INS.includes(mount.type)) fs = must(what, newTmpfs('mode=755', undefined, mount.type));
     else if (type === undefined) throw new SetupError(what, -ENODEV);
-    else fs = must(what, type.mount(ctx, mount.source, mount.flags, dataFor(mount, at)));
+    else fs = must(what, type.mount(ctx, mount.source, mount.flags, wasThere ? dataFor(mount, at) : mount.data));
   }
   fs.source = mount.source;
   const made = Mount.of(fs, mountFlags(mount.flags));
