@@ -279,6 +279,29 @@ static void is_signalled_while_it_scribbles(void) {
   busy_with_calls(3000);
 }
 
+/** A restartable sequence whose abort leads to a `syscall` of the stub: the host sends the thread there when it is preempted. */
+static void aborts_into_the_stub(void) {
+  static struct {
+    uint32_t version, flags;
+    uint64_t start, length, abort;
+  } section __attribute__((aligned(32)));
+  static struct {
+    uint32_t cpu_start, cpu;
+    uint64_t section;
+    uint32_t flags, rest[3];
+  } area __attribute__((aligned(32)));
+  section.start = (uint64_t)spins;
+  section.length = 64;
+  section.abort = (uint64_t)gadget;
+  area.section = (uint64_t)&section;
+  // As a guest's own call, and from the stub's text; the signature is what stands before the place.
+  uint32_t signature = *(uint32_t *)(gadget - 4);
+  syscall(SYS_rseq, &area, 32, 0, signature);
+  host_call(SYS_rseq, (long)&area, 32, 0, signature, 0, 0);
+  alarm(1);
+  __asm__ volatile("mov $257, %%eax\n jmp *%0" ::"r"(spins) : "rax");
+}
+
 /** Processes that the Sentry does not know: they end with the sandbox. */
 static void makes_processes_of_its_own(void) {
   static uint32_t word;
@@ -385,6 +408,7 @@ static const struct {
     {"forges-answers", forges_answers},
     {"is-signalled-while-it-scribbles", is_signalled_while_it_scribbles},
     {"makes-processes-of-its-own", makes_processes_of_its_own},
+    {"aborts-into-the-stub", aborts_into_the_stub},
 };
 
 /** The attack runs in a child; its parent must find the child ended and go on as if nothing was. */

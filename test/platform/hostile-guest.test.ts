@@ -32,6 +32,7 @@ const ATTACKS = [
   'forges-answers',
   'is-signalled-while-it-scribbles',
   'makes-processes-of-its-own',
+  'aborts-into-the-stub',
 ];
 
 /** Events of chance that children forge, each until it is found out. */
