@@ -3,6 +3,7 @@
 export const FICLONE = 0x40049409;
 export const FICLONERANGE = 0x4020940d;
 
+export const FS_IOC_FIEMAP = 0xc020660b;
 export const FIDEDUPERANGE = 0xc0189436;
 
 export const FIONREAD = 0x541b;

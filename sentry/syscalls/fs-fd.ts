@@ -71,6 +71,7 @@ import {
   FIONREAD,
   FIOQSIZE,
   FIOSETOWN,
+  FS_IOC_FIEMAP,
 } from '../abi/ioctl.ts';
 import { LANDLOCK_ACCESS_FS_IOCTL_DEV } from '../abi/landlock.ts';
 import { NAME_MAX } from '../abi/limits.ts';
@@ -387,6 +388,7 @@ function servedByVfs(cmd: number): boolean {
     case FICLONE:
     case FICLONERANGE:
     case FIDEDUPERANGE:
+    case FS_IOC_FIEMAP:
       return true;
     default:
       return false;
@@ -424,6 +426,8 @@ export function ioctl(t: Task, a: SyscallArgs): number {
     case FICLONE:
     case FICLONERANGE:
     case FIDEDUPERANGE:
+    // No file system of ours tells where on a disk a file lies: ioctl_fiemap().
+    case FS_IOC_FIEMAP:
       return -EOPNOTSUPP;
     case FIONREAD:
       if (!file.inode().isRegular()) return file.ioctl(t, cmd, arg);
