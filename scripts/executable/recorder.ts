@@ -9,16 +9,14 @@ import { compile, type Role, roleOf, run } from './role.ts';
 /** Where the build wants the caches; it defines the word. */
 declare const CACHE_DIR: string;
 
-/** V8's own; sentry/kernel/housekeeping.ts sets another. */
-const DEFAULT_GROWTH = 2;
 /** poll(2). */
 const POLLIN = 1;
 /** Writing a cache of some megabytes takes less. */
 const SENTRY_END_MS = 5000;
 
 function record(script: Script, fd: number): void {
-  // The cache names the flags it was made with: those of a start, without what the Sentry has changed since.
-  setFlagsFromString(`--semi-space-growth-factor=${DEFAULT_GROWTH}`);
+  // The cache names the flags it was made with: those of a start, without what the Sentry has set to collect garbage.
+  setFlagsFromString('--no-expose-gc');
   const cache = script.createCachedData();
   for (let at = 0; at < cache.length; ) at += writeSync(fd, cache, at);
 }

@@ -21,8 +21,6 @@ function giver(): () => void {
   return () => {
     if (collect === undefined) {
       const { setFlagsFromString } = process.getBuiltinModule('node:v8');
-      // A larger young generation only delays its collections, which cost by what survives: there is next to nothing.
-      setFlagsFromString('--semi-space-growth-factor=1');
       setFlagsFromString('--expose-gc');
       collect = process.getBuiltinModule('node:vm').runInNewContext('gc') as (options: object) => void;
     }
