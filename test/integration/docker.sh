@@ -60,7 +60,7 @@ says 'device' crw r --rm --device /dev/null:/dev/mynull box ls -l /dev/mynull
 says 'detached' '' r -d --name dd box sleep 1000
 says 'exec' word docker exec dd echo word
 ends 'exec status' 3 docker exec dd sh -c 'exit 3'
-says 'exec environment' Z docker exec -e Q=Z ddd sh -c 'echo $Q'
+says 'exec environment' Z docker exec -e Q=Z dd sh -c 'echo $Q'
 says 'exec user' uid=5 docker exec -u 5 dd id
 says 'top' 'sleep 1000' docker top dd
 echo content >"$work/in"
