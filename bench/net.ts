@@ -127,9 +127,15 @@ function outside(...program: string[]): string {
 
 /** Has a server run on the guest's side for the time of `work`. */
 async function withServer(command: readonly string[], port: number, work: () => void): Promise<void> {
-  const server = spawn(command[0]!, command.slice(1), { stdio: 'ignore', detached: true });
+  const server = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+  let said = '';
+  server.stderr?.on('data', (bytes: Buffer) => {
+    said = `${said}${bytes.toString('latin1')}`.slice(-1000);
+  });
   try {
-    await listening(server, command, port);
+    if (!(await listens(server, port))) {
+      throw new Error(`${command.join(' ')}: does not listen: ${said.trim().split('\n').at(-1) ?? ''}`);
+    }
     work();
   } finally {
     // With all that it has started: a server's workers, a sandbox's command line.
@@ -148,13 +154,13 @@ function endGroup(pid: number): void {
   }
 }
 
-async function listening(server: ChildProcess, command: readonly string[], port: number): Promise<void> {
+async function listens(server: ChildProcess, port: number): Promise<boolean> {
   for (const start = Date.now(); Date.now() - start < START_MS; ) {
-    if (isListening(port)) return;
-    if (server.exitCode !== null || server.signalCode !== null) break;
+    if (isListening(port)) return true;
+    if (server.exitCode !== null || server.signalCode !== null) return false;
     await pause();
   }
-  throw new Error(`${command.join(' ')}: does not listen`);
+  return false;
 }
 
 function isListening(port: number): boolean {
