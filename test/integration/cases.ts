@@ -36,7 +36,7 @@ export const cases: readonly Case[] = [
   },
   {
     title: 'a terminal: size, changes of it, keys, signals to the foreground',
-    script: `script -qec "$P run --rm -it bb sh -c 'tty; test -t 0 && test -t 1 && echo terminal'" /dev/null </dev/null | tr -d '\\r\\0'
+    script: `script -qec "$P run --rm -it bb sh -c 'tty; test -t 0 && test -t 1 && echo terminal'" /dev/null </dev/null | tr -d '\\r' | sed 's/\\^@//'
       $P run -dt --name $N bb sh -c 'trap "stty size" WINCH; while :; do sleep 0.1; done' >/dev/null
       pid=$($P inspect -f '{{.State.Pid}}' $N); sleep 1; stty -F $(readlink /proc/$pid/fd/4) rows 40 cols 100; sleep 1; $P logs $N | tr -d '\\r'; $P rm -f -t 0 $N >/dev/null`,
     output: '/dev/pts/0\nterminal\n40 100',
