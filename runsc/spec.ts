@@ -8,7 +8,7 @@ import type { CapabilitySets, SchedulerConfig } from '../sentry/boot/boot-config
 import { RunscError } from './errors.ts';
 import { Field, MAX_SAFE, MAX_U32, stringMap } from './field.ts';
 import type { IdMap } from './id-maps.ts';
-import { warning } from './messages.ts';
+import { debugLine, warning } from './messages.ts';
 import { checkResources, type Resources } from './resources.ts';
 import { checkSeccomp, type Seccomp } from './seccomp.ts';
 
@@ -294,7 +294,7 @@ function raisable(ambient: [number, number], permitted: [number, number], inheri
     const word = i < 32 ? 0 : 1;
     const bit = 1 << (i % 32);
     if ((ambient[word] & bit) !== 0 && (allowed[word] & bit) === 0)
-      warning(`can't raise ambient capability ${name}: it is not both permitted and inheritable`);
+      debugLine(`can't raise ambient capability ${name}: it is not both permitted and inheritable`);
   }
   return [ambient[0] & allowed[0], ambient[1] & allowed[1]];
 }
