@@ -14,26 +14,41 @@ struct waiter {
   uint32_t *addr;
   uint32_t bits;
   int result;
-  volatile int done;
+  volatile int tid, done;
 };
 
 static void *waits(void *arg) {
   struct waiter *w = arg;
+  w->tid = gettid();
   w->result = futex(w->addr, FUTEX_WAIT_BITSET, 0, NULL, NULL, w->bits) == 0 ? 0 : errno;
   w->done = 1;
   return NULL;
+}
+
+// Until the thread sleeps: proc_pid_stat(5), the field behind the name.
+static void await_sleep(struct waiter *w) {
+  char path[64], text[256];
+  for (int i = 0; i < 500; i++) {
+    sleep_ms(10);
+    if (w->tid == 0) continue;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", w->tid);
+    FILE *f = fopen(path, "r");
+    char *end = f != NULL && fgets(text, sizeof text, f) != NULL ? strrchr(text, ')') : NULL;
+    if (f != NULL) fclose(f);
+    if (end != NULL && end[2] == 'S') return;
+  }
 }
 
 static void start(struct waiter *w, int n, uint32_t *addr) {
   for (int i = 0; i < n; i++) {
     w[i] = (struct waiter){.addr = addr, .bits = 1u << i};
     pthread_create(&w[i].thread, NULL, waits, &w[i]);
-    sleep_ms(15);
+    await_sleep(&w[i]);
   }
 }
 
 static int done(struct waiter *w, int n) {
-  sleep_ms(30);
+  sleep_ms(100);
   int sum = 0;
   for (int i = 0; i < n; i++) sum += w[i].done << i;
   return sum;
