@@ -39,6 +39,7 @@ import { registerFilesystems } from './register.ts';
 import { setupVfs } from './setup-vfs.ts';
 import { Statistics } from './statistics.ts';
 import { watchHost } from './watch.ts';
+import { stepWorkersBack } from './worker-threads.ts';
 
 /** Where the command line puts the configuration. */
 const CONFIG_FD = 3;
@@ -149,6 +150,7 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   if (config.ownNetwork) bringUpLoopback();
   raiseLimits();
   limitProcesses();
+  stepWorkersBack();
   dropBoundingSet();
   const kernel = buildKernel(config);
   registerFilesystems(kernel);
