@@ -513,7 +513,10 @@ int64_t SeekDir(const Args& a) {
 
 int64_t PollFd(const Args& a) {
   struct pollfd p = {a.Int(0), static_cast<short>(a.Int(1)), 0};
-  const int n = poll(&p, 1, a.Int(2));
+  int n;
+  // A pending signal interrupts even a call that would not have waited: fs/select.c:do_poll().
+  do n = poll(&p, 1, a.Int(2));
+  while (n < 0 && errno == EINTR);
   return n < 0 ? -errno : p.revents;
 }
 

@@ -129,7 +129,10 @@ export class GoferClient {
   static connect(regionFd: number, regionSize: number, socketFd: number): GoferClient | number {
     const memory = mapShared(regionFd, regionSize);
     if (typeof memory === 'number') return memory;
-    const peerGone = () => (pollFd(socketFd, 0, 0) & POLLHUP) !== 0;
+    const peerGone = () => {
+      const events = pollFd(socketFd, 0, 0);
+      return events > 0 && (events & POLLHUP) !== 0;
+    };
     return new GoferClient(new ClientChannel(memory, { futexWait, futexWake }, peerGone), socketFd);
   }
 
