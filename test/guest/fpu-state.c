@@ -129,7 +129,7 @@ int main(void) {
   hits = 0;
   setitimer(ITIMER_REAL, &it, NULL);
   int equal = 1;
-  for (int i = 0; i < 5; i++) equal &= harmonic() == expected;
+  for (int i = 0; i < 5 || (hits <= 3 && i < 2000); i++) equal &= harmonic() == expected;
   setitimer(ITIMER_REAL, &off, NULL);
   printf("sums equal: %d, interrupted: %d\n", equal, hits > 3);
 
