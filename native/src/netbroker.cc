@@ -35,6 +35,7 @@
 #include <string>
 
 #include "args.h"
+#include "raw-syscall.h"
 
 namespace {
 
@@ -51,20 +52,6 @@ constexpr int kTunCount = 16;
 constexpr int kSocketFd = 3;
 constexpr int kFirstTun = 4;
 constexpr size_t kControl = CMSG_SPACE(sizeof(int));
-
-long Raw(long nr, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
-  long result;
-  register long r10 asm("r10") = d;
-  register long r8 asm("r8") = e;
-  register long r9 asm("r9") = f;
-  asm volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
-  return result;
-}
-
-template <typename T>
-long Ptr(T* p) {
-  return reinterpret_cast<long>(p);
-}
 
 struct Range {
   uintptr_t low, high;

@@ -41,6 +41,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "raw-syscall.h"
+
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -76,20 +78,6 @@ Napi::String FromBytes(Env env, const char* bytes, size_t n) {
 }
 
 // ---------------------------------------------------------------- starting a process
-
-long Raw(long nr, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
-  long result;
-  register long r10 asm("r10") = d;
-  register long r8 asm("r8") = e;
-  register long r9 asm("r9") = f;
-  asm volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
-  return result;
-}
-
-template <typename T>
-long Ptr(T* p) {
-  return reinterpret_cast<long>(p);
-}
 
 constexpr size_t kStackSize = 64 * 1024;
 constexpr int kMaxSignal = 64;
