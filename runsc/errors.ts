@@ -23,11 +23,6 @@ export function errnoText(errno: number): string {
   return known === undefined ? `errno ${Math.abs(errno)}` : `${known[1]} (${known[0]})`;
 }
 
-/** A host call's -errno as an error to throw. */
-export function hostError(action: string, result: number): RunscError {
-  return new RunscError(action, errnoText(result));
-}
-
 /** The whole chain in one line. */
 export function describe(error: unknown): string {
   if (error instanceof RunscError) return error.cause === undefined ? error.message : `${error.message}: ${describe(error.cause)}`;

@@ -1,6 +1,6 @@
 // Id maps of user namespaces: what /proc/PID/uid_map and gid_map are told.
 
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { RunscError } from './errors.ts';
 import { spawnSync } from './host-program.ts';
 
@@ -58,8 +58,4 @@ function runMapper(program: string, pid: number, map: readonly IdMap[]): void {
   const done = spawnSync(program, [String(pid), ...words], { encoding: 'utf8' });
   if (done.error !== undefined) throw new RunscError(`running ${program}`, done.error);
   if (done.status !== 0) throw new RunscError(`${program} refused the ranges of /etc/sub${program.slice(3, 6)}`, done.stderr.trim());
-}
-
-export function canMapRanges(): boolean {
-  return ['/usr/bin/newuidmap', '/bin/newuidmap'].some((path) => existsSync(path));
 }
