@@ -3,11 +3,10 @@
 
 import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from '../abi/fcntl.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../abi/stat.ts';
-import { latin1 } from '../base/latin1.ts';
 import { copyAttributes, copyData } from '../fs/overlay-copy-up.ts';
-import type { Task } from '../kernel/task.ts';
 import type { KernelContext } from '../vfs/context.ts';
-import type { DirSink, VfsPath } from '../vfs/filesystem.ts';
+import { takeNames } from '../vfs/dir-names.ts';
+import type { VfsPath } from '../vfs/filesystem.ts';
 import type { Vfs } from '../vfs/vfs.ts';
 
 /** Deeper trees are images that want something else than a tmpfs. */
@@ -51,23 +50,5 @@ function copyEntry(vfs: Vfs, ctx: KernelContext, at: VfsPath, to: VfsPath, name:
 function namesIn(vfs: Vfs, ctx: KernelContext, dir: VfsPath): string[] | number {
   const file = vfs.openAt(ctx, dir, '.', O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
   if (typeof file === 'number') return file;
-  const names: string[] = [];
-  const sink: DirSink = {
-    entry(name) {
-      if (name !== '.' && name !== '..') names.push(name);
-      return true;
-    },
-    entryBytes(bytes, at, length) {
-      names.push(latin1(bytes, at, at + length));
-      return true;
-    },
-  };
-  let error = 0;
-  for (let before = -1; error === 0 && file.pos !== before; ) {
-    before = file.pos;
-    // File systems do not ask who reads a directory.
-    error = file.readdir(null as unknown as Task, sink);
-  }
-  file.decRef(null);
-  return error < 0 ? error : names;
+  return takeNames(file);
 }

@@ -10,6 +10,7 @@ import { S_IFCHR, S_IFDIR, S_IFMT } from '../abi/stat.ts';
 import { latin1 } from '../base/latin1.ts';
 import type { Credentials } from '../kernel/credentials.ts';
 import type { Task } from '../kernel/task.ts';
+import { takeNames } from '../vfs/dir-names.ts';
 import { DirStream, FIRST_COOKIE, type StreamEntry, type StreamSource } from '../vfs/dir-stream.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { DirSink, Inode, VfsPath } from '../vfs/filesystem.ts';
@@ -493,24 +494,8 @@ function dropWhiteout(dir: Inode, name: string): boolean {
 function clearWhiteouts(dir: Inode): number {
   const file = openLayer(dir, O_RDONLY);
   if (typeof file === 'number') return file;
-  const names: string[] = [];
-  const sink: DirSink = {
-    entry(name) {
-      if (name !== '.' && name !== '..') names.push(name);
-      return true;
-    },
-    entryBytes(bytes, at, length) {
-      names.push(latin1(bytes, at, at + length));
-      return true;
-    },
-  };
-  let error = 0;
-  for (let before = -1; error === 0 && file.pos !== before; ) {
-    before = file.pos;
-    error = file.readdir(null as unknown as Task, sink);
-  }
-  file.decRef(null);
-  if (error < 0) return error;
+  const names = takeNames(file);
+  if (typeof names === 'number') return names;
   for (const name of names) if (!dropWhiteout(dir, name)) return -ENOTEMPTY;
   return 0;
 }
