@@ -124,8 +124,14 @@ export interface Platform {
   /** Bytes of extended state in a signal frame, final magic included: fpu_user_cfg.default_size + FP_XSTATE_MAGIC2_SIZE. */
   readonly fpStateSize: number;
 
-  /** A fresh, empty address space with one context (for exec), or -errno. */
-  newAddressSpace(): Context | number;
+  /** A fresh, empty address space with one context (for exec), or -errno. A nursery's is born where that one is. */
+  newAddressSpace(nursery: Context | null): Context | number;
+
+  /**
+   * A stub process that never runs guest code and that newAddressSpace() can be made by: whoever moves it to a cgroup of
+   * the host has all that come from it there. -errno. Ended by releaseSpace(nursery.space).
+   */
+  newNursery(): Context | number;
 
   /** A copy of parent's address space whose one context has the parent's registers; the parent is stopped in a system call. */
   fork(parent: Context): Context | number;

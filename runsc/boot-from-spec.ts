@@ -22,7 +22,7 @@ import type { Spec, SpecDevice, SpecMount, SpecProcess } from './spec.ts';
 import { guestText } from './text.ts';
 
 export interface BootPlan {
-  readonly boot: Omit<BootConfig, 'fds' | 'ownNetwork'>;
+  readonly boot: Omit<BootConfig, 'fds' | 'ownNetwork' | 'networkCapabilities'>;
   readonly trees: readonly GoferTree[];
   readonly network: SandboxOptions['network'];
   readonly networkCapabilities: number;
@@ -40,7 +40,8 @@ const requiredMounts: readonly MountConfig[] = [
   { target: '/dev/pts', type: 'devpts', source: 'devpts', flags: MS_NOSUID | MS_NOEXEC, data: 'mode=620,ptmxmode=666' },
 ];
 
-export function planBoot(id: string, bundle: string, spec: Spec, config: Config): BootPlan {
+/** podMaps: ids of the sandbox that the container is made in, for a user namespace by path. */
+export function planBoot(id: string, bundle: string, spec: Spec, config: Config, podMaps?: BootPlan['maps']): BootPlan {
   const rootfs = findRootfs(bundle, spec);
   const hostPolicy = { hostUds: config.hostUds, hostFifo: config.hostFifo === 'open' };
   const rootOverlay = config.overlay !== 'none';
@@ -55,9 +56,10 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config)
   for (const mount of [...requiredMounts].reverse()) if (!mounts.some((m) => m.target === mount.target)) mounts.unshift(mount);
 
   const user = spec.namespaces.find((n) => n.type === 'user');
-  if (user?.path !== undefined)
+  if (user?.path !== undefined && podMaps === undefined)
     throw new RunscError('config.json: linux.namespaces', 'joining a user namespace by its path is not supported');
-  const maps = user !== undefined && spec.uidMappings.length > 0 ? { uid: spec.uidMappings, gid: spec.gidMappings } : undefined;
+  const given = user !== undefined && spec.uidMappings.length > 0 ? { uid: spec.uidMappings, gid: spec.gidMappings } : undefined;
+  const maps = user?.path === undefined ? given : podMaps;
   if (maps !== undefined && maps.gid.length === 0) throw new RunscError('config.json: linux.gidMappings', 'is missing beside uidMappings');
 
   const cpus =

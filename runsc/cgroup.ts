@@ -37,6 +37,8 @@ export interface CgroupRecord {
 export interface CgroupCreation {
   /** systemd has put processes of ours there. */
   readonly madeBySystemd: boolean;
+  /** Sentry and gofer are elsewhere: there is no cgroup beside it for them. */
+  readonly alone: boolean;
   /** Called before the first folder is made, so that whoever is killed then can be cleaned up after. */
   readonly planned: (record: CgroupRecord) => void;
 }
@@ -54,7 +56,8 @@ export class Cgroup {
 
   /** Makes the folders. Throws for one that is frozen, or has processes unless systemd has put ours there. */
   static create(path: string, how: CgroupCreation): Cgroup {
-    const record = recordFor(path);
+    const full = recordFor(path);
+    const record = how.alone ? { ...full, sandbox: {} } : full;
     refuseUsed(record, how.madeBySystemd);
     how.planned(record);
     const { unified, v1 } = hierarchies();
@@ -78,6 +81,12 @@ export class Cgroup {
   joinSandbox(pid: number): void {
     const dirs = { ...this.record.dirs, ...this.record.sandbox };
     for (const dir of new Set(Object.values(dirs))) writeCgroup(join(dir, 'cgroup.procs'), String(pid));
+  }
+
+  /** Moves in the process that makes the container's, and so these. Tasks are counted by the guest, and that one is none. */
+  joinNursery(pid: number): void {
+    for (const [controller, dir] of Object.entries(this.record.dirs))
+      if (controller !== 'pids') writeCgroup(join(dir, 'cgroup.procs'), String(pid));
   }
 
   /** Stubs were born beside their Sentry: their memory is the guest's. `system` are the processes that stay. */

@@ -17,11 +17,13 @@ import { Field } from './field.ts';
 import { startError } from './foreground.ts';
 import { type OciState, runHooks, runHooksAnyway } from './hooks.ts';
 import { closeFd, killProcess } from './host.ts';
+import { joinSandbox } from './join-sandbox.ts';
 import { openEgressLog, openLog } from './log.ts';
 import { debugLine } from './messages.ts';
-import { processesInNamespaceOf } from './namespaces.ts';
+import { hostNumberOf, processesInNamespaceOf } from './namespaces.ts';
+import { checkPod, findPod, type Pod } from './pod.ts';
 import { checkResources, type Resources } from './resources.ts';
-import { Sandbox } from './sandbox.ts';
+import { Sandbox, type SandboxOptions } from './sandbox.ts';
 import { readSpec, type Spec } from './spec.ts';
 import { runGuestHook } from './start-hooks.ts';
 import { type ContainerState, identify, isAlive, type Remains, StateDir } from './state-file.ts';
@@ -77,7 +79,9 @@ export class Container {
     const bundle = resolve(options.bundle);
     const dir = new StateDir(config.root, id);
     const spec = readSpec(bundle);
-    const plan = planBoot(id, bundle, spec, config);
+    const pod = findPod(config, id, spec);
+    const plan = planBoot(id, bundle, spec, config, pod?.member.maps);
+    if (pod !== undefined) checkPod(pod, plan, config);
     if (!options.foreground) checkConsole(spec, options.consoleSocket);
     if (spec.seccomp !== undefined) debugLine(`seccomp filter flags: ${spec.seccomp.flags}`);
     dir.create();
@@ -86,7 +90,7 @@ export class Container {
     let consoleFd = -1;
     let relay: TerminalRelay | undefined;
     try {
-      const { joinSandbox, join, cgroup } = prepareCgroup(config, dir, spec);
+      const { joinSandbox: joinBeside, joinPod, join, cgroup } = prepareCgroup(config, dir, spec, pod);
       undo.push(() => cgroup()?.remove());
       let stdio = options.stdio;
       if (spec.process.terminal && options.consoleSocket !== undefined) {
@@ -96,7 +100,7 @@ export class Container {
         relay = TerminalRelay.whereNeeded(spec.process.consoleSize);
         if (relay !== undefined) stdio = [relay.slave, relay.slave, relay.slave, ...stdio.slice(3)];
       }
-      const sandbox = Sandbox.start({
+      const sandboxOptions: SandboxOptions = {
         boot: relay === undefined ? plan.boot : { ...plan.boot, process: { ...plan.boot.process, bareNewlines: true } },
         trees: plan.trees,
         stdio,
@@ -106,11 +110,20 @@ export class Container {
         networkCapabilities: plan.networkCapabilities,
         egressLogFd: openEgressLog(config),
         maps: plan.maps,
-        joinCgroup: joinSandbox,
-      });
+        joinCgroup: joinBeside,
+      };
+      const { sandbox, nursery } =
+        pod === undefined
+          ? { sandbox: Sandbox.start(sandboxOptions), nursery: 0 }
+          : joinSandbox(pod, sandboxOptions, !config.ignoreCgroups);
       undo.push(() => sandbox.end());
-      cgroup()?.claimStubs([sandbox.sentry.pid, sandbox.gofer.pid]);
-      const remains = { sentry: identify(sandbox.sentry.pid), gofer: identify(sandbox.gofer.pid), cgroup: cgroup()?.record };
+      if (nursery !== 0) {
+        join(nurseryOf(sandbox, nursery), true);
+        joinPod(sandbox.gofer.pid);
+      }
+      if (pod === undefined) cgroup()?.claimStubs([sandbox.sentry.pid, sandbox.gofer.pid]);
+      const own = pod === undefined ? { sentry: identify(sandbox.sentry.pid) } : {};
+      const remains = { ...own, gofer: identify(sandbox.gofer.pid), cgroup: cgroup()?.record };
       dir.saveRemains(remains);
       const anchor = anchorOf(dir, plan, spec, sandbox, consoleFd, join);
       sandbox.anchorPid = anchor;
@@ -126,6 +139,9 @@ export class Container {
         sentry: identify(sandbox.sentry.pid),
         gofer: identify(sandbox.gofer.pid),
         anchor: identify(anchor),
+        memberOf: pod?.member.id,
+        maps: plan.maps,
+        platform: config.platform,
         started: false,
         paused: false,
         process: spec.process,
@@ -211,14 +227,14 @@ export class Container {
       try {
         this.runStartHooks(client);
       } catch (error) {
-        killProcess(this.state.sentry.pid, SIGKILL);
+        this.end();
         throw error;
       }
       const reply = client.await(client.send({ method: 'start' }));
       client.close();
       if (reply.error !== undefined) {
         // Nothing will ever run in it: runc's container is stopped then, too.
-        killProcess(this.state.sentry.pid, SIGKILL);
+        this.end();
         throw startError(this.state.process.args[0]!, reply.error, reply.errno);
       }
       this.markStarted();
@@ -237,9 +253,16 @@ export class Container {
       runHooks('poststart', this.state.poststart, this.ociState('running'));
     } catch (error) {
       // "the runtime MUST generate an error, stop and destroy the container": config.md, poststart.
-      killProcess(this.state.sentry.pid, SIGKILL);
+      this.end();
       throw error;
     }
+  }
+
+  /** Kills all that runs in it. A sandbox of its own goes with it; in another's the Sentry ends a container whose anchor is gone. */
+  private end(): void {
+    const { memberOf, anchor, sentry } = this.state;
+    if (memberOf === undefined) killProcess(sentry.pid, SIGKILL);
+    else if (isAlive(anchor)) killProcess(anchor.pid, SIGKILL);
   }
 
   /** Sends a signal to the program, one process, a group or all. */
@@ -296,9 +319,10 @@ export class Container {
         if (!force && status !== 'created')
           throw new RunscError(`cannot delete container "${this.state.id}" that is not stopped`, `it is ${status}`);
         if (status === 'paused') this.unpause();
-        killProcess(this.state.sentry.pid, SIGKILL);
+        this.end();
       }
-      awaitDeath(this.state.id, this.state);
+      const { sentry, gofer, anchor, memberOf, cgroup } = this.state;
+      awaitDeath(this.state.id, { gofer, anchor, cgroup, ...(memberOf === undefined ? { sentry } : {}) });
       this.cgroup()?.remove();
       runHooksAnyway('poststop', this.state.poststop, this.ociState('stopped'));
       this.dir.remove();
@@ -311,6 +335,13 @@ export class Container {
     client.close();
     return state;
   }
+}
+
+/** The host's number of the process that makes the container's. */
+function nurseryOf(sandbox: Sandbox, nursery: number): number {
+  const pid = hostNumberOf(nursery, sandbox.sentry.pid);
+  if (pid === undefined) throw new RunscError('moving the container to its cgroup', `the sandbox has no process ${nursery}`);
+  return pid;
 }
 
 /** Starts the process that stands for the container, which hears of its end over a connection of its own. */
@@ -350,21 +381,24 @@ function hasLimits(r: Resources): boolean {
 interface PreparedCgroup {
   /** Puts the Sentry or the gofer in; the first call makes it. */
   readonly joinSandbox: (pid: number) => void;
+  /** Moves a gofer to where the Sentry of its pod is. */
+  readonly joinPod: (pid: number) => void;
   /** Puts a process in that stands for one of the container's. */
-  readonly join: (pid: number) => void;
+  readonly join: (pid: number, isNursery?: boolean) => void;
   readonly cgroup: () => Cgroup | undefined;
 }
 
 /** The cgroup is made when the first process is there, since systemd wants one to begin with. */
-function prepareCgroup(config: Config, dir: StateDir, spec: Spec): PreparedCgroup {
+function prepareCgroup(config: Config, dir: StateDir, spec: Spec, pod: Pod | undefined): PreparedCgroup {
   const { id } = dir;
   let made: Cgroup | undefined;
   let tried = config.ignoreCgroups;
+  let madeBySystemd = false;
   const tolerant = config.rootless || (!hasLimits(spec.resources) && spec.cgroupsPath === undefined);
-  const joinSandbox = (pid: number): void => {
+  const beside = pod?.member.cgroup === undefined ? undefined : new Cgroup(pod.member.cgroup as CgroupRecord);
+  const make = (pid: number): void => {
     if (!tried) {
       tried = true;
-      let madeBySystemd = false;
       if (config.systemdCgroup) {
         const { slice, unit } = systemdUnit(spec.cgroupsPath, id);
         madeBySystemd = startScope(slice, unit, pid);
@@ -373,18 +407,26 @@ function prepareCgroup(config: Config, dir: StateDir, spec: Spec): PreparedCgrou
       made = createCgroup(
         path,
         spec.resources,
-        { tolerant, madeBySystemd, planned: (record) => dir.saveRemains({ cgroup: record }) },
+        { tolerant, madeBySystemd, alone: pod !== undefined, planned: (record) => dir.saveRemains({ cgroup: record }) },
         debugLine,
       );
     }
-    made?.joinSandbox(pid);
     setOomScore(pid, spec.process.oomScoreAdj);
   };
-  const join = (pid: number): void => {
-    made?.join(pid);
+  const joinSandbox = (pid: number): void => {
+    make(pid);
+    // A pod's gofers are beside their Sentry, which waits for them: a container that is frozen must not freeze its own. A
+    // scope of systemd's would end if nobody was left in it.
+    if (pod === undefined || madeBySystemd) made?.joinSandbox(pid);
+    else beside?.joinSandbox(pid);
+  };
+  const join = (pid: number, isNursery = false): void => {
+    make(pid);
+    if (isNursery) made?.joinNursery(pid);
+    else made?.join(pid);
     setOomScore(pid, spec.process.oomScoreAdj);
   };
-  return { joinSandbox, join, cgroup: () => made };
+  return { joinSandbox, joinPod: (pid) => beside?.joinSandbox(pid), join, cgroup: () => made };
 }
 
 /** Before the process runs, so that all it forks inherits it. An ordinary user may only raise it. */

@@ -24,6 +24,18 @@ export function processesInNamespaceOf(pid: number): number[] {
   return found;
 }
 
+/** The host's number of a process by the one that it has in another's pid namespace. undefined: there is none. */
+export function hostNumberOf(pid: number, inNamespaceOf: number): number | undefined {
+  return processesInNamespaceOf(inNamespaceOf).find((host) => {
+    try {
+      const line = /^NSpid:\s*(.*)$/m.exec(readFileSync(`/proc/${host}/status`, 'latin1'));
+      return Number(line?.[1]?.split(/\s+/).at(-1)) === pid;
+    } catch {
+      return false;
+    }
+  });
+}
+
 /** Whether we are in a user namespace other than the host's, which alone maps all ids: user_namespaces(7). */
 export function inUserNamespace(): boolean {
   try {

@@ -43,7 +43,7 @@ const GOFER_REGION_SIZE = 1024 * 1024;
 const GOFER_NEW_ROOT = '/proc';
 
 export interface SandboxOptions {
-  readonly boot: Omit<BootConfig, 'fds' | 'ownNetwork'>;
+  readonly boot: Omit<BootConfig, 'fds' | 'ownNetwork' | 'networkCapabilities'>;
   readonly trees: readonly GoferTree[];
   /** The container's stdio, and what it gets from 3 on. */
   readonly stdio: readonly number[];
@@ -95,10 +95,13 @@ export class Sandbox {
   readonly sentry: SandboxProcess;
   readonly gofer: SandboxProcess;
   readonly control: ControlClient;
+  /** The Sentry is that of a sandbox with other containers, and goes on without this one. */
+  readonly isShared: boolean;
   /** The process that stands for the container, while it is our child; 0: none. */
   anchorPid = 0;
 
-  constructor(sentry: SandboxProcess, gofer: SandboxProcess, control: ControlClient) {
+  constructor(sentry: SandboxProcess, gofer: SandboxProcess, control: ControlClient, isShared = false) {
+    this.isShared = isShared;
     this.sentry = sentry;
     this.gofer = gofer;
     this.control = control;
@@ -189,6 +192,14 @@ export class Sandbox {
 
   /** Kills what is left and reaps it. */
   end(): void {
+    if (this.isShared) {
+      // The Sentry ends a container whose anchor or maker goes.
+      if (this.anchorPid > 0) endAnchor(this.anchorPid);
+      this.control.close();
+      closeFd(this.sentry.pidfd);
+      endProcess(this.gofer);
+      return;
+    }
     endProcess(this.sentry);
     endProcess(this.gofer);
     if (this.anchorPid > 0) endAnchor(this.anchorPid);
@@ -208,7 +219,7 @@ export function exitCodeOfStatus(status: number): number {
   return signal === 0 ? (status >> 8) & 0xff : 128 + signal;
 }
 
-function endProcess(process: SandboxProcess): void {
+export function endProcess(process: SandboxProcess): void {
   pidfdSendSignal(process.pidfd, SIGKILL);
   waitPid(process.pid, 0);
   closeFd(process.pidfd);
@@ -225,7 +236,7 @@ function lastWords(process: SandboxProcess): string {
   return lines.find((line) => /\w*Error\b/.test(line)) ?? lines.find((line) => line.trim() !== '') ?? '';
 }
 
-function pair(type: number, owned: number[]): Int32Array {
+export function pair(type: number, owned: number[]): Int32Array {
   const ends = new Int32Array(2);
   const result = socketPair(type, ends);
   if (result < 0) throw new RunscError('making a socket pair', errnoText(result));
@@ -233,14 +244,14 @@ function pair(type: number, owned: number[]): Int32Array {
   return ends;
 }
 
-function listenAt(path: string, owned: number[]): number {
+export function listenAt(path: string, owned: number[]): number {
   const fd = unixListen(path, SOCK_SEQPACKET);
   if (fd < 0) throw new RunscError(`listening at ${path}`, errnoText(fd));
   owned.push(fd);
   return fd;
 }
 
-function configFd(name: string, config: unknown, owned: number[]): number {
+export function configFd(name: string, config: unknown, owned: number[]): number {
   const fd = memfdWith(name, new TextEncoder().encode(JSON.stringify(config)));
   if (fd < 0) throw new RunscError(`making a memfd for ${name}`, errnoText(fd));
   owned.push(fd);
@@ -260,7 +271,7 @@ function devNull(owned: number[]): number {
 }
 
 /** The memory that gofer and Sentry talk through; its pages come as they are touched. */
-function regionFd(owned: number[]): number {
+export function regionFd(owned: number[]): number {
   const fd = memfdCreate('gofer-channel');
   if (fd < 0) throw new RunscError('making a memfd for the gofer', errnoText(fd));
   owned.push(fd);
@@ -269,7 +280,7 @@ function regionFd(owned: number[]): number {
   return fd;
 }
 
-function startGofer(options: SandboxOptions, socket: number, region: number, owned: number[]): SandboxProcess {
+export function startGofer(options: SandboxOptions, socket: number, region: number, owned: number[]): SandboxProcess {
   const nothing = devNull(owned);
   const errorsFd = options.logFd === undefined ? stderrOf() : -1;
   const errors = options.logFd ?? errorsFd;
@@ -331,7 +342,8 @@ function startSentry(
     log: options.logFd === undefined ? undefined : place(options.logFd),
     stdio: options.stdio.map(place),
   };
-  const config: BootConfig = { ...options.boot, ownNetwork: options.network === 'new', fds: bootFds };
+  const { networkCapabilities } = options;
+  const config: BootConfig = { ...options.boot, ownNetwork: options.network === 'new', networkCapabilities, fds: bootFds };
   fds.push([3, configFd('sentry-config', config, owned)]);
 
   const join: [number, string][] = [];
@@ -346,7 +358,7 @@ function startSentry(
 }
 
 /** It ends by itself when the Sentry's end of its socket is closed, however that comes. */
-function startBroker(options: SandboxOptions, socket: number, sentry: number): void {
+export function startBroker(options: SandboxOptions, socket: number, sentry: number): void {
   const pid = forkNetBroker(socket, options.network === 'host' ? 0 : sentry, options.networkCapabilities);
   if (pid < 0) throw new RunscError('starting the network broker', errnoText(pid));
   options.joinCgroup?.(pid);
@@ -408,7 +420,7 @@ function begin(name: 'sentry' | 'gofer', role: RoleOptions, options: SandboxOpti
   return { name, pid: child.pid, pidfd: child.pidfd, errorsFd: role.errorsFd };
 }
 
-function finish(process: SandboxProcess, started: SandboxProcess[]): void {
+export function finish(process: SandboxProcess, started: SandboxProcess[]): void {
   try {
     finishProcess(process.pid);
   } catch (error) {

@@ -5,6 +5,7 @@ import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, 
 import { join, resolve } from 'node:path';
 import { errnoText, RunscError } from './errors.ts';
 import { flock } from './host.ts';
+import type { IdMap } from './id-maps.ts';
 import type { SpecHook, SpecProcess } from './spec.ts';
 
 const LOCK_EX = 2;
@@ -31,6 +32,11 @@ export interface ContainerState {
   readonly gofer: ProcessId;
   /** Stands for the container's program on the host. */
   readonly anchor: ProcessId;
+  /** The container whose sandbox it has been made in; undefined: in one of its own. */
+  readonly memberOf?: string;
+  /** Ids of its user namespace, and the platform asked for: those of a further container must agree. */
+  readonly maps?: { readonly uid: readonly IdMap[]; readonly gid: readonly IdMap[] };
+  readonly platform?: string;
   /** Its program has been started. */
   readonly started: boolean;
   readonly paused: boolean;

@@ -152,7 +152,11 @@ export class PtracePlatform implements Platform {
     this.contexts[0] = this.zygote;
   }
 
-  newAddressSpace(): Context | number {
+  newAddressSpace(nursery: Context | null): Context | number {
+    return this.clone(nursery ?? this.zygote, new PtraceSpace(), false);
+  }
+
+  newNursery(): Context | number {
     return this.clone(this.zygote, new PtraceSpace(), false);
   }
 

@@ -249,7 +249,7 @@ export class SystrapPlatform implements Platform {
   private nextIndex = 1;
   private readonly spaces: Map<number, SystrapSpace> = new Map();
   private readonly zygote: SystrapContext;
-  /** Contexts that wait for the zygote to make their process. */
+  /** Contexts that wait for the zygote, or their nursery, to make their process. */
   private readonly births: SystrapContext[] = [];
   private readonly died: SystrapContext[] = [];
   /** First contexts of spaces that nobody has yet, and spaces whose descriptors are still to be closed. */
@@ -369,19 +369,24 @@ export class SystrapPlatform implements Platform {
 
   // ---- births
 
-  newAddressSpace(): Context | number {
+  newAddressSpace(nursery: Context | null): Context | number {
+    if (nursery !== null) return (nursery as SystrapContext).space.dead ? -ENOMEM : this.spawn(nursery as SystrapContext);
     for (let ready = this.ready.pop(); ready !== undefined; ready = this.ready.pop()) {
       if (!ready.space.dead) return ready;
       this.releaseSpace(ready.space);
     }
-    return this.spawn();
+    return this.spawn(this.zygote);
   }
 
-  /** A child of the zygote. */
-  private spawn(): SystrapContext | number {
-    const child = this.newSpace(this.zygote);
+  newNursery(): Context | number {
+    return this.spawn(this.zygote);
+  }
+
+  /** A child of the zygote or of a nursery, now or when that one has made those that were asked for before. */
+  private spawn(maker: SystrapContext): SystrapContext | number {
+    const child = this.newSpace(maker);
     if (typeof child === 'number') return child;
-    if (this.zygote.cloning === null) this.startClone(this.zygote, child);
+    if (maker.cloning === null) this.startClone(maker, child);
     else this.births.push(child);
     return child;
   }
@@ -476,7 +481,7 @@ export class SystrapPlatform implements Platform {
       return true;
     }
     if (this.ready.length < READY && this.zygote.cloning === null && !this.zygote.space.dead) {
-      const ready = this.spawn();
+      const ready = this.spawn(this.zygote);
       if (typeof ready === 'number') return false;
       this.ready.push(ready);
       return true;
@@ -572,9 +577,9 @@ export class SystrapPlatform implements Platform {
     }
     if (isProcess && space.released) this.closeSpace(space);
     this.proceed(parent);
-    if (parent === this.zygote && parent.cloning === null) {
-      const next = this.births.shift();
-      if (next !== undefined) this.startClone(parent, next);
+    if (this.births.length > 0 && parent.cloning === null) {
+      const at = this.births.findIndex((birth) => birth.space.maker === parent);
+      if (at >= 0) this.startClone(parent, this.births.splice(at, 1)[0]!);
     }
     this.flush(parent.space);
   }

@@ -143,25 +143,14 @@ export interface DeviceRuleConfig {
   readonly access: string;
 }
 
-export interface BootConfig {
-  /** What the container's ids are on the host, where it has a user namespace there: no others exist inside. */
-  readonly hostIds?: { readonly uids: readonly IdRangeConfig[]; readonly gids: readonly IdRangeConfig[] };
+/** What the Sentry is told of one container, be it the first of its sandbox or a further one. */
+export interface ContainerConfig {
   /** The container's id; "do" has none of a container's state. */
   readonly id: string;
   readonly hostname: string;
   readonly domainname?: string;
-  /** auto: systrap, or ptrace where the host refuses seccomp filters. */
-  readonly platform: 'auto' | 'systrap' | 'ptrace';
-  readonly patchSyscalls: boolean;
-  readonly strace: boolean;
-  readonly debug: boolean;
-  readonly network: 'none' | 'host' | 'sandbox';
-  /** The network namespace is not the host's own: its parameters are the container's. */
-  readonly mayTuneNetwork: boolean;
-  /** All of them must allow what is sent. */
+  /** All of them must allow what is sent. A further container has those of the first one. */
   readonly egress: readonly EgressPolicy[];
-  /** The network namespace was made for us: lo is to be raised. */
-  readonly ownNetwork: boolean;
   /**
    * A signal from the command line ends the first program as it would end any: `do` stands for the program itself.
    * Otherwise it is immune without a handler, as the init of a pid namespace is: pid_namespaces(7).
@@ -182,14 +171,58 @@ export interface BootConfig {
   readonly process: ProcessConfig;
   /** A filter on the calls of the container's programs, classic BPF in base64: linux.seccomp. */
   readonly seccomp?: string;
-  /** Limits of the sandbox's cgroup, for /proc/meminfo and /proc/cpuinfo; undefined: the host's. */
+  /** Limits of the container's cgroup, for /proc/meminfo and /proc/cpuinfo; undefined: the host's. */
   readonly memoryBytes?: number;
-  readonly cpus?: number;
   /** pids.max: tasks of the guest. */
   readonly tasksLimit?: number;
   /** Where the container's cgroup is on the host. */
   readonly cgroup?: CgroupView;
+}
+
+export interface BootConfig extends ContainerConfig {
+  /** What the container's ids are on the host, where it has a user namespace there: no others exist inside. */
+  readonly hostIds?: { readonly uids: readonly IdRangeConfig[]; readonly gids: readonly IdRangeConfig[] };
+  /** auto: systrap, or ptrace where the host refuses seccomp filters. */
+  readonly platform: 'auto' | 'systrap' | 'ptrace';
+  readonly patchSyscalls: boolean;
+  readonly strace: boolean;
+  readonly debug: boolean;
+  readonly network: 'none' | 'host' | 'sandbox';
+  /** The network namespace is not the host's own: its parameters are the container's. */
+  readonly mayTuneNetwork: boolean;
+  /** The network namespace was made for us: lo is to be raised. */
+  readonly ownNetwork: boolean;
+  /** What a broker does for guests on that network, as a bit set of capabilities. */
+  readonly networkCapabilities: number;
+  readonly cpus?: number;
   readonly fds: BootFds;
+}
+
+/** Whose namespace a further container has, by the container's id; what is missing is its own. */
+export interface SharedNamespaces {
+  readonly pid?: string;
+  readonly ipc?: string;
+  readonly uts?: string;
+}
+
+/** A further container of a running sandbox, as request "create" has it. */
+export interface MemberConfig extends ContainerConfig {
+  readonly share: SharedNamespaces;
+  /** It has a cgroup of its own on the host: its stubs are to come from a process that can be moved there. */
+  readonly ownCgroup: boolean;
+  /** What the broker that comes along may do; as in BootConfig. */
+  readonly networkCapabilities: number;
+  readonly fds: MemberFds;
+}
+
+/** Places among the descriptors that come with request "create"; the first is the configuration itself. */
+export interface MemberFds {
+  readonly gofer: number;
+  readonly goferRegion: number;
+  /** A listening socket for this container's requests. */
+  readonly control: number;
+  readonly netBroker?: number;
+  readonly stdio: readonly number[];
 }
 
 export interface CgroupView {

@@ -1,16 +1,19 @@
 // The container inside the Sentry: its first program, those of exec, and who waits for their end.
 
 import { EBUSY, EINVAL, ESRCH, errnoName } from '../abi/errno.ts';
+import { SIGKILL } from '../abi/signal.ts';
 import type { Console } from '../fs/console.ts';
 import { closeFd, writeHost } from '../host/confine.ts';
 import { dup } from '../host/host-io.ts';
 import type { FsContext } from '../kernel/fs-context.ts';
+import type { GuestContainer } from '../kernel/guest-container.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { INSTRUCTION_SIZE, SeccompFilter } from '../kernel/seccomp-filter.ts';
 import type { Task } from '../kernel/task.ts';
+import { sendKernelSignal } from '../kernel/task-signals.ts';
 import type { ThreadGroup } from '../kernel/thread-group.ts';
 import type { KernelContext } from '../vfs/context.ts';
-import type { BootConfig, ProcessConfig } from './boot-config.ts';
+import type { ContainerConfig, ProcessConfig } from './boot-config.ts';
 import type { SandboxState } from './control-protocol.ts';
 import { openStdio } from './setup-stdio.ts';
 import { checkProgram, isFailure, type StartFailure, startProgram } from './start-process.ts';
@@ -30,7 +33,9 @@ function filterFrom(program: string): SeccompFilter {
 
 export class Container {
   readonly kernel: Kernel;
-  readonly config: BootConfig;
+  readonly config: ContainerConfig;
+  /** What its processes have in common. */
+  readonly scope: GuestContainer;
   /** Root's view of the container's mounts: where programs start. */
   readonly root: KernelContext;
   status: SandboxState['status'] = 'created';
@@ -45,16 +50,54 @@ export class Container {
   private readonly waiters: Map<ThreadGroup, ((status: number) => void)[]> = new Map();
   /** Who waits for the first program before it is there. */
   private readonly early: ((status: number) => void)[] = [];
+  /** The host's descriptors of the first program. */
+  private readonly stdio: readonly number[];
+  private isStdioTaken = false;
+  /** It has a pid namespace of its own, whose first process is its first program. */
+  private readonly ownsPids: boolean;
   /** Of programs of exec that have ended, by their number, for who asks late: the one who waits and the one who stands for it. */
   private readonly endings: Map<number, number> = new Map();
   private readonly terminals: Map<ThreadGroup, Console> = new Map();
 
-  constructor(kernel: Kernel, config: BootConfig, root: KernelContext) {
+  /** stdio is taken over once the first program starts. Throws for a seccomp program that is none. */
+  constructor(
+    kernel: Kernel,
+    config: ContainerConfig,
+    stdio: readonly number[],
+    root: KernelContext,
+    scope: GuestContainer,
+    ownsPids: boolean,
+  ) {
     this.kernel = kernel;
     this.config = config;
+    this.stdio = stdio;
     this.root = root;
+    this.scope = scope;
+    this.ownsPids = ownsPids;
     this.filters = config.seccomp === undefined ? [] : [filterFrom(config.seccomp)];
-    kernel.rootPidNamespace.keepFirst();
+    if (ownsPids) scope.pidns.keepFirst();
+  }
+
+  /** A process's number as requests name it: that of the container's pid namespace. */
+  numberOf(group: ThreadGroup): number {
+    return group.pid.numberIn(this.scope.pidns);
+  }
+
+  /** The container's process of that number; 1 is the first program, whatever it is called in a namespace shared with others. */
+  find(pid: number): ThreadGroup | undefined {
+    if (pid === 1) return this.init ?? undefined;
+    const group = this.scope.pidns.group(pid);
+    return group?.container === this.scope ? group : undefined;
+  }
+
+  /** Its living processes. */
+  groups(): ThreadGroup[] {
+    const groups: ThreadGroup[] = [];
+    for (const number of this.scope.pidns.numbers()) {
+      const group = this.scope.pidns.group(number);
+      if (group !== undefined && !group.isDead && group.container === this.scope) groups.push(group);
+    }
+    return groups;
   }
 
   /** Why the configured program cannot be started, as things stand. */
@@ -65,9 +108,10 @@ export class Container {
   /** Runs the configured program. After a failure somebody has to end the container. */
   start(): Task | StartFailure {
     if (this.init !== null) return { error: 'the container has been started already', errno: EBUSY };
-    const { process, fds } = this.config;
-    this.stderr = dup(fds.stdio[2]!);
-    const t = this.run(process, fds.stdio, true);
+    if (this.status === 'stopped') return { error: 'the container has ended', errno: ESRCH };
+    this.stderr = dup(this.stdio[2]!);
+    this.isStdioTaken = true;
+    const t = this.run(this.config.process, this.stdio, true);
     if (isFailure(t)) return t;
     closeFd(this.stderr);
     this.init = t.group;
@@ -79,6 +123,7 @@ export class Container {
   endUnstarted(failure: StartFailure): void {
     const line = new TextEncoder().encode(`${failure.error}\n`);
     writeHost(this.stderr, line, 0, line.length);
+    closeFd(this.stderr);
     this.abandon(1 << 8);
   }
 
@@ -96,7 +141,14 @@ export class Container {
     const fs: FsContext = this.root.fs.clone();
     const stdio = openStdio(this.kernel, process, hostFds, this.root);
     if ('errno' in stdio) return stdio;
-    const t = startProgram(this.kernel, process, { fs, files: stdio.files, filters: this.filters, first, container: this.config.id });
+    const t = startProgram(this.kernel, process, {
+      fs,
+      files: stdio.files,
+      filters: this.filters,
+      first: first && this.ownsPids,
+      container: this.scope,
+      name: this.config.id,
+    });
     if (isFailure(t)) {
       stdio.console?.close();
       return t;
@@ -104,9 +156,9 @@ export class Container {
     if (stdio.console !== undefined) {
       stdio.console.attach(t);
       this.terminals.set(t.group, stdio.console);
-      if (first) this.kernel.console = stdio.console.pty;
+      if (first) this.scope.console = stdio.console.pty;
     }
-    this.endings.delete(t.group.tgid);
+    this.endings.delete(this.numberOf(t.group));
     t.group.onExit = (status) => this.ended(t.group, status);
     return t;
   }
@@ -122,7 +174,7 @@ export class Container {
       this.early.push(told);
       return this.status !== 'stopped';
     }
-    const group = this.kernel.rootPidNamespace.group(pid);
+    const group = this.find(pid);
     if (group === undefined || group.isDead) return false;
     const others = this.waiters.get(group);
     if (others !== undefined) others.push(told);
@@ -139,10 +191,13 @@ export class Container {
     for (const tell of told ?? []) tell(status);
     if (group === this.init) {
       this.status = 'stopped';
+      this.scope.console = null;
+      // In a namespace of its own the others are dead by now: zap_pid_ns_processes().
+      for (const left of this.groups()) sendKernelSignal(left, SIGKILL);
       this.onEnd(status);
       return;
     }
-    this.endings.set(group.tgid, status);
+    this.endings.set(this.numberOf(group), status);
     if (this.endings.size > MAX_ENDINGS)
       for (const oldest of this.endings.keys()) {
         this.endings.delete(oldest);
@@ -153,14 +208,18 @@ export class Container {
   /** Ends the container before its program has started, with this wait status. */
   abandon(status: number): void {
     this.status = 'stopped';
+    if (!this.isStdioTaken) for (const fd of this.stdio) closeFd(fd);
+    this.isStdioTaken = true;
+    // Hooks, and programs of exec.
+    for (const left of this.groups()) sendKernelSignal(left, SIGKILL);
     for (const tell of this.early) tell(status);
     this.onEnd(status);
   }
 
   /** The host's terminal behind a program's has a new size. */
   resize(pid: number, rows: number, columns: number): boolean {
-    const group = pid === 1 ? this.init : (this.kernel.rootPidNamespace.group(pid) ?? null);
-    const terminal = group === null ? undefined : this.terminals.get(group);
+    const group = this.find(pid);
+    const terminal = group === undefined ? undefined : this.terminals.get(group);
     terminal?.resize(rows, columns);
     return terminal !== undefined;
   }

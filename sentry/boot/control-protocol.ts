@@ -38,7 +38,15 @@ export type Request =
   /** Other limits; null is none, what is missing stays. */
   | { readonly id: number; readonly method: 'limits'; readonly memoryBytes?: number | null; readonly tasks?: number | null }
   /** The container is on record: it may outlive whoever started it. Until then it dies with that process. */
-  | { readonly id: number; readonly method: 'detach' };
+  | { readonly id: number; readonly method: 'detach' }
+  /**
+   * Makes a further container in this sandbox, of the descriptors that come with the message: first a file with its
+   * MemberConfig, then what that names. From the reply on the connection is about that container, whose maker its other
+   * end is. Reply: Created.
+   */
+  | { readonly id: number; readonly method: 'create' }
+  /** The descriptor that comes along is read for the memory that the container uses. */
+  | { readonly id: number; readonly method: 'memory' };
 
 export type Method = Request['method'];
 
@@ -80,8 +88,16 @@ export interface TaskInfo {
   readonly resume?: string;
 }
 
+/** A further container is there. */
+export interface MemberCreated {
+  /** Whom to move to the container's cgroup, by the number in the sandbox's pid namespace on the host; 0: it asked for none. */
+  readonly nursery: number;
+}
+
 export interface SandboxState {
   readonly status: 'created' | 'running' | 'paused' | 'stopped';
+  /** What the network broker may do, as a bit set of capabilities. */
+  readonly networkCapabilities: number;
 }
 
 export interface SandboxStats {

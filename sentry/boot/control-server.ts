@@ -8,16 +8,18 @@ import { SI_USER, SIG_DFL, SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, SIGTSTP, SIGTTIN,
 import { SOCK_NONBLOCK } from '../abi/socket.ts';
 import { debug, warn } from '../base/log.ts';
 import { doubt } from '../fs/gofer/doubt.ts';
-import { acceptSocket, fcntlSetFlags, setPdeathsig } from '../host/confine.ts';
+import { acceptSocket, closeFd, fcntlSetFlags, setPdeathsig } from '../host/confine.ts';
 import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import { SigInfo } from '../kernel/signal-queue.ts';
 import { groupUsage } from '../kernel/task-exit.ts';
 import { sendToGroup } from '../kernel/task-signals.ts';
 import type { ThreadGroup } from '../kernel/thread-group.ts';
 import type { Container } from './container.ts';
-import type { ProcessInfo, Request } from './control-protocol.ts';
+import type { MemberCreated, ProcessInfo, Request } from './control-protocol.ts';
+import type { Members } from './members.ts';
 import { PEER_GONE, PEER_REQUEST, Peer } from './peer.ts';
 import { ProcessFiles } from './process-files.ts';
+import type { StartFailure } from './start-process.ts';
 import { reportTasks } from './task-report.ts';
 import { watchHost } from './watch.ts';
 
@@ -32,31 +34,38 @@ const MOST_TASKS = 400;
 
 export class ControlServer {
   readonly kernel: Kernel;
-  readonly container: Container;
-  /** Who started us: hears of "ready" and "exit". */
-  readonly parent: Peer;
+  private readonly members: Members;
   private readonly connections: Set<Connection> = new Set();
+  private readonly listeners: Map<Container, Listener> = new Map();
+  /** Who is told of processes. */
+  private readonly files: Set<ProcessFiles> = new Set();
 
-  constructor(kernel: Kernel, container: Container, parent: Peer) {
+  /** parent: who started us, which hears of the first container's end. */
+  constructor(kernel: Kernel, members: Members, parent: Peer) {
     this.kernel = kernel;
-    this.container = container;
-    this.parent = parent;
-    this.addConnection(parent);
+    this.members = members;
+    kernel.processesChanged = () => {
+      for (const files of this.files) files.changed();
+    };
+    this.addConnection(parent, members.first, true);
   }
 
   /** Called about once a second while guests make calls. */
   everySecond(): void {
-    for (const connection of this.connections) connection.files?.refresh();
+    for (const files of this.files) files.refresh();
+    this.members.tidy();
   }
 
-  /** Accepts connections at the control socket. */
-  listen(fd: number): void {
+  /** Accepts connections at a container's control socket. */
+  listen(fd: number, container: Container): void {
     fcntlSetFlags(fd, O_RDWR | O_NONBLOCK);
-    watchHost(this.kernel, fd, POLLIN, new Listener(this, fd));
+    const listener = new Listener(this, fd, container);
+    listener.token = watchHost(this.kernel, fd, POLLIN, listener);
+    this.listeners.set(container, listener);
   }
 
-  addConnection(peer: Peer): void {
-    const connection = new Connection(this, peer);
+  addConnection(peer: Peer, container: Container, isMaker = false): void {
+    const connection = new Connection(this, peer, container, isMaker);
     this.connections.add(connection);
     connection.token = watchHost(this.kernel, peer.fd, POLLIN, connection);
     // What came before we watched raises no edge.
@@ -65,8 +74,13 @@ export class ControlServer {
 
   removeConnection(connection: Connection): void {
     if (!this.connections.delete(connection)) return;
-    connection.files?.stop();
-    if (connection.anchorOf !== 0) this.anchorGone(connection.anchorOf);
+    if (connection.files !== undefined) {
+      this.files.delete(connection.files);
+      connection.files.stop();
+    }
+    if (connection.anchorOf !== 0) this.anchorGone(connection.container, connection.anchorOf);
+    // Nobody but its maker knows of it yet. The first one dies with its maker by the host's doing.
+    if (connection.isMaker && connection.container !== this.members.first) this.members.end(connection.container);
     this.kernel.platform.unwatch(connection.peer.fd);
     this.kernel.hostWatchers.delete(connection.token);
     connection.peer.close();
@@ -76,24 +90,46 @@ export class ControlServer {
   private anchored(connection: Connection, pid: number): void {
     connection.anchorOf = pid;
     if (pid !== 1) return;
-    const { kernel, container } = this;
-    const files = new ProcessFiles(kernel, connection.peer, () => container.init);
+    const { container } = connection;
+    const files = new ProcessFiles(this.kernel, connection.peer, () => container.init);
     connection.files = files;
-    kernel.processesChanged = () => files.changed();
+    this.files.add(files);
     files.changed();
   }
 
   /** Who kills the host process that stands for a program means the program. */
-  private anchorGone(pid: number): void {
-    const { container } = this;
-    if (container.init === null) container.abandon(SIGKILL);
-    const group = pid === 1 ? container.init : (this.kernel.rootPidNamespace.group(pid) ?? null);
-    if (group !== null && !group.isDead) sendToGroup(group, new SigInfo(SIGKILL, SI_USER), true);
+  private anchorGone(container: Container, pid: number): void {
+    if (container.init === null && container.status !== 'stopped') container.abandon(SIGKILL);
+    const group = container.find(pid);
+    if (group !== undefined && !group.isDead) sendToGroup(group, new SigInfo(SIGKILL, SI_USER), true);
   }
 
-  /** The first program has ended. */
-  exited(status: number): void {
-    this.parent.send({ event: 'exit', status });
+  /** A container's first program has ended. */
+  exited(container: Container, status: number): void {
+    for (const connection of this.connections)
+      if (connection.isMaker && connection.container === container) connection.peer.send({ event: 'exit', status });
+    this.listeners.get(container)?.close();
+    this.listeners.delete(container);
+  }
+
+  /** A further container is made of what came with the request; the connection is about that one from now on. */
+  private create(connection: Connection): MemberCreated | StartFailure {
+    const { peer } = connection;
+    if (connection.isMaker || connection.anchorOf !== 0) return { error: 'this connection is about another container', errno: EINVAL };
+    const fds = peer.fds;
+    peer.fds = [];
+    const made = this.members.create(fds);
+    if ('error' in made) return made;
+    const { container, controlFd } = made;
+    container.onEnd = (status) => {
+      this.exited(container, status);
+      this.members.forget(container);
+    };
+    this.listen(controlFd, container);
+    connection.container = container;
+    connection.isMaker = true;
+    const { nursery } = container.scope;
+    return { nursery: nursery === null ? 0 : nursery.space.memoryTid };
   }
 
   /** Serves one request; a thrown error would be a bug and ends the sandbox. */
@@ -101,8 +137,8 @@ export class ControlServer {
     const { peer } = connection;
     const reply = (result: unknown): void => peer.send({ id: request.id, result });
     const fail = (error: string, errno?: number): void => peer.send({ id: request.id, error, errno });
-    const { container } = this;
-    debug(`control: ${request.method}`);
+    const { container } = connection;
+    debug(`control: ${request.method} of ${container.config.id}`);
     // Whoever has just changed the container's files from outside expects them to be there.
     doubt();
     switch (request.method) {
@@ -114,7 +150,7 @@ export class ControlServer {
       }
       case 'start': {
         const started = container.start();
-        if (!('error' in started)) reply(started.group.tgid);
+        if (!('error' in started)) reply(container.numberOf(started.group));
         else if (container.config.mortalInit || container.init !== null) fail(started.error, started.errno);
         else {
           // `check` let it pass and execve did not: the container is what fails, not its start.
@@ -128,7 +164,7 @@ export class ControlServer {
         peer.fds = [];
         const started = container.exec(request.process, fds);
         if ('error' in started) fail(started.error, started.errno);
-        else reply(started.group.tgid);
+        else reply(container.numberOf(started.group));
         return;
       }
       case 'wait':
@@ -139,36 +175,57 @@ export class ControlServer {
         else this.anchored(connection, request.pid);
         return;
       case 'signal': {
-        const result = this.signal(request);
+        const result = this.signal(container, request);
         if (result < 0) fail(`process ${request.pid}`, -result);
         else reply(0);
         return;
       }
       case 'ps':
-        reply(this.processes());
+        reply(this.processes(container));
         return;
       case 'state':
-        reply({ status: container.status });
+        reply({ status: container.status, networkCapabilities: this.members.networkCapabilities });
         return;
       case 'limits':
-        if (request.memoryBytes !== undefined) this.kernel.machine.limitMemory(request.memoryBytes ?? undefined);
-        if (request.tasks !== undefined) this.kernel.tasksLimit = request.tasks ?? Number.POSITIVE_INFINITY;
+        if (request.memoryBytes !== undefined) container.scope.memory.limitMemory(request.memoryBytes ?? undefined);
+        if (request.tasks !== undefined) container.scope.tasksLimit = request.tasks ?? Number.POSITIVE_INFINITY;
         reply(0);
         return;
       case 'stats':
         reply({
-          tasks: this.kernel.tasks.size,
-          processes: this.kernel.rootPidNamespace.numbers().length,
-          cpuNs: this.cpuNs(),
+          tasks: container.scope.tasks,
+          processes: container.groups().length,
+          cpuNs: cpuNs(container),
           platform: { name: this.kernel.platform.name, ...this.kernel.platform.statistics() },
         });
         return;
       case 'stacks':
-        reply(reportTasks(this.kernel, MOST_TASKS));
+        reply(reportTasks(this.kernel, container.scope, MOST_TASKS));
         return;
       case 'detach':
-        reply(setPdeathsig(0));
+        // The first one's sandbox dies with its maker, a further one when its maker's connection ends.
+        if (container === this.members.first) reply(setPdeathsig(0));
+        else {
+          connection.isMaker = false;
+          reply(0);
+        }
         return;
+      case 'create': {
+        const made = this.create(connection);
+        if ('error' in made) fail(made.error, made.errno);
+        else reply(made);
+        return;
+      }
+      case 'memory': {
+        const [fd, ...others] = peer.fds;
+        peer.fds = others;
+        if (fd === undefined) fail('a descriptor is needed', EINVAL);
+        else {
+          container.scope.memory = this.kernel.machine.shareOf(container.config.memoryBytes, fd);
+          reply(0);
+        }
+        return;
+      }
       case 'resize':
         reply(container.resize(request.pid, request.rows, request.columns));
         return;
@@ -182,67 +239,49 @@ export class ControlServer {
     }
   }
 
-  private signal(request: Request & { method: 'signal' }): number {
+  private signal(container: Container, request: Request & { method: 'signal' }): number {
     const { signal, to } = request;
     if (!(signal >= 0 && signal <= 64)) return -EINVAL;
-    if (this.container.init === null && (request.pid === 1 || to !== 'process')) {
-      // Nothing has run yet: what would end the program ends the sandbox.
-      if (signal === 0) return 0;
-      this.container.abandon(signal);
+    if (container.init === null && (request.pid === 1 || to !== 'process')) {
+      // Nothing has run yet: what would end the program ends the container.
+      if (signal !== 0 && container.status !== 'stopped') container.abandon(signal);
       return 0;
     }
     if (to === 'all') {
-      for (const group of this.groups()) this.sendTo(group, signal);
+      for (const group of container.groups()) this.sendTo(container, group, signal);
       return 0;
     }
     if (to === 'group') {
+      const { pidns } = container.scope;
+      const wanted = request.pid === 1 && container.init !== null ? container.numberOf(container.init) : request.pid;
       let found = false;
-      for (const group of this.groups()) {
-        if (group.processGroup.pid.numbers[0] !== request.pid) continue;
+      for (const group of container.groups()) {
+        if (group.processGroup.pid.numberIn(pidns) !== wanted) continue;
         found = true;
-        this.sendTo(group, signal);
+        this.sendTo(container, group, signal);
       }
       return found ? 0 : -ESRCH;
     }
-    const group = this.kernel.rootPidNamespace.group(request.pid);
+    const group = container.find(request.pid);
     if (group === undefined || group.isDead) return -ESRCH;
-    return this.sendTo(group, signal);
+    return this.sendTo(container, group, signal);
   }
 
-  private sendTo(group: ThreadGroup, signal: number): number {
+  private sendTo(container: Container, group: ThreadGroup, signal: number): number {
     if (signal === 0) return 0;
-    if (this.container.config.mortalInit && group === this.container.init && !HARMLESS.includes(signal)) {
+    if (container.config.mortalInit && group === container.init && !HARMLESS.includes(signal)) {
       if (group.handlers.get(signal).handler === SIG_DFL) group.unkillable = false;
     }
     // From outside all pid namespaces, so not even init is immune to SIGKILL and SIGSTOP.
     return sendToGroup(group, new SigInfo(signal, SI_USER), true);
   }
 
-  private groups(): ThreadGroup[] {
-    const ns = this.kernel.rootPidNamespace;
-    const groups: ThreadGroup[] = [];
-    for (const number of ns.numbers()) {
-      const group = ns.group(number);
-      if (group !== undefined && !group.isDead) groups.push(group);
-    }
-    return groups;
-  }
-
-  private cpuNs(): number {
-    let total = 0;
-    for (const group of this.groups()) {
-      const usage = groupUsage(group);
-      total += usage.userNs + usage.systemNs;
-    }
-    return total;
-  }
-
-  private processes(): ProcessInfo[] {
-    return this.groups().map((group) => {
+  private processes(container: Container): ProcessInfo[] {
+    return container.groups().map((group) => {
       const usage = groupUsage(group);
       return {
-        pid: group.tgid,
-        ppid: group.parent === null ? 0 : group.parent.tgid,
+        pid: container.numberOf(group),
+        ppid: group.parentPidIn(container.scope.pidns),
         uid: group.leader.creds.uid,
         threads: group.tasks.length,
         command: group.leader.comm,
@@ -253,13 +292,32 @@ export class ControlServer {
   }
 }
 
+function cpuNs(container: Container): number {
+  let total = 0;
+  for (const group of container.groups()) {
+    const usage = groupUsage(group);
+    total += usage.userNs + usage.systemNs;
+  }
+  return total;
+}
+
 class Listener implements HostWatcher {
   private readonly server: ControlServer;
   private readonly fd: number;
+  private readonly container: Container;
+  token = 0;
 
-  constructor(server: ControlServer, fd: number) {
+  constructor(server: ControlServer, fd: number, container: Container) {
     this.server = server;
     this.fd = fd;
+    this.container = container;
+  }
+
+  /** Who connects from now on is refused. */
+  close(): void {
+    this.server.kernel.platform.unwatch(this.fd);
+    this.server.kernel.hostWatchers.delete(this.token);
+    closeFd(this.fd);
   }
 
   hostReady(_events: number): void {
@@ -270,7 +328,7 @@ class Listener implements HostWatcher {
         warn(`accepting at the control socket failed: ${-fd}`);
         return;
       }
-      this.server.addConnection(new Peer(fd));
+      this.server.addConnection(new Peer(fd), this.container);
     }
   }
 }
@@ -278,15 +336,21 @@ class Listener implements HostWatcher {
 class Connection implements HostWatcher {
   readonly server: ControlServer;
   readonly peer: Peer;
+  /** Whom requests are about. */
+  container: Container;
+  /** Its other end has made the container, and waits for it or has not put it on record yet. */
+  isMaker: boolean;
   token = 0;
   /** The process that its other end stands for; 0: none. */
   anchorOf = 0;
   /** What it is told of the container's processes. */
   files: ProcessFiles | undefined = undefined;
 
-  constructor(server: ControlServer, peer: Peer) {
+  constructor(server: ControlServer, peer: Peer, container: Container, isMaker: boolean) {
     this.server = server;
     this.peer = peer;
+    this.container = container;
+    this.isMaker = isMaker;
   }
 
   hostReady(_events: number): void {

@@ -8,7 +8,6 @@ import { readFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { createPlatform } from '../../platform/choose.ts';
 import type { Platform } from '../../platform/platform.ts';
-import { EPERM } from '../abi/errno.ts';
 import { POLLERR, POLLHUP, POLLRDHUP } from '../abi/poll.ts';
 import { info, setLogSink, warn } from '../base/log.ts';
 import { GoferClient } from '../fs/gofer/client.ts';
@@ -34,17 +33,17 @@ import { Container } from './container.ts';
 import { ControlServer } from './control-server.ts';
 import { deviceAllowed } from './device-rules.ts';
 import { dropBoundingSet, dropPrivileges, enterEmptyRoot, limitProcesses, loadFilter, raiseLimits } from './lock-down.ts';
+import { GOFER_REGION_SIZE, Members } from './members.ts';
 import { Peer } from './peer.ts';
 import { registerFilesystems } from './register.ts';
 import { setupVfs } from './setup-vfs.ts';
 import { Statistics } from './statistics.ts';
+import { setSysctls } from './sysctls.ts';
 import { watchHost } from './watch.ts';
 import { stepWorkersBack } from './worker-threads.ts';
 
 /** Where the command line puts the configuration. */
 const CONFIG_FD = 3;
-/** gofer/protocol/channel.ts sizes its region below this; the command line makes it so large. */
-const GOFER_REGION_SIZE = 1024 * 1024;
 
 /** The Sentry itself is broken: EX_SOFTWARE of sysexits.h. */
 const EXIT_BROKEN = 70;
@@ -62,12 +61,6 @@ function openLog(config: BootConfig): void {
     const bytes = new TextEncoder().encode(`[sentry ${config.id}] ${line}`);
     writeHost(fd, bytes, 0, bytes.length);
   }, config.debug);
-}
-
-/** A parameter of config.json. Those of the network are the host's in the sandbox's own namespace: sockets are its sockets. */
-function setSysctl(kernel: Kernel, name: string, value: string): void {
-  const onHost = name.startsWith('net.') ? setNetSysctl(name, value) : -EPERM;
-  if (kernel.sysctls.set(name, value) < 0 && onHost < 0) warn(`sysctl ${name}=${value} is not supported`);
 }
 
 /** Denials go to a file of their own, or else to the log. */
@@ -115,8 +108,8 @@ function buildKernel(config: BootConfig): Kernel {
     machine: loadMachine({ cpus: config.cpus, memoryBytes: config.memoryBytes, memoryUsagePath: config.cgroup?.memoryUsagePath }),
     syscalls: table,
   });
-  if (config.tasksLimit !== undefined) kernel.tasksLimit = config.tasksLimit;
-  if (config.cgroup !== undefined) kernel.hostCgroups = config.cgroup;
+  if (config.tasksLimit !== undefined) kernel.firstContainer.tasksLimit = config.tasksLimit;
+  if (config.cgroup !== undefined) kernel.firstContainer.hostCgroups = config.cgroup;
   if (config.strace) kernel.trace = new Strace();
   return kernel;
 }
@@ -161,16 +154,18 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   adoptNetSysctls(config.mayTuneNetwork, config.mayTuneNetwork && config.egress.length === 0);
   // As front ends set it for containers: without raw sockets ping(8) needs datagram ones.
   if (config.ownNetwork) setNetSysctl('net.ipv4.ping_group_range', '0 0');
-  for (const [name, value] of Object.entries(config.sysctl)) setSysctl(kernel, name.replaceAll('/', '.'), value);
-  const root = setupVfs(kernel.vfs, connectGofer(config), kernel.rootUserNamespace, config);
-  kernel.vfs.deviceAllowed = (kind, major, minor, access) => deviceAllowed(config.deviceRules, kind, major, minor, access);
-  const container = new Container(kernel, config, root);
+  setSysctls(kernel, config.sysctl);
+  const scope = kernel.firstContainer;
+  const root = setupVfs(kernel.vfs, connectGofer(config), kernel.rootUserNamespace, config, scope);
+  scope.deviceAllowed = (kind, major, minor, access) => deviceAllowed(config.deviceRules, kind, major, minor, access);
+  const container = new Container(kernel, config, config.fds.stdio, root, scope, true);
   // Everything that will ever be loaded has been: a checkout keeps what it compiled for the next start.
   flushCompileCache();
   enterEmptyRoot();
   dropPrivileges();
-  const server = new ControlServer(kernel, container, parent);
-  if (config.fds.control !== undefined) server.listen(config.fds.control);
+  const members = new Members(kernel, container, config);
+  const server = new ControlServer(kernel, members, parent);
+  if (config.fds.control !== undefined) server.listen(config.fds.control, container);
   kernel.everySecond = () => {
     doubt();
     server.everySecond();
@@ -178,7 +173,7 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   const statistics = config.debug ? new Statistics(kernel.platform) : undefined;
   container.onEnd = (status) => {
     statistics?.tell();
-    server.exited(status);
+    server.exited(container, status);
     exitNow(exitCode(status));
   };
   watchHost(kernel, config.fds.gofer, POLLRDHUP, new GoferWatcher(parent));

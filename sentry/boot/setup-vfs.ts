@@ -13,6 +13,7 @@ import { newOverlay } from '../fs/overlay.ts';
 import { newTmpfs } from '../fs/tmpfs.ts';
 import { Credentials } from '../kernel/credentials.ts';
 import { FsContext } from '../kernel/fs-context.ts';
+import type { GuestContainer } from '../kernel/guest-container.ts';
 import type { UserNamespace } from '../kernel/user-namespace.ts';
 import { allocateAnonDev } from '../vfs/anon-dev.ts';
 import { chown } from '../vfs/attributes.ts';
@@ -22,7 +23,7 @@ import { attachTree, copyTree, Mount, MountNamespace } from '../vfs/mount.ts';
 import { mountFlags } from '../vfs/mount-ops.ts';
 import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import type { Vfs } from '../vfs/vfs.ts';
-import type { BootConfig, DeviceConfig, MountConfig, TreeConfig } from './boot-config.ts';
+import type { ContainerConfig, DeviceConfig, MountConfig, TreeConfig } from './boot-config.ts';
 import { copyTreeInto } from './copy-up.ts';
 
 /** A step of the setup that did not work, in the user's words. */
@@ -40,15 +41,30 @@ function must<T>(step: string, result: T | number): T {
   return result as T;
 }
 
-/** Makes the container's mount namespace; the answer is root's view of it, in its root directory. */
-export function setupVfs(vfs: Vfs, gofer: GoferClient, userns: UserNamespace, config: BootConfig): KernelContext {
+/** Makes the container's mount namespace; the answer is root's view of it, in its root directory. Throws what stands in the way, and leaves nothing then. */
+export function setupVfs(
+  vfs: Vfs,
+  gofer: GoferClient,
+  userns: UserNamespace,
+  config: ContainerConfig,
+  container: GuestContainer,
+): KernelContext {
   const rootFs = treeFilesystem(gofer, config.root, 'the root file system');
   const rootMount = Mount.of(rootFs, mountFlags(0));
   const ns = new MountNamespace(userns, rootMount);
   const root = ns.rootPath();
-  const ctx = new KernelContext(Credentials.root(userns), new FsContext(root, root, ns));
+  const ctx = new KernelContext(Credentials.root(userns), new FsContext(root, root, ns), container);
   ctx.fs.umask = 0;
+  try {
+    fill(vfs, ctx, gofer, config, rootMount);
+  } catch (error) {
+    ctx.fs.decRef();
+    throw error;
+  }
+  return ctx;
+}
 
+function fill(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, config: ContainerConfig, rootMount: Mount): void {
   const last: Mount[] = [];
   for (const mount of config.mounts) {
     const made = addMount(vfs, ctx, gofer, mount);
@@ -61,7 +77,6 @@ export function setupVfs(vfs: Vfs, gofer: GoferClient, userns: UserNamespace, co
   for (const path of config.maskedPaths) mask(vfs, ctx, path);
   propagate(rootMount, config.rootPropagation);
   if (config.root.readOnly) rootMount.flags |= MS_RDONLY;
-  return ctx;
 }
 
 /** A tree that the gofer serves, below an overlay where that is wanted. */
@@ -172,7 +187,7 @@ const standardDevices: readonly (readonly [string, number, number])[] = [
 ];
 
 /** What every container finds in /dev; a devtmpfs or the image may have it already. */
-function makeStandardDevices(vfs: Vfs, ctx: KernelContext, config: BootConfig): void {
+function makeStandardDevices(vfs: Vfs, ctx: KernelContext, config: ContainerConfig): void {
   // Without a mount at /dev it is the image's own folder, which is left alone.
   if (!config.mounts.some((m) => m.target === '/dev')) return;
   for (const [name, major, minor] of standardDevices) {

@@ -9,6 +9,7 @@ import type { CapSet } from '../kernel/credentials.ts';
 import { Credentials } from '../kernel/credentials.ts';
 import { FdTable } from '../kernel/fd-table.ts';
 import type { FsContext } from '../kernel/fs-context.ts';
+import type { GuestContainer } from '../kernel/guest-container.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Limits, UNLIMITED } from '../kernel/limits.ts';
 import { installFilters } from '../kernel/seccomp.ts';
@@ -45,17 +46,18 @@ export interface StartOptions {
   readonly files: readonly FileDescription[];
   /** Filters it runs under, newest first. */
   readonly filters: readonly SeccompFilter[];
-  /** It becomes process 1, whose number has been kept. */
+  /** It becomes process 1 if that number has been kept for it. */
   readonly first: boolean;
+  readonly container: GuestContainer;
   /** The container's name: its programs share a session keyring. */
-  readonly container: string;
+  readonly name: string;
 }
 
 /** Starts a program that no other has forked. */
 export function startProgram(kernel: Kernel, config: ProcessConfig, options: StartOptions): Task | StartFailure {
   const { fs, files } = options;
   const creds = credentialsOf(config, kernel.rootUserNamespace);
-  creds.sessionKeyring = kernel.keys.ofContainer(options.container, creds);
+  creds.sessionKeyring = kernel.keys.ofContainer(options.name, creds);
   fs.umask = config.umask ?? DEFAULT_UMASK;
 
   const path = findProgram(kernel, fs, creds, config);
@@ -67,7 +69,7 @@ export function startProgram(kernel: Kernel, config: ProcessConfig, options: Sta
   const fds = new FdTable();
   for (const file of files) fds.add(file, false, files.length);
   const env = environmentOf(kernel, new KernelContext(creds, fs), config);
-  const spec = { fds, fs, creds, limits: limitsOf(config), pidns: kernel.rootPidNamespace, first: options.first };
+  const spec = { fds, fs, creds, limits: limitsOf(config), container: options.container, first: options.first };
   const t = execProgram(kernel, spec, path, [...config.args], env);
   // The words of runc's init, whose execve fails after all that create could look at was well: a missing interpreter.
   if (typeof t === 'number') return { error: `exec ${path}: ${errnoSentence(-t).replace(/ \(E\w+\)$/, '')}`, errno: -t };

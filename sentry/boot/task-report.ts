@@ -2,15 +2,18 @@
 // ends its wait, and the function of the Sentry that goes on then.
 
 import { FOREVER } from '../base/timers.ts';
+import type { GuestContainer } from '../kernel/guest-container.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { TASK_BLOCKED, TASK_DEAD, TASK_HOST_CALLS, type Task } from '../kernel/task.ts';
 import { inputs } from '../syscalls/strace-format.ts';
 import { table } from '../syscalls/table.ts';
 import type { TaskInfo } from './control-protocol.ts';
 
-/** All threads in order of their number; at most `most`, since one message holds them. */
-export function reportTasks(kernel: Kernel, most: number): TaskInfo[] {
-  const tasks = [...kernel.tasks.values()].filter((t) => t.state !== TASK_DEAD).sort((a, b) => a.tid - b.tid);
+/** A container's threads in order of their number; at most `most`, since one message holds them. */
+export function reportTasks(kernel: Kernel, container: GuestContainer, most: number): TaskInfo[] {
+  const tasks = [...kernel.tasks.values()]
+    .filter((t) => t.group.container === container && t.state !== TASK_DEAD)
+    .sort((a, b) => a.tid - b.tid);
   return tasks.slice(0, most).map((t) => ({ pid: t.group.tgid, tid: t.tid, command: t.comm, state: t.stateLetter(), ...waitOf(t) }));
 }
 

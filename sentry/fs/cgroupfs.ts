@@ -5,11 +5,12 @@
 import { EBUSY, EINVAL, ENOENT, EOPNOTSUPP, EPERM, ERANGE, ESRCH } from '../abi/errno.ts';
 import { CGROUP2_SUPER_MAGIC } from '../abi/stat.ts';
 import type { Credentials } from '../kernel/credentials.ts';
+import type { GuestContainer } from '../kernel/guest-container.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { Task } from '../kernel/task.ts';
 import type { ThreadGroup } from '../kernel/thread-group.ts';
 import { allocateAnonDev } from '../vfs/anon-dev.ts';
-import type { VfsContext } from '../vfs/context.ts';
+import { containerOf, type VfsContext } from '../vfs/context.ts';
 import type { Filesystem, Inode } from '../vfs/filesystem.ts';
 import type { FilesystemType } from '../vfs/vfs.ts';
 import { KernfsFilesystem, StaticDir, TextFile } from './kernfs.ts';
@@ -132,8 +133,8 @@ const FILES: readonly FileSpec[] = [
   free('io.max', 'io', ''),
   free('io.weight', 'io', 'default 100'),
   shown('io.stat', 'io', () => ''),
-  shown('memory.current', 'memory', (c, t) => line(c.memoryBytes(t.kernel)), true),
-  shown('memory.peak', 'memory', (c, t) => line(c.memoryBytes(t.kernel)), true),
+  shown('memory.current', 'memory', (c) => line(c.memoryBytes()), true),
+  shown('memory.peak', 'memory', (c) => line(c.memoryBytes()), true),
   limit('memory.min', 'memory', '0'),
   limit('memory.low', 'memory', '0'),
   limit('memory.high', 'memory', 'max'),
@@ -141,7 +142,7 @@ const FILES: readonly FileSpec[] = [
   free('memory.oom.group', 'memory', '0'),
   shown('memory.events', 'memory', 'low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0', true),
   shown('memory.events.local', 'memory', 'low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0', true),
-  shown('memory.stat', 'memory', (c, t) => memoryStat(c, t)),
+  shown('memory.stat', 'memory', (c) => memoryStat(c)),
   shown('memory.swap.current', 'memory', '0', true),
   limit('memory.swap.max', 'memory', 'max'),
   shown('memory.swap.events', 'memory', 'high 0\nmax 0\nfail 0', true),
@@ -160,7 +161,7 @@ function moveProcess(c: Cgroup, t: Task, value: string): number {
   const number = nameToInt(value);
   if (number < 0) return -EINVAL;
   const group = number === 0 ? t.group : t.pidns.group(number);
-  if (group === undefined) return -ESRCH;
+  if (group === undefined || group.container !== c.hierarchy.container) return -ESRCH;
   if (!c.takesProcesses()) return -EBUSY;
   c.hierarchy.move(group, c);
   return 0;
@@ -199,8 +200,8 @@ function cpuStat(c: Cgroup): string {
   return `usage_usec ${us}\nuser_usec ${us}\nsystem_usec 0\nnr_periods 0\nnr_throttled 0\nthrottled_usec 0\n`;
 }
 
-function memoryStat(c: Cgroup, t: Task): string {
-  const anon = c.memoryBytes(t.kernel);
+function memoryStat(c: Cgroup): string {
+  const anon = c.memoryBytes();
   return `anon ${anon}\nfile 0\nkernel 0\nkernel_stack 0\npagetables 0\nshmem 0\nfile_mapped 0\nfile_dirty 0\nfile_writeback 0\ninactive_anon 0\nactive_anon ${anon}\ninactive_file 0\nactive_file 0\nunevictable 0\nslab 0\npgfault 0\npgmajfault 0\n`;
 }
 
@@ -312,8 +313,9 @@ export class Cgroup extends StaticDir {
     return this.membersBelow().reduce((n, group) => n + group.tasks.length, 0);
   }
 
-  memoryBytes(kernel: Kernel): number {
-    if (this.parent === null && kernel.machine.usedBytes() >= 0) return kernel.machine.usedBytes();
+  memoryBytes(): number {
+    const { memory } = this.hierarchy.container;
+    if (this.parent === null && memory.usedBytes() >= 0) return memory.usedBytes();
     let bytes = 0;
     for (const group of this.membersBelow()) if (!group.isDead) bytes += memorySizes(group.leader.mm).residentAnon;
     return bytes;
@@ -363,12 +365,14 @@ export class Cgroup extends StaticDir {
 }
 
 export class CgroupFilesystem extends KernfsFilesystem {
+  readonly container: GuestContainer;
   private readonly kernel: Kernel;
   private readonly top: Cgroup;
 
-  constructor(kernel: Kernel) {
+  constructor(kernel: Kernel, container: GuestContainer) {
     super('cgroup2', allocateAnonDev(), CGROUP2_SUPER_MAGIC);
     this.kernel = kernel;
+    this.container = container;
     this.source = 'cgroup2';
     this.top = new Cgroup(this, '', null);
   }
@@ -386,10 +390,10 @@ export class CgroupFilesystem extends KernfsFilesystem {
     group.cgroup = to === this.top ? null : to;
   }
 
-  /** All processes of the sandbox. */
+  /** All processes of the container. */
   groups(): ThreadGroup[] {
     const all = new Set<ThreadGroup>();
-    for (const task of this.kernel.tasks.values()) all.add(task.group);
+    for (const task of this.kernel.tasks.values()) if (task.group.container === this.container) all.add(task.group);
     return [...all];
   }
 }
@@ -399,12 +403,16 @@ export function cgroupPathOf(group: ThreadGroup): string {
   return group.cgroup instanceof Cgroup ? group.cgroup.path() : '/';
 }
 
-/** The type for mount(2): one hierarchy. "cgroup" without a controller of version 1 is taken for the same. */
+/** The type for mount(2): one hierarchy a container. "cgroup" without a controller of version 1 is taken for the same. */
 export function cgroupTypes(kernel: Kernel): FilesystemType[] {
-  let only: CgroupFilesystem | null = null;
-  const mount = (_ctx: VfsContext, _source: string, _flags: number, _options: string): Filesystem => {
-    only ??= new CgroupFilesystem(kernel);
-    return only;
+  const hierarchies: WeakMap<GuestContainer, CgroupFilesystem> = new WeakMap();
+  const mount = (ctx: VfsContext, _source: string, _flags: number, _options: string): Filesystem => {
+    const container = containerOf(ctx, kernel);
+    const known = hierarchies.get(container);
+    if (known !== undefined) return known;
+    const made = new CgroupFilesystem(kernel, container);
+    hierarchies.set(container, made);
+    return made;
   };
   const version1 = (ctx: VfsContext, source: string, flags: number, options: string): Filesystem | number =>
     options === '' ? mount(ctx, source, flags, options) : -EINVAL;

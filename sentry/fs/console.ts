@@ -197,7 +197,6 @@ export class Console implements HostWatcher {
     this.waiter.unlink();
     this.kernel.platform.unwatch(this.hostFd);
     this.kernel.hostWatchers.delete(this.token);
-    if (this.kernel.console === this.pty) this.kernel.console = null;
     this.pty.masterClosed();
     close(this.hostFd);
   }

@@ -190,7 +190,7 @@ function openOwnTty(t: Task | null, path: VfsPath, flags: number): FileDescripti
 
 /** /dev/console: the terminal that the sandbox was started with. */
 function openConsole(t: Task | null, path: VfsPath, flags: number): FileDescription | number {
-  const tty = t?.kernel.console;
+  const tty = t?.group.container.console;
   return tty instanceof Pty ? openSlave(t, path, flags, tty, true) : -ENODEV;
 }
 

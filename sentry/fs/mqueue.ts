@@ -14,7 +14,7 @@ import type { IpcNamespace } from '../kernel/namespaces.ts';
 import type { Task } from '../kernel/task.ts';
 import type { ThreadGroup } from '../kernel/thread-group.ts';
 import { allocateAnonDev } from '../vfs/anon-dev.ts';
-import type { VfsContext } from '../vfs/context.ts';
+import { containerOf, type VfsContext } from '../vfs/context.ts';
 import { FileDescription } from '../vfs/file-description.ts';
 import { type Filesystem, Inode, type SetAttr, type VfsPath } from '../vfs/filesystem.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
@@ -242,7 +242,7 @@ export function mqueueType(kernel: Kernel): FilesystemType {
     nodev: true,
     userMount: true,
     mount(ctx: VfsContext, _source: string, _flags: number, _options: string): Filesystem {
-      return MqueueFilesystem.of(kernel, (ctx.task?.ns ?? kernel.initialNamespaces).ipc);
+      return MqueueFilesystem.of(kernel, (ctx.task?.ns ?? containerOf(ctx, kernel).namespaces).ipc);
     },
   };
 }

@@ -105,7 +105,7 @@ export class NsDescription extends FileDescription {
         return openRelated(t, ns.userns);
       case NS_GET_PARENT:
         if (ns.kind === 'user') return openRelated(t, (ns as UserNamespace).parent);
-        if (ns.kind === 'pid') return openRelated(t, (ns as PidNamespace).parent);
+        if (ns.kind === 'pid') return openRelated(t, (ns as PidNamespace).visibleParent);
         return -EINVAL;
       case NS_GET_OWNER_UID:
         if (ns.kind !== 'user') return -EINVAL;

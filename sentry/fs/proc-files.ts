@@ -24,25 +24,26 @@ class MemoryUse {
   shared = 0;
   mapped = 0;
 
-  constructor(kernel: Kernel) {
-    this.total = kernel.machine.memoryBytes;
+  constructor(t: Task) {
+    const { container } = t.group;
+    this.total = container.memory.memoryBytes;
     const seen = new Set<object>();
-    for (const task of kernel.tasks.values()) {
-      if (task.stateLetter() === 'Z' || seen.has(task.mm)) continue;
+    for (const task of t.kernel.tasks.values()) {
+      if (task.group.container !== container || task.stateLetter() === 'Z' || seen.has(task.mm)) continue;
       seen.add(task.mm);
       const sizes = memorySizes(task.mm);
       this.anon += sizes.residentAnon;
       this.shared += sizes.residentShared;
       for (const v of task.mm.vmas.list) if (v.backing !== null && fileOf(v.backing) !== undefined) this.mapped += v.end - v.start;
     }
-    const counted = kernel.machine.usedBytes();
+    const counted = container.memory.usedBytes();
     this.used = counted >= 0 ? counted : Math.min(this.anon + this.shared, this.total);
   }
 }
 
 /** fs/proc/meminfo.c:meminfo_proc_show(). */
 export function meminfoText(t: Task): string {
-  const use = new MemoryUse(t.kernel);
+  const use = new MemoryUse(t);
   const free = Math.max(0, use.total - use.used);
   const anon = Math.min(use.anon, use.used);
   const row = (name: string, bytes: number): string => `${`${name}:`.padEnd(16)}${String(Math.floor(bytes / KIB)).padStart(8)} kB\n`;
@@ -102,8 +103,8 @@ export function meminfoText(t: Task): string {
 }
 
 /** Bytes in use and shared, for sysinfo(2). */
-export function memoryInUse(kernel: Kernel): { used: number; shared: number } {
-  const use = new MemoryUse(kernel);
+export function memoryInUse(t: Task): { used: number; shared: number } {
+  const use = new MemoryUse(t);
   return { used: use.used, shared: use.shared };
 }
 
@@ -213,7 +214,7 @@ export function devicesText(): string {
 }
 
 export function vmstatText(t: Task): string {
-  const use = new MemoryUse(t.kernel);
+  const use = new MemoryUse(t);
   const pages = (bytes: number): number => Math.floor(bytes / PAGE_SIZE);
   const values: [string, number][] = [
     ['nr_free_pages', pages(use.total - use.used)],
@@ -243,7 +244,7 @@ export function vmstatText(t: Task): string {
 }
 
 export function zoneinfoText(t: Task): string {
-  const pages = Math.floor(t.kernel.machine.memoryBytes / PAGE_SIZE);
+  const pages = Math.floor(t.group.container.memory.memoryBytes / PAGE_SIZE);
   return `Node 0, zone   Normal\n  pages free     ${pages}\n        min      0\n        low      0\n        high     0\n        spanned  ${pages}\n        present  ${pages}\n        managed  ${pages}\n`;
 }
 

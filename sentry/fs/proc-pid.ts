@@ -573,10 +573,10 @@ const OOM_ADJUST_MAX = 15;
 const OOM_DISABLE = -17;
 
 /** proc_oom_score(): 0–2000, from the share of memory in use and the adjustment. */
-function oomScoreText(t: Task, target: Task): string {
+function oomScoreText(_t: Task, target: Task): string {
   const adj = target.group.oomScoreAdj;
   if (adj === -OOM_MAX || target.stateLetter() === 'Z') return '0\n';
-  const points = (memorySizes(target.mm).resident * OOM_MAX) / t.kernel.machine.memoryBytes + adj;
+  const points = (memorySizes(target.mm).resident * OOM_MAX) / target.group.container.memory.memoryBytes + adj;
   return `${Math.max(0, Math.floor(((OOM_MAX + points) * 2) / 3))}\n`;
 }
 

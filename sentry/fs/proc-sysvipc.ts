@@ -34,7 +34,7 @@ function owners(t: Task, o: IpcObject): string {
 
 /** A number of the root pid namespace as the reader's names it. */
 function pidShown(t: Task, number: number): string {
-  return pad(t.kernel.rootPidNamespace.find(number)?.numberIn(t.pidns) ?? 0, 5);
+  return pad(t.kernel.rootPidNamespace.findAny(number)?.numberIn(t.pidns) ?? 0, 5);
 }
 
 export function msgText(t: Task): string {

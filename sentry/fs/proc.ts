@@ -16,7 +16,7 @@ import type { PidNamespace } from '../kernel/pid-namespace.ts';
 import type { SysctlSpec } from '../kernel/sysctl.ts';
 import type { Task } from '../kernel/task.ts';
 import { allocateAnonDev } from '../vfs/anon-dev.ts';
-import type { VfsContext } from '../vfs/context.ts';
+import { containerOf, type VfsContext } from '../vfs/context.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import { type DirSink, type Filesystem, Inode, type VfsPath } from '../vfs/filesystem.ts';
 import { touchBorn } from '../vfs/times.ts';
@@ -120,7 +120,7 @@ export class ProcFilesystem extends KernfsFilesystem implements ProcView {
   }
 
   cgroupText(target: Task): string {
-    const { lines, unified } = target.kernel.hostCgroups;
+    const { lines, unified } = target.group.container.hostCgroups;
     const path = cgroupPathOf(target.group);
     return `${lines}0::${unified === '' ? path : path === '/' ? unified : `${unified}${path}`}\n`;
   }
@@ -281,7 +281,7 @@ export function procType(kernel: Kernel, options: ProcOptions): FilesystemType {
     nodev: true,
     userMount: true,
     mount(ctx: VfsContext, source: string, _flags: number, data: string): Filesystem | number {
-      const fs = new ProcFilesystem(kernel, ctx.task?.pidns ?? kernel.rootPidNamespace, options);
+      const fs = new ProcFilesystem(kernel, ctx.task?.pidns ?? containerOf(ctx, kernel).pidns, options);
       const error = fs.configure(data);
       if (error < 0) return error;
       if (source !== '') fs.source = source;

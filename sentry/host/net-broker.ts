@@ -2,7 +2,7 @@
 // namespace (native/src/netbroker.cc). The caller has checked that its guest has that capability. Without a broker, or
 // where it was not given the capability itself, the answer is -EPERM.
 
-import { netBrokerCall } from 'ptrace-napi';
+import { close, netBrokerCall } from 'ptrace-napi';
 import { EPERM } from '../abi/errno.ts';
 
 // Twin of native/src/netbroker.cc's Request.
@@ -17,8 +17,9 @@ const WRITE = 6;
 const NOTHING = new Uint8Array(0);
 let broker = -1;
 
-/** Before lock-down: the socket that the broker serves. */
+/** The socket that the broker serves. Another that takes its place: the one before ends. */
 export function useNetBroker(hostFd: number): void {
+  if (broker >= 0) close(broker);
   broker = hostFd;
 }
 

@@ -5,12 +5,12 @@ import { List } from '../base/list.ts';
 import type { Vfs } from '../vfs/vfs.ts';
 import { Credentials } from './credentials.ts';
 import type { FutexTable } from './futex.ts';
+import { GuestContainer } from './guest-container.ts';
 import { KeyTable } from './keys.ts';
 import { UserTable } from './limits.ts';
 import { type Machine, plainMachine } from './machine.ts';
 import { CgroupNamespace, IpcNamespace, NetNamespace, NsProxy } from './namespaces.ts';
 import type { PidNamespace } from './pid-namespace.ts';
-import type { ControllingTty } from './process-group.ts';
 import type { SyscallArgs } from './syscall-args.ts';
 import { Sysctls } from './sysctl.ts';
 import type { Task } from './task.ts';
@@ -51,8 +51,6 @@ export class Kernel {
   readonly rootCredentials: Credentials;
   /** Pseudo terminals in use, in all instances of devpts. */
   ptyCount = 0;
-  /** What /dev/console opens: the terminal of the sandbox's first container. */
-  console: ControllingTty | null = null;
   /** syscalls/table.ts by number; boot hands it in, since the kernel does not import upwards. */
   readonly syscalls: readonly (SyscallEntry | undefined)[];
   readonly timers: TimerHeap = new TimerHeap();
@@ -64,10 +62,8 @@ export class Kernel {
   readonly taskOfContext: (Task | undefined)[] = [];
   /** What a task has that has unshared nothing; boot gives a further container its own. */
   readonly initialNamespaces: NsProxy;
-  /** Tasks that there may be at once: pids.max of the container. */
-  tasksLimit: number = Number.POSITIVE_INFINITY;
-  /** /proc/[pid]/cgroup of the host's version 1 hierarchies, and what stands before the path in the unified one. */
-  hostCgroups: { readonly lines: string; readonly unified: string } = { lines: '', unified: '' };
+  /** The one that the sandbox began with. */
+  readonly firstContainer: GuestContainer;
   readonly users: UserTable = new UserTable();
   /** The init of a pid namespace has ended, with this wait status, and everybody in it is gone; set by boot. */
   onInitExit: ((group: ThreadGroup, status: number) => void) | null = null;
@@ -114,6 +110,7 @@ export class Kernel {
     });
     this.options = parts.options;
     this.machine = parts.machine ?? plainMachine();
+    this.firstContainer = new GuestContainer(parts.rootPidNamespace, this.initialNamespaces, this.machine);
     this.syscalls = parts.syscalls;
   }
 

@@ -29,9 +29,42 @@ export interface MachineLimits {
   memoryUsagePath?: string;
 }
 
-export class Machine {
-  readonly cpuCount: number;
+/** The memory of a container as it is shown. */
+export class MemoryShare {
+  /** What there is, in bytes. */
   memoryBytes: number;
+  private readonly memoryUsageFd: number;
+  private readonly hostBytes: number;
+  private readonly usageText: Buffer = Buffer.alloc(32);
+
+  /** usageFd: a file of the host that counts what is used, or -1. */
+  constructor(memoryBytes: number, hostBytes: number, usageFd: number) {
+    this.memoryBytes = memoryBytes;
+    this.hostBytes = hostBytes;
+    this.memoryUsageFd = usageFd;
+  }
+
+  /** Another limit while running; undefined is none. Memory is never more than the host's. */
+  limitMemory(bytes: number | undefined): void {
+    this.memoryBytes = Math.min(bytes ?? this.hostBytes, this.hostBytes);
+  }
+
+  /** The share of a further container: bytes, or all when undefined. */
+  shareOf(bytes: number | undefined, usageFd: number): MemoryShare {
+    return new MemoryShare(Math.min(bytes ?? this.hostBytes, this.hostBytes), this.hostBytes, usageFd);
+  }
+
+  /** Memory of the container's cgroup in use, in bytes; -1 where nobody counts it. */
+  usedBytes(): number {
+    if (this.memoryUsageFd < 0) return -1;
+    const n = readSync(this.memoryUsageFd, this.usageText, 0, this.usageText.length, 0);
+    const used = Number.parseInt(this.usageText.toString('latin1', 0, n), 10);
+    return Number.isNaN(used) ? -1 : Math.min(used, this.memoryBytes);
+  }
+}
+
+export class Machine extends MemoryShare {
+  readonly cpuCount: number;
   /** /proc/cpuinfo, one paragraph a processor. */
   readonly cpuinfo: string;
   readonly caches: readonly CpuCache[];
@@ -43,9 +76,6 @@ export class Machine {
   readonly hardware: string = UTS_MACHINE;
   /** Processor numbers are the host's own: what a thread asks to run on can be asked of the host. */
   readonly hasHostNumbers: boolean;
-  private readonly memoryUsageFd: number;
-  private readonly hostBytes: number;
-  private readonly usageText: Buffer = Buffer.alloc(32);
 
   constructor(
     cpuCount: number,
@@ -56,26 +86,11 @@ export class Machine {
     hasHostNumbers = false,
     hostBytes = memoryBytes,
   ) {
+    super(memoryBytes, hostBytes, memoryUsageFd);
     this.cpuCount = cpuCount;
-    this.memoryBytes = memoryBytes;
     this.cpuinfo = cpuinfo;
     this.caches = caches;
-    this.memoryUsageFd = memoryUsageFd;
-    this.hostBytes = hostBytes;
     this.hasHostNumbers = hasHostNumbers;
-  }
-
-  /** Another limit while running; undefined is none. Memory is never more than the host's. */
-  limitMemory(bytes: number | undefined): void {
-    this.memoryBytes = Math.min(bytes ?? this.hostBytes, this.hostBytes);
-  }
-
-  /** Memory of the sandbox's cgroup in use, in bytes; -1 where nobody counts it. */
-  usedBytes(): number {
-    if (this.memoryUsageFd < 0) return -1;
-    const n = readSync(this.memoryUsageFd, this.usageText, 0, this.usageText.length, 0);
-    const used = Number.parseInt(this.usageText.toString('latin1', 0, n), 10);
-    return Number.isNaN(used) ? -1 : Math.min(used, this.memoryBytes);
   }
 
   /** "0-3": the list of all processors as sysfs and status print it. */

@@ -15,6 +15,8 @@ import type { UserNamespace } from './user-namespace.ts';
 
 /** include/linux/threads.h: numbers are below it. */
 export const PID_MAX = 32768;
+/** Above all numbers of tasks that there can be at once, by far. */
+const HIDDEN_MAX = 1 << 22;
 const NONE_WANTED: readonly number[] = [];
 /** Where numbering goes on after it has wrapped: kernel/pid.c. */
 const RESERVED_PIDS = 300;
@@ -43,7 +45,10 @@ export class Pid {
   numberIn(ns: PidNamespace): number {
     if (ns.level > this.ns.level) return 0;
     let at = this.ns;
-    while (at.level > ns.level) at = at.parent!;
+    while (at.level > ns.level) {
+      if (at.sealed) return 0;
+      at = at.parent!;
+    }
     return at === ns ? this.numbers[ns.level]! : 0;
   }
 
@@ -60,6 +65,11 @@ export class PidNamespace implements Namespace {
   readonly parent: PidNamespace | null;
   readonly userns: UserNamespace;
   readonly level: number;
+  /**
+   * A container's own beside the sandbox's first one: whoever is in the namespace above cannot see in here, since on
+   * Linux both would be siblings. Numbers of the root namespace are the kernel's, and all processes have one.
+   */
+  readonly sealed: boolean;
   /** Number 1; orphans become its children, and its death is everybody's. */
   init: ThreadGroup | null = null;
   /** init has died: nobody may be born here any more. */
@@ -68,10 +78,15 @@ export class PidNamespace implements Namespace {
   processes = 0;
   private readonly pids = new Map<number, Pid>();
   private last = 0;
+  private lastHidden = PID_MAX - 1;
+  /** There are, or have been, sealed namespaces right below. */
+  private hasSealed = false;
   /** Number 1 is kept for a first process that is still to come. */
   private firstIsKept = false;
 
-  constructor(parent: PidNamespace | null, userns: UserNamespace) {
+  constructor(parent: PidNamespace | null, userns: UserNamespace, sealed = false) {
+    this.sealed = sealed;
+    if (sealed) parent!.hasSealed = true;
     this.parent = parent;
     this.userns = userns;
     this.level = parent === null ? 0 : parent.level + 1;
@@ -87,11 +102,19 @@ export class PidNamespace implements Namespace {
     return this.firstIsKept;
   }
 
-  /** Number 1, which has been kept: the sandbox's root namespace only. */
+  /** The namespace whose processes see those in here, if there is one. */
+  get visibleParent(): PidNamespace | null {
+    return this.sealed ? null : this.parent;
+  }
+
+  /** Number 1, which has been kept: in the sandbox's root namespace, or a sealed one right below. */
   allocateFirst(): Pid {
+    const numbers: number[] = new Array(this.level + 1).fill(1);
+    if (this.parent !== null) numbers[0] = this.parent.nextHidden();
     this.firstIsKept = false;
-    const pid = new Pid(this, [1]);
+    const pid = new Pid(this, numbers);
     this.pids.set(1, pid);
+    this.parent?.pids.set(numbers[0]!, pid);
     return pid;
   }
 
@@ -100,19 +123,22 @@ export class PidNamespace implements Namespace {
    * that somebody with `creds` asks for, here first: -EINVAL, -EPERM, -EEXIST. kernel/pid.c:alloc_pid().
    */
   allocate(wanted: readonly number[] = NONE_WANTED, creds: Credentials | null = null): Pid | number {
-    if (wanted.length > this.level + 1) return -EINVAL;
+    // A sealed namespace is the first one for whoever is inside.
+    if (wanted.length > this.visibleDepth) return -EINVAL;
     if (this.dying) return -ENOMEM;
     const numbers: number[] = new Array(this.level + 1);
+    let hidden = false;
     for (let ns: PidNamespace | null = this; ns !== null; ns = ns.parent) {
       const at = this.level - ns.level;
-      const number = at < wanted.length ? ns.checkWanted(wanted[at]!, creds!) : ns.nextFree();
+      const number = hidden ? ns.nextHidden() : at < wanted.length ? ns.checkWanted(wanted[at]!, creds!) : ns.nextFree();
       if (number < 0) return number;
       numbers[ns.level] = number;
+      hidden ||= ns.sealed;
     }
     const pid = new Pid(this, numbers);
     for (let ns: PidNamespace | null = this; ns !== null; ns = ns.parent) {
       const number = numbers[ns.level]!;
-      if (this.level - ns.level >= wanted.length) ns.last = number;
+      if (this.level - ns.level >= wanted.length && number < PID_MAX) ns.last = number;
       ns.pids.set(number, pid);
     }
     return pid;
@@ -132,22 +158,34 @@ export class PidNamespace implements Namespace {
 
   /** find_pid_ns(). */
   find(number: number): Pid | undefined {
+    const pid = this.pids.get(number);
+    return pid === undefined || this.shows(pid) ? pid : undefined;
+  }
+
+  /** The same, whether it can be seen from here or not: for the kernel's own numbers, which are the root namespace's. */
+  findAny(number: number): Pid | undefined {
     return this.pids.get(number);
   }
 
   /** The thread with this number here. */
   task(number: number): Task | undefined {
-    return this.pids.get(number)?.task ?? undefined;
+    return this.find(number)?.task ?? undefined;
   }
 
   /** The process with this number here. */
   group(number: number): ThreadGroup | undefined {
-    return this.pids.get(number)?.group ?? undefined;
+    return this.find(number)?.group ?? undefined;
   }
 
   /** All numbers in use, ascending: /proc's directory, kill(-1). */
   numbers(): number[] {
-    return [...this.pids.keys()].sort((a, b) => a - b);
+    const numbers: number[] = [];
+    for (const [number, pid] of this.pids) if (this.shows(pid)) numbers.push(number);
+    return numbers.sort((a, b) => a - b);
+  }
+
+  private shows(pid: Pid): boolean {
+    return pid.ns === this || !this.hasSealed || pid.numberIn(this) !== 0;
   }
 
   forget(number: number): void {
@@ -156,18 +194,31 @@ export class PidNamespace implements Namespace {
 
   /** Whether `other` is this namespace or lies inside it. */
   contains(other: PidNamespace): boolean {
-    for (let at: PidNamespace | null = other; at !== null; at = at.parent) if (at === this) return true;
+    for (let at: PidNamespace | null = other; at !== null; at = at.visibleParent) if (at === this) return true;
     return false;
   }
 
+  /** Namespaces that know a process of this one by a number that it can be called by. */
+  private get visibleDepth(): number {
+    let depth = 1;
+    for (let ns = this.visibleParent; ns !== null; ns = ns.visibleParent) depth++;
+    return depth;
+  }
+
+  /** The kernel's own number of a process that nobody in here sees: above all that are given out. */
+  private nextHidden(): number {
+    do this.lastHidden = this.lastHidden + 1 < HIDDEN_MAX ? this.lastHidden + 1 : PID_MAX;
+    while (this.pids.has(this.lastHidden));
+    return this.lastHidden;
+  }
+
   private nextFree(): number {
-    if (this.pids.size >= PID_MAX - 1) return -EAGAIN;
     let number = this.last;
-    do {
+    for (let tries = 0; tries < PID_MAX; tries++) {
       number = number + 1 < PID_MAX ? number + 1 : RESERVED_PIDS;
-      // The low numbers are used only once, so a wrapped search that finds nothing has failed.
-      if (number === this.last) return -EAGAIN;
-    } while (this.pids.has(number));
-    return number;
+      if (!this.pids.has(number)) return number;
+    }
+    // The low numbers are used only once, so a search that has been all around and found nothing has failed.
+    return -EAGAIN;
   }
 }

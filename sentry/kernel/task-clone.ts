@@ -39,10 +39,10 @@ import { watchCpuLimit } from './cpu-limit.ts';
 import type { Credentials } from './credentials.ts';
 import type { FdTable } from './fd-table.ts';
 import type { FsContext } from './fs-context.ts';
+import type { GuestContainer } from './guest-container.ts';
 import type { Kernel } from './kernel.ts';
 import { Limits } from './limits.ts';
 import { enterTimeForChildren, newUserNamespace, unshareNamespaces } from './namespace-sharing.ts';
-import type { NsProxy } from './namespaces.ts';
 import { PidNamespace } from './pid-namespace.ts';
 import { joinProcessGroup, ProcessGroup, Session } from './process-group.ts';
 import { cloneEvent, eventStop, takeTracerSignal, wantsVforkDone } from './ptrace.ts';
@@ -112,7 +112,7 @@ export function cloneTask(t: Task, a: CloneArgs): Task | number {
   }
 
   // kernel/cgroup/pids.c:pids_can_fork().
-  if (kernel.tasks.size >= kernel.tasksLimit) return -EAGAIN;
+  if (parent.container.tasks >= parent.container.tasksLimit) return -EAGAIN;
 
   let pidns = t.ns.pidForChildren;
   const isNewPidNamespace = (flags & CLONE_NEWPID) !== 0;
@@ -241,6 +241,7 @@ function newGroup(t: Task, a: CloneArgs, pid: ConstructorParameters<typeof Threa
   const group = new ThreadGroup(t.kernel, pid, handlers, from.limits.clone());
   t.kernel.processesChanged();
   group.exitSignal = (a.flags & CLONE_PARENT) !== 0 ? from.exitSignal : a.exitSignal;
+  group.container = from.container;
   group.tty = from.tty;
   group.cgroup = a.cgroup === undefined ? from.cgroup : a.cgroup;
   group.rssKb = group.maxRssKb = from.rssKb;
@@ -319,6 +320,7 @@ function enter(kernel: Kernel, t: Task): void {
   assert(kernel.taskOfContext[t.context.index] === undefined, 'context belongs to another task');
   kernel.taskOfContext[t.context.index] = t;
   kernel.users.get(t.creds.uid).processes++;
+  t.group.container.tasks++;
 }
 
 /** What boot gives a process that no guest process has forked. */
@@ -329,9 +331,8 @@ export interface ProcessSpec {
   fs: FsContext;
   creds: Credentials;
   limits?: Limits;
-  ns?: NsProxy;
-  /** Where it is born: becomes init there if nobody is yet. */
-  pidns: PidNamespace;
+  /** Whose program it is: it is born in that one's namespaces, and becomes init there if nobody is yet. */
+  container: GuestContainer;
   /** It is the one that number 1 was kept for. */
   first?: boolean;
   comm: string;
@@ -343,16 +344,19 @@ export interface ProcessSpec {
  * and platform.run(context) called. -EAGAIN or -ENOMEM without a number.
  */
 export function createProcess(kernel: Kernel, spec: ProcessSpec): Task | number {
-  const pid = spec.first === true ? spec.pidns.allocateFirst() : spec.pidns.allocate();
+  const { container } = spec;
+  const { pidns } = container;
+  const pid = spec.first === true && pidns.awaitsFirst ? pidns.allocateFirst() : pidns.allocate();
   if (typeof pid === 'number') return pid;
   const group = new ThreadGroup(kernel, pid, new SignalHandlers(), spec.limits ?? new Limits());
+  group.container = container;
   group.exitSignal = SIGCHLD;
   const t = new Task(kernel, pid, group, spec.context, spec.mm, new UserIo(spec.mm), spec.fds, spec.fs, spec.creds, spec.comm);
-  if (spec.ns !== undefined) t.ns = spec.ns;
+  t.ns = container.namespaces;
   group.leader = t;
   group.tasks.push(t);
   joinFirst(group, new ProcessGroup(pid, new Session(group)));
-  if (spec.pidns.init === null && !spec.pidns.awaitsFirst) becomeInit(group, spec.pidns);
+  if (pidns.init === null && !pidns.awaitsFirst) becomeInit(group, pidns);
   enter(kernel, t);
   watchCpuLimit(group);
   return t;

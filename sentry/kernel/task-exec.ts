@@ -123,7 +123,7 @@ export function startProgram(
   argv: string[],
   envp: string[],
 ): Task | number {
-  const context = kernel.platform.newAddressSpace();
+  const context = kernel.platform.newAddressSpace(spec.container.nursery);
   if (typeof context === 'number') return context;
   const mm = newMemory(kernel.platform, context.space);
   const t = createProcess(kernel, { ...spec, context, mm, comm: 'runsc' });
@@ -286,6 +286,7 @@ function becomeLeader(t: Task, group: ThreadGroup): void {
   t.pid.task = null;
   t.pid.releaseIfUnused();
   kernel.users.get(t.creds.uid).processes--;
+  group.container.tasks--;
   t.pid = group.pid;
   t.tid = group.tgid;
   group.pid.task = t;
@@ -303,7 +304,7 @@ function newMemory(platform: Platform, space: AddressSpace): MemoryManager {
 /** Takes a fresh stub and queues the layout of its memory. */
 function loadExec(t: Task, exec: Exec): number {
   const platform = t.kernel.platform;
-  const context = platform.newAddressSpace();
+  const context = platform.newAddressSpace(t.group.container.nursery);
   if (typeof context === 'number') {
     releaseFiles(t, exec);
     return context;

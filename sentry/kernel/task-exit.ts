@@ -126,6 +126,7 @@ export function releaseTask(t: Task): void {
   t.pid.task = null;
   t.pid.releaseIfUnused();
   t.kernel.users.get(t.creds.uid).processes--;
+  t.group.container.tasks--;
 }
 
 /** exit_notify() for the last thread of a process. */
@@ -196,7 +197,7 @@ export function reap(group: ThreadGroup): void {
   group.pid.group = null;
   releaseTask(group.leader);
   group.pid.waiters.notify(POLLIN);
-  for (let ns: PidNamespace | null = group.pidns; ns !== null; ns = ns.parent) {
+  for (let ns: PidNamespace | null = group.pidns; ns !== null; ns = ns.visibleParent) {
     ns.processes--;
     if (ns.dying && ns.processes === 1 && ns.init !== null && ns.init !== group && !ns.init.isDead && ns.init.tasks.length === 0) {
       processDied(ns.init);
@@ -242,7 +243,7 @@ function findReaper(group: ThreadGroup): ThreadGroup | null {
     }
   }
   if (ns.init !== group) return ns.init;
-  return ns.parent === null ? null : ns.parent.init;
+  return ns.visibleParent === null ? null : ns.visibleParent.init;
 }
 
 function tellOfParentDeath(child: ThreadGroup): void {

@@ -5,6 +5,7 @@ import { SIGCHLD } from '../abi/signal.ts';
 import { WaitQueue } from '../base/wait-queue.ts';
 import type { Cgroup } from '../fs/cgroupfs.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
+import type { GuestContainer } from './guest-container.ts';
 import { IoCounts } from './io-counts.ts';
 import type { Kernel } from './kernel.ts';
 import type { Limits } from './limits.ts';
@@ -72,6 +73,8 @@ export class ThreadGroup {
   /** Where it was put in the guest's own hierarchy (fs/cgroupfs.ts); null: at the root. Children are born there. */
   cgroup: Cgroup | null = null;
 
+  /** Whose program it is; children are of the same. */
+  container: GuestContainer;
   readonly limits: Limits;
   handlers: SignalHandlers;
   /** Signals for whichever thread can take them. */
@@ -157,12 +160,13 @@ export class ThreadGroup {
 
   constructor(kernel: Kernel, pid: Pid, handlers: SignalHandlers, limits: Limits) {
     this.kernel = kernel;
+    this.container = kernel.firstContainer;
     this.pid = pid;
     this.handlers = handlers;
     this.limits = limits;
     this.startNs = kernel.clock.boottimeNs();
     pid.group = this;
-    for (let ns: PidNamespace | null = pid.ns; ns !== null; ns = ns.parent) ns.processes++;
+    for (let ns: PidNamespace | null = pid.ns; ns !== null; ns = ns.visibleParent) ns.processes++;
   }
 
   /** Process number in the root pid namespace. */

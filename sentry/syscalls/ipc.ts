@@ -83,8 +83,9 @@ const SEMBUF_SIZE = 6;
 /** A process number as t's namespace knows it, from one of the root's. */
 function pidFor(t: Task, rootPid: number): number {
   // In the root namespace the number stands for itself, even of a process that is gone by now: ipc keeps its struct pid.
-  if (t.pidns === t.kernel.rootPidNamespace) return rootPid;
-  return t.kernel.rootPidNamespace.find(rootPid)?.numberIn(t.pidns) ?? 0;
+  const pid = t.kernel.rootPidNamespace.findAny(rootPid);
+  if (pid === undefined) return t.pidns === t.kernel.rootPidNamespace ? rootPid : 0;
+  return pid.numberIn(t.pidns);
 }
 
 // ---- semaphores

@@ -86,7 +86,7 @@ export function getLock(t: Task, file: FileDescription, addr: number, isOfd: boo
 
 /** A process of the root pid namespace by the number that `t` knows. */
 function pidSeenBy(t: Task, pid: number): number {
-  return t.kernel.rootPidNamespace.find(pid)?.numberIn(t.group.pidns) ?? 0;
+  return t.kernel.rootPidNamespace.findAny(pid)?.numberIn(t.group.pidns) ?? 0;
 }
 
 /** F_SETLK(W) and F_OFD_SETLK(W). */

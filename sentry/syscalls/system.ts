@@ -93,13 +93,13 @@ const LOAD_SCALE = 65536;
 export function sysinfo(t: Task, a: SyscallArgs): number {
   const { kernel } = t;
   const v = scratch.view;
-  const use = memoryInUse(kernel);
+  const use = memoryInUse(t);
   scratch.u8.fill(0, 0, SYSINFO.size);
   put64(v, SYSINFO.uptime, Math.floor((uptimeNs(kernel) + t.ns.time.offsetNs(CLOCK_BOOTTIME)) / 1e9));
   const loads = loadAverages(kernel);
   for (let i = 0; i < 3; i++) put64(v, SYSINFO.loads + i * 8, Math.floor(loads[i]! * LOAD_SCALE));
-  put64(v, SYSINFO.totalram, kernel.machine.memoryBytes);
-  put64(v, SYSINFO.freeram, kernel.machine.memoryBytes - use.used);
+  put64(v, SYSINFO.totalram, t.group.container.memory.memoryBytes);
+  put64(v, SYSINFO.freeram, t.group.container.memory.memoryBytes - use.used);
   put64(v, SYSINFO.sharedram, use.shared);
   v.setUint16(SYSINFO.procs, Math.min(kernel.tasks.size, 65535), true);
   v.setUint32(SYSINFO.memUnit, 1, true);

@@ -86,9 +86,6 @@ export class Vfs extends VfsNames {
 
   // ---- what boot registers
 
-  /** Whether a device may be used so: kind is S_IFCHR or S_IFBLK, access of "rwm". */
-  deviceAllowed: (kind: number, major: number, minor: number, access: string) => boolean = () => true;
-
   registerFilesystem(type: FilesystemType): void {
     this.types.set(type.name, type);
   }
@@ -357,7 +354,7 @@ export class Vfs extends VfsNames {
   private openCharDevice(t: Task | null, at: VfsPath, flags: number, inode: Inode): FileDescription | number {
     const number = major(inode.rdev);
     const mode = (flags & O_ACCMODE) === O_RDONLY ? 'r' : (flags & O_ACCMODE) === O_WRONLY ? 'w' : 'rw';
-    if (!this.deviceAllowed(S_IFCHR, number, minor(inode.rdev), mode)) return -EPERM;
+    if (t !== null && !t.group.container.deviceAllowed(S_IFCHR, number, minor(inode.rdev), mode)) return -EPERM;
     const open = this.charDevices.get(number * 0x100000 + minor(inode.rdev)) ?? this.charMajors.get(number);
     return open === undefined ? -ENXIO : open(t, at, flags);
   }

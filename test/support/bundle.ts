@@ -10,10 +10,13 @@ export type Json = any;
 
 export class Bundle {
   readonly path: string = mkdtempSync('/tmp/runsc-bundle-');
-  readonly root: string = join(this.path, 'state');
+  /** Where the state of containers is. */
+  readonly root: string;
   readonly config: Json;
 
-  constructor(script: string) {
+  /** root: that of another bundle, to have containers of both in one place. */
+  constructor(script: string, root?: string) {
+    this.root = root ?? join(this.path, 'state');
     this.config = template(['/bin/sh', '-c', script], false, undefined);
     this.config.root.readonly = false;
     this.config.process.terminal = false;

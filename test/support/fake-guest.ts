@@ -63,7 +63,7 @@ export class FakeGuest {
       fds: new FdTable(),
       fs: new FsContext(root, root, mounts),
       creds: Credentials.root(userns),
-      pidns,
+      container: this.kernel.firstContainer,
       comm: 'init',
     });
     if (typeof made === 'number') throw new Error('no first process');

@@ -88,8 +88,12 @@ export class FakePlatform implements Platform {
   readonly kicked: Context[] = [];
   readonly released: Context[] = [];
 
-  newAddressSpace(): Context {
+  newAddressSpace(_nursery: Context | null = null): Context {
     return this.add(new FakeSpace(new Uint8Array(MEMORY_SIZE)), null);
+  }
+
+  newNursery(): Context {
+    return this.newAddressSpace();
   }
 
   fork(parent: Context): Context {

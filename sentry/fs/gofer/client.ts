@@ -105,6 +105,8 @@ export class GoferClient {
   private busy = false;
   /** The connection is dropped: every request answers -EIO. */
   broken = false;
+  /** Called when the connection has been dropped for what the gofer did. */
+  onDropped: () => void = () => {};
   /** Handles that the gofer has open for us, and how many it can have. */
   handles = 0;
   handleLimit = Number.POSITIVE_INFINITY;
@@ -177,9 +179,16 @@ export class GoferClient {
   private drop(error: unknown): number {
     if (!(error instanceof ProtocolError)) throw error;
     warn(`gofer connection dropped: ${error.message}`);
+    this.disconnect();
+    this.onDropped();
+    return -EIO;
+  }
+
+  /** Ends the connection, and so the gofer. */
+  disconnect(): void {
+    if (this.broken) return;
     this.broken = true;
     close(this.socketFd);
-    return -EIO;
   }
 
   /** The descriptor that came with the last answer, or -errno. */

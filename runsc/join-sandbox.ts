@@ -1,0 +1,108 @@
+// A further container of a running sandbox: its gofer is started here, and its Sentry is told of it by request "create".
+//
+//   runsc --+-- startProcess(gofer), finishProcess
+//           +-- connects to the sandbox's control socket; "create" with the configuration, the gofer's socket and memory,
+//           |   a control socket of the container's own, its stdio
+//           +-- the reply, or one of the two dies
+//
+// From then on the connection is the container's, as that to a sandbox's own first one is, and the container ends with
+// it until "detach".
+
+import { SOCK_SEQPACKET } from '../sentry/abi/socket.ts';
+import type { MemberConfig, MemberFds } from '../sentry/boot/boot-config.ts';
+import type { MemberCreated, Reply, SandboxState } from '../sentry/boot/control-protocol.ts';
+import { ControlClient } from './control-client.ts';
+import { errnoText, RunscError } from './errors.ts';
+import { closeFd, pidfdOpen } from './host.ts';
+import type { Pod } from './pod.ts';
+import {
+  configFd,
+  endProcess,
+  finish,
+  listenAt,
+  pair,
+  regionFd,
+  Sandbox,
+  type SandboxOptions,
+  type SandboxProcess,
+  startBroker,
+  startGofer,
+} from './sandbox.ts';
+
+/** One message carries 64, of which five are not stdio's. */
+const MAX_STDIO = 59;
+
+export interface Joined {
+  readonly sandbox: Sandbox;
+  /** The process that makes the container's, by its number in the sandbox's pid namespace; 0 for none. */
+  readonly nursery: number;
+}
+
+/** Makes the container; ownCgroup: what it runs is to be moved to a cgroup of its own. */
+export function joinSandbox(pod: Pod, options: SandboxOptions, ownCgroup: boolean): Joined {
+  const { member } = pod;
+  const what = `making the container in the sandbox of "${member.id}"`;
+  if (options.stdio.length > MAX_STDIO)
+    throw new RunscError(what, `--preserve-fds: at most ${MAX_STDIO - 3} descriptors can be handed over`);
+  const owned: number[] = [];
+  const started: SandboxProcess[] = [];
+  let sandbox: Sandbox | undefined;
+  try {
+    const sentryPidfd = pidfdOpen(member.sentry.pid);
+    if (sentryPidfd < 0) throw new RunscError(what, `the sandbox is gone (${errnoText(sentryPidfd)})`);
+    owned.push(sentryPidfd);
+    const goferEnds = pair(SOCK_SEQPACKET, owned);
+    const region = regionFd(owned);
+    const control = listenAt(options.controlPath!, owned);
+    const gofer = startGofer(options, goferEnds[1]!, region, owned);
+    started.push(gofer);
+    finish(gofer, started);
+    const client = ControlClient.connect(pod.controlPath);
+    owned.push(client.fd);
+
+    const fds = [goferEnds[0]!, region, control];
+    const networkCapabilities = brokerFor(client, pod, options, fds, owned);
+    const places: MemberFds = {
+      gofer: 1,
+      goferRegion: 2,
+      control: 3,
+      ...(fds.length > 3 ? { netBroker: 4 } : {}),
+      stdio: options.stdio.map((_, i) => 1 + fds.length + i),
+    };
+    const { boot } = options;
+    const config: MemberConfig = { ...boot, share: pod.share, ownCgroup, networkCapabilities, fds: places };
+    const request = client.send({ method: 'create' }, [configFd('container-config', config, owned), ...fds, ...options.stdio]);
+    sandbox = new Sandbox({ name: 'sentry', pid: member.sentry.pid, pidfd: sentryPidfd, errorsFd: -1 }, gofer, client, true);
+    for (const fd of [sentryPidfd, client.fd]) owned.splice(owned.indexOf(fd), 1);
+    // The gofer's end of its socket must be the only one, so that its death is seen.
+    while (owned.length > 0) closeFd(owned.pop()!);
+    const { nursery } = answer(what, sandbox, request);
+    return { sandbox, nursery };
+  } catch (error) {
+    if (sandbox !== undefined) sandbox.end();
+    else for (const process of started) endProcess(process);
+    for (const fd of owned) closeFd(fd);
+    throw error;
+  }
+}
+
+/** A broker for the whole sandbox, if the container may do more on the network than those before it; adds its socket. What it may do. */
+function brokerFor(client: ControlClient, pod: Pod, options: SandboxOptions, fds: number[], owned: number[]): number {
+  const { networkCapabilities: has } = client.ask<SandboxState>(`asking the sandbox of "${pod.member.id}"`, { method: 'state' });
+  const needs = has | options.networkCapabilities;
+  if (needs === has) return has;
+  const broker = pair(SOCK_SEQPACKET, owned);
+  startBroker({ ...options, networkCapabilities: needs }, broker[1]!, pod.member.sentry.pid);
+  fds.push(broker[0]!);
+  return needs;
+}
+
+function answer(what: string, sandbox: Sandbox, request: number): MemberCreated {
+  for (;;) {
+    const reply: Reply | undefined = sandbox.control.takeReply(request);
+    if (reply?.error !== undefined) throw new RunscError(what, reply.error);
+    if (reply !== undefined) return reply.result as MemberCreated;
+    const dead = sandbox.waitForMessage([]);
+    if (dead !== undefined) throw new RunscError(what, dead);
+  }
+}
