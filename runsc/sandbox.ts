@@ -359,7 +359,7 @@ function startSentry(
 
 /** It ends by itself when the Sentry's end of its socket is closed, however that comes. */
 export function startBroker(options: SandboxOptions, socket: number, sentry: number): void {
-  const pid = forkNetBroker(socket, options.network === 'host' ? 0 : sentry, options.networkCapabilities);
+  const pid = forkNetBroker(socket, sentry, options.network !== 'host', options.networkCapabilities);
   if (pid < 0) throw new RunscError('starting the network broker', errnoText(pid));
   options.joinCgroup?.(pid);
 }

@@ -29,6 +29,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -64,6 +66,10 @@ constexpr uintptr_t kLowest = 65536, kHighest = 0x7ffffffff000;
 struct Broker {
   int userFd, netFd, tuns;
   uint32_t capabilities;
+  /// It stands in the sandbox's pid namespace.
+  bool isAmongGuests;
+  /// In memory that the command line shares, until all is given back.
+  int* hostPid;
   /// By address: our code, the region, and what is around the thread pointer, where the host looks for rseq(2)'s words.
   Range keep[3];
   int tunUsed;
@@ -210,6 +216,22 @@ bool Confine(uint32_t wanted) {
 /// The child's life, on a stack in the region.
 int BrokerMain(void* arg) {
   Broker& b = *static_cast<Broker*>(arg);
+  if (b.isAmongGuests) {
+    // A child of the Sentry's from now on: its pid namespace ends only when all in it have been waited for.
+    long child = Raw(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child < 0) Leave();
+    if (child > 0) {
+      timespec pause = {0, 50000};
+      for (int looks = 0; looks < 20000 && *const_cast<volatile int*>(b.hostPid) == 0; looks++) Raw(SYS_nanosleep, Ptr(&pause), 0);
+      Leave();
+    }
+    // What it is called by who started it.
+    char name[16] = {};
+    Raw(SYS_readlink, Ptr("/proc/self"), Ptr(name), sizeof name - 1);
+    int pid = 0;
+    for (const char* at = name; *at >= '0' && *at <= '9'; at++) pid = pid * 10 + (*at - '0');
+    *const_cast<volatile int*>(b.hostPid) = pid;
+  }
   Raw(SYS_setsid);
   Raw(SYS_prctl, PR_SET_NAME, Ptr("runsc-net"), 0, 0, 0);
   for (int sig = 1; sig <= 64; sig++) {
@@ -218,9 +240,17 @@ int BrokerMain(void* arg) {
   }
   unsigned long empty = 0;
   Raw(SYS_rt_sigprocmask, SIG_SETMASK, Ptr(&empty), 0, 8);
+  // A netlink message can name a process whose network an interface is to go to. Only where none of the host's can be
+  // named, or where our capabilities are worth nothing over the host's network, may such messages be sent.
+  bool isBelow = b.isAmongGuests;
   if (b.netFd >= 0 && Raw(SYS_setns, b.netFd, CLONE_NEWNET) < 0) {
     // Who is not root owns the sandbox's user namespace, and is root in it.
     if (Raw(SYS_setns, b.userFd, CLONE_NEWUSER) < 0 || Raw(SYS_setns, b.netFd, CLONE_NEWNET) < 0) Leave();
+    isBelow = true;
+  }
+  if (!isBelow) {
+    b.capabilities &= ~(1u << CAP_NET_ADMIN);
+    b.tuns = 0;
   }
   // A tun descriptor belongs to the network namespace it was opened in, so they are opened here, and not later: the
   // filter lets nothing be opened.
@@ -265,14 +295,23 @@ int FindCode(dl_phdr_info* info, size_t, void* out) {
   return 1;
 }
 
+/// pid: 0 for our own.
 int OpenNamespace(int pid, const char* name) {
-  std::string path = "/proc/" + std::to_string(pid) + "/ns/" + name;
+  std::string path = "/proc/" + (pid == 0 ? "self" : std::to_string(pid)) + "/ns/" + name;
   return open(path.c_str(), O_RDONLY | O_CLOEXEC);
 }
 
-/** (socket, pid in whose network namespace it works or 0 for ours, capability bits): its pid or -errno. */
+/// Has the next child of this thread be born in the pid namespace of that process, or in our own for 0.
+bool BearAmong(int pid) {
+  int fd = OpenNamespace(pid, "pid");
+  bool done = fd >= 0 && setns(fd, CLONE_NEWPID) == 0;
+  if (fd >= 0) close(fd);
+  return done;
+}
+
+/** (socket, pid of the Sentry, whether it works in that one's network namespace and not in ours, capability bits): its pid or -errno. */
 napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
-  Args<3> a(env, info);
+  Args<4> a(env, info);
   static_assert(sizeof(Broker) + 64 * 1024 <= kRegion);
   void* region = mmap(nullptr, kRegion, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (region == MAP_FAILED) return integer(env, -errno);
@@ -281,13 +320,15 @@ napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
   auto thread = reinterpret_cast<uintptr_t>(__builtin_thread_pointer()) & ~4095UL;
   b->keep[1] = {low, low + kRegion};
   b->keep[2] = {thread - 2 * 4096, thread + 3 * 4096};
-  b->capabilities = a.u32(2);
+  b->capabilities = a.u32(3);
   b->tuns = (b->capabilities & (1u << CAP_NET_ADMIN)) != 0 ? kTunCount : 0;
   b->userFd = b->netFd = -1;
   int pid = a.i32(1);
+  bool joins = false;
+  napi_get_value_bool(env, a.v[2], &joins);
   int64_t answer = dl_iterate_phdr(FindCode, &b->keep[0]) == 1 ? 0 : -ENOEXEC;
   std::sort(b->keep, b->keep + 3, [](const Range& x, const Range& y) { return x.low < y.low; });
-  if (answer == 0 && pid > 0) {
+  if (answer == 0 && joins) {
     b->userFd = OpenNamespace(pid, "user");
     b->netFd = OpenNamespace(pid, "net");
     if (b->userFd < 0 || b->netFd < 0) answer = -errno;
@@ -298,10 +339,13 @@ napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
   int userFd = b->userFd < 0 ? -1 : fcntl(b->userFd, F_DUPFD_CLOEXEC, kFirstTun + kTunCount);
   if (b->netFd >= 0) close(b->netFd);
   if (b->userFd >= 0) close(b->userFd);
-  if (answer == 0 && (socketFd < 0 || (pid > 0 && (netFd < 0 || userFd < 0)))) answer = -EMFILE;
+  if (answer == 0 && (socketFd < 0 || (joins && (netFd < 0 || userFd < 0)))) answer = -EMFILE;
   if (answer == 0) {
     b->netFd = netFd;
     b->userFd = userFd;
+    void* page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    b->hostPid = page == MAP_FAILED ? nullptr : static_cast<int*>(page);
+    b->isAmongGuests = b->hostPid != nullptr && BearAmong(pid);
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -315,6 +359,16 @@ napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
       __builtin_unreachable();
     }
     pthread_sigmask(SIG_SETMASK, &old, nullptr);
+    if (b->isAmongGuests) {
+      bool isBack = BearAmong(0);
+      if (answer > 0) {
+        waitpid(static_cast<pid_t>(answer), nullptr, 0);
+        answer = *b->hostPid > 0 ? *b->hostPid : -ESRCH;
+      }
+      // All further children of ours would be lost with the sandbox.
+      if (!isBack) answer = -EPERM;
+    }
+    if (b->hostPid != nullptr) munmap(b->hostPid, 4096);
   }
   for (int fd : {socketFd, netFd, userFd})
     if (fd >= 0) close(fd);

@@ -43,9 +43,10 @@ export function interfaceList(fd: number, out: Uint8Array): number;
 
 /**
  * Forks the network broker of a sandbox (src/netbroker.cc), which serves the socket `fd` until its other end is closed:
- * in the network namespace of process `pid`, or the caller's for 0, with at most the capabilities of the bit set. Its pid or -errno.
+ * in the pid namespace of the Sentry, and in its network namespace or in the caller's, with at most the capabilities of the bit set.
+ * Its pid or -errno.
  */
-export function forkNetBroker(fd: number, pid: number, capabilities: number): number;
+export function forkNetBroker(fd: number, sentryPid: number, joinsNetwork: boolean, capabilities: number): number;
 /**
  * One request to the broker, with the descriptor fd (-1: none) and bytes[0, n), which the answer's bytes replace when `back` is
  * true. A descriptor that was made, the result, or -errno; -EPERM when the broker is gone.

@@ -1,4 +1,6 @@
 // What guests may do on a network by their capabilities, in a network namespace of its own that stands for a container's.
+import { readdirSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import test from 'ava';
 import { buildGuest } from '../support/guest.ts';
 import { run } from '../support/processes.ts';
@@ -62,4 +64,24 @@ for (const platform of platforms) {
       t.deepEqual(result.stdout.trim().split('\n'), lines, result.stderr);
     });
   }
+
+  const declare = reason === undefined ? test.serial : test.skip;
+  declare(`no interface leaves for the network of a process of the host (${platform})`, async (t) => {
+    t.timeout(120_000);
+    const name = `rb${process.pid}`;
+    // Numbers that name a process of ours, and the first one, on the host.
+    const move = [process.pid, 1].map(
+      (pid) => `ip link set ${name} netns ${pid}; ip link add ${name}b type veth peer name ${name}c netns ${pid}`,
+    );
+    const script = `ip link add ${name} type veth peer name ${name}p; ${move.join('; ')}; ip -o link`;
+    const command = [...inOwnNetwork, launcher, `--platform=${platform}`, 'do', '--', 'sh', '-c', script];
+    const result = await run(command, { timeoutMs: 30_000 });
+    t.regex(result.stdout, new RegExp(`: ${name}@`), result.stderr);
+    t.deepEqual(
+      Object.keys(networkInterfaces())
+        .concat(readdirSync('/sys/class/net'))
+        .filter((one) => one.startsWith(name)),
+      [],
+    );
+  });
 }
