@@ -11,8 +11,8 @@ import type { SystrapContext } from './systrap-context.ts';
 
 /** Larger results go to the guest at once: the way over the context page would copy them twice. */
 const MAX_OUT_BYTES = 16384;
-/** From here on a view is cheaper than a loop. */
-const LOOP_BYTES = 64;
+/** From here on a view, which has to be allocated, is cheaper than a loop: a struct stat is below. */
+const LOOP_BYTES = 256;
 
 function copy(dst: Uint8Array, to: number, src: Uint8Array, from: number, n: number): void {
   if (n > LOOP_BYTES) dst.set(src.subarray(from, from + n), to);

@@ -82,3 +82,6 @@ export class WaitQueue {
     return told;
   }
 }
+
+/** The queue of all files that are always ready, as regular files and directories are: nothing is ever told here, so that none of them needs its own. */
+export const neverTold: WaitQueue = new WaitQueue();

@@ -12,7 +12,7 @@ import { SEEK_CUR, SEEK_END, SEEK_SET } from '../abi/fcntl.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../abi/stat.ts';
 import { latin1, putLatin1 } from '../base/latin1.ts';
-import type { WaitQueue } from '../base/wait-queue.ts';
+import { neverTold, type WaitQueue } from '../base/wait-queue.ts';
 import type { Credentials } from '../kernel/credentials.ts';
 import type { Task } from '../kernel/task.ts';
 import { FileDescription } from '../vfs/file-description.ts';
@@ -127,7 +127,7 @@ export class DirDescription extends FileDescription {
   private readonly dir: KernfsDir;
 
   constructor(flags: number, path: VfsPath, dir: KernfsDir) {
-    super(flags, path);
+    super(flags, path, neverTold);
     this.dir = dir;
   }
 

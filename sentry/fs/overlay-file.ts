@@ -4,6 +4,7 @@
 
 import { EINVAL } from '../abi/errno.ts';
 import { O_APPEND, SEEK_CUR, SEEK_END, SEEK_SET } from '../abi/fcntl.ts';
+import { neverTold } from '../base/wait-queue.ts';
 import type { Task } from '../kernel/task.ts';
 import { removePrivileges } from '../vfs/attributes.ts';
 import { FileDescription, type Mappable } from '../vfs/file-description.ts';
@@ -21,7 +22,7 @@ export class OverlayFile extends FileDescription {
   private mapped: FileDescription | null = null;
 
   constructor(path: VfsPath, flags: number, node: OverlayInode, inner: FileDescription) {
-    super(flags, path);
+    super(flags, path, neverTold);
     this.node = node;
     this.inner = inner;
     this.source = node.real;

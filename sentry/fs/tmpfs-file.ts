@@ -24,6 +24,7 @@ import {
 import { PAGE_SIZE } from '../abi/limits.ts';
 import { MFD_ALLOW_SEALING, PROT_WRITE } from '../abi/mman.ts';
 import { S_IFREG } from '../abi/stat.ts';
+import { neverTold } from '../base/wait-queue.ts';
 import { fallocate, lseek } from '../host/host-io.ts';
 import { closeFd, ftruncate, memfdCreate, pread, pwrite, reopenReadOnly, sealWrites } from '../host/memory.ts';
 import type { Task } from '../kernel/task.ts';
@@ -280,7 +281,7 @@ export class TmpfsFileDescription extends FileDescription {
   private readonly node: TmpfsFile;
 
   constructor(path: VfsPath, flags: number, node: TmpfsFile) {
-    super(flags, path);
+    super(flags, path, neverTold);
     this.node = node;
     node.described();
   }

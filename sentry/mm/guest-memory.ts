@@ -5,7 +5,7 @@
 import { EFAULT, ENAMETOOLONG } from '../abi/errno.ts';
 import { PATH_MAX } from '../abi/limits.ts';
 import { getI64, getU64, put64 } from '../base/int64.ts';
-import { latin1 } from '../base/latin1.ts';
+import { knownLatin1 } from '../base/latin1.ts';
 
 export { latin1, putLatin1 } from '../base/latin1.ts';
 
@@ -121,7 +121,7 @@ export abstract class GuestMemory {
       const chunk = Math.min(max - have, PAGE - ((addr + have) % PAGE));
       const got = this.readString(addr + have, own.u8, have, chunk);
       const end = own.u8.indexOf(0, have);
-      if (end >= 0 && end < have + got) return latin1(own.u8, 0, end);
+      if (end >= 0 && end < have + got) return knownLatin1(own.u8, end);
       if (got < chunk) return -EFAULT;
       have += chunk;
     }

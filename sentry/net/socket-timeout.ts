@@ -3,7 +3,7 @@
 
 import { EDOM, EINVAL } from '../abi/errno.ts';
 import { getI64, put64 } from '../base/int64.ts';
-import type { FileDescription } from '../vfs/file-description.ts';
+import { type FileDescription, Timeouts } from '../vfs/file-description.ts';
 
 const TIMEVAL_SIZE = 16;
 
@@ -17,8 +17,9 @@ export function setTimeout(file: FileDescription, isRead: boolean, value: Uint8A
   let ns = sec * 1e9 + usec * 1000;
   if (sec < 0) ns = 0;
   else if (ns === 0) ns = Number.POSITIVE_INFINITY;
-  if (isRead) file.readTimeoutNs = ns;
-  else file.writeTimeoutNs = ns;
+  file.timeouts ??= new Timeouts();
+  if (isRead) file.timeouts.readNs = ns;
+  else file.timeouts.writeNs = ns;
   return 0;
 }
 

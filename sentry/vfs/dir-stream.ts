@@ -6,6 +6,7 @@
 import { EINVAL, EISDIR, ENOENT } from '../abi/errno.ts';
 import { SEEK_CUR, SEEK_SET } from '../abi/fcntl.ts';
 import { S_IFDIR, S_IFMT } from '../abi/stat.ts';
+import { neverTold } from '../base/wait-queue.ts';
 import type { Task } from '../kernel/task.ts';
 import { FileDescription } from './file-description.ts';
 import type { DirSink, Inode, VfsPath } from './filesystem.ts';
@@ -44,7 +45,7 @@ export class DirStream extends FileDescription {
   private nextPos = -1;
 
   constructor(path: VfsPath, flags: number, dir: Inode, source: StreamSource) {
-    super(flags, path);
+    super(flags, path, neverTold);
     this.dir = dir;
     this.source = source;
   }

@@ -32,6 +32,12 @@ export interface FileObserver {
   fileReleased(file: FileDescription): void;
 }
 
+/** How long a blocking call of a socket waits, in ns. */
+export class Timeouts {
+  readNs = Number.POSITIVE_INFINITY;
+  writeNs = Number.POSITIVE_INFINITY;
+}
+
 export abstract class FileDescription {
   /** fd table entries, running calls and mappings that keep this open. */
   refs = 1;
@@ -44,9 +50,8 @@ export abstract class FileDescription {
   readonly waiters: WaitQueue;
   /** F_SETOWN and F_SETSIG; kept by kernel/file-owner.ts. */
   owner: FileOwner | null = null;
-  /** SO_RCVTIMEO and SO_SNDTIMEO: how long a blocking call waits, in ns. Infinity for all other files. */
-  readTimeoutNs = Number.POSITIVE_INFINITY;
-  writeTimeoutNs = Number.POSITIVE_INFINITY;
+  /** SO_RCVTIMEO and SO_SNDTIMEO, where one was set. */
+  timeouts: Timeouts | null = null;
   /** Who has opened it by path; null for the kernel. f_cred. */
   creds: Credentials | null = null;
   /** LANDLOCK_ACCESS_FS_* that its opener had: all bits where nothing restricted it. */
@@ -67,6 +72,15 @@ export abstract class FileDescription {
     this.flags = flags;
     this.path = path;
     this.waiters = waiters;
+  }
+
+  /** How long a blocking call waits, in ns. */
+  get readTimeoutNs(): number {
+    return this.timeouts === null ? Number.POSITIVE_INFINITY : this.timeouts.readNs;
+  }
+
+  get writeTimeoutNs(): number {
+    return this.timeouts === null ? Number.POSITIVE_INFINITY : this.timeouts.writeNs;
   }
 
   get nonblocking(): boolean {

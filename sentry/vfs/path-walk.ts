@@ -8,6 +8,7 @@ import { ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EXDEV } from '../abi/errno.ts';
 import { RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV } from '../abi/fcntl.ts';
 import { MAXSYMLINKS, NAME_MAX } from '../abi/limits.ts';
 import { MS_NOSYMFOLLOW } from '../abi/mount.ts';
+import { knownPart } from '../base/latin1.ts';
 import type { VfsContext } from './context.ts';
 import { type Dentry, lookupChild } from './dentry.ts';
 import type { VfsPath } from './filesystem.ts';
@@ -163,7 +164,7 @@ export class PathWalk {
       }
       if (end - pos > NAME_MAX) return -ENAMETOOLONG;
       openIntent.isLast = isLast;
-      const child = lookupChild(this.dentry, path.slice(pos, end));
+      const child = lookupChild(this.dentry, knownPart(path, pos, end));
       if (typeof child === 'number') return child;
       const inode = child.inode;
       if (inode === null) return -ENOENT;

@@ -14,6 +14,7 @@ import {
 } from '../../abi/fcntl.ts';
 import { FIONREAD } from '../../abi/ioctl.ts';
 import { PROT_WRITE } from '../../abi/mman.ts';
+import { neverTold } from '../../base/wait-queue.ts';
 import type { HostFd } from '../../host/host-fd.ts';
 import { fallocate, fdatasync, fsync, lseek } from '../../host/host-io.ts';
 import type { Task } from '../../kernel/task.ts';
@@ -37,7 +38,7 @@ export class GoferFile extends FileDescription {
   private fetchedTo = 0;
 
   constructor(file: GoferInode, host: HostFd, path: VfsPath, flags: number) {
-    super(flags, path);
+    super(flags, path, neverTold);
     this.file = file;
     this.host = host;
   }
@@ -205,7 +206,7 @@ export class GoferDirectory extends FileDescription {
   private entryOffset = 0;
 
   constructor(file: GoferInode, path: VfsPath, flags: number) {
-    super(flags, path);
+    super(flags, path, neverTold);
     this.file = file;
   }
 
