@@ -189,9 +189,10 @@ const START_TIMEOUT_NS = 5e9;
 /** How long a birth is waited for, ns, and between looks at it. */
 const BIRTH_TIMEOUT_NS = 5e8;
 const BIRTH_PAUSE_NS = 20000;
-/** How often a held context's answer is looked at before the first of those. */
+/** How often a held context's answer is looked at before the first of those, and how long in all. */
 const HELD_LOOKS = 3000;
-const VERIFY_TIMEOUT_NS = 2e8;
+const HELD_TIMEOUT_NS = 2e9;
+const VERIFY_TIMEOUT_NS = 5e8;
 const USER_CS = 0x33;
 const USER_SS = 0x2b;
 const INITIAL_EFLAGS = 0x202;
@@ -251,7 +252,8 @@ export class SystrapPlatform implements Platform {
   private readonly zygote: SystrapContext;
   /** Contexts that wait for the zygote, or their nursery, to make their process. */
   private readonly births: SystrapContext[] = [];
-  private readonly died: SystrapContext[] = [];
+  /** Contexts whose event is taken already and still to be told: those that have died, and who was heard while a birth was waited for. */
+  private readonly untold: SystrapContext[] = [];
   /** First contexts of spaces that nobody has yet, and spaces whose descriptors are still to be closed. */
   private readonly spares: SystrapContext[] = [];
   private readonly gone: SystrapSpace[] = [];
@@ -603,8 +605,9 @@ export class SystrapPlatform implements Platform {
     this.spaces.set(pid, space);
     const status = this.unknownDeaths.get(pid);
     if (status !== undefined) this.unknownDeaths.delete(pid);
-    // An old death is that of another process, which had the number before and of which nobody has told.
-    if (status !== undefined && !this.hasPage(child)) {
+    // An old death is that of another process, which had the number before and of which nobody has told: numbers come back
+    // after some thousand forks. Whether this one has mapped its page already says nothing, it may not have run yet.
+    if (status !== undefined && !systrapIsThread(pid, pid)) {
       this.spaces.delete(pid);
       this.spaceDied(space, status);
     } else if (space.released) {
@@ -763,7 +766,7 @@ export class SystrapPlatform implements Platform {
     this.setInGuest(c, false);
     c.held = true;
     c.taken = EVENT_DIED;
-    this.died.push(c);
+    this.untold.push(c);
   }
 
   private spaceDied(space: SystrapSpace, status: number): void {
@@ -826,10 +829,18 @@ export class SystrapPlatform implements Platform {
       if (maker === null || waitedNs > BIRTH_TIMEOUT_NS) return false;
       this.releaseDue();
       this.flush(maker.space);
-      if (!maker.held && Atomics.load(this.region.i32, maker.word) === 1) this.take(maker.index);
-      else systrapPause(BIRTH_PAUSE_NS);
+      const { busy } = maker.space;
+      if (this.hasEvent(maker)) this.take(maker.index);
+      // The maker waits for this one, which waits for us.
+      else if (busy !== null && busy !== maker && this.hasEvent(busy)) {
+        if (this.take(busy.index)) this.untold.push(busy);
+      } else systrapPause(BIRTH_PAUSE_NS);
     }
     return !space.dead;
+  }
+
+  private hasEvent(c: SystrapContext): boolean {
+    return !c.held && Atomics.load(this.region.i32, c.word + (CTX_STATE >> 2)) === 1;
   }
 
   /**
@@ -1173,9 +1184,9 @@ export class SystrapPlatform implements Platform {
     for (;;) {
       // Also what the last turn of this loop has answered: until then the state word has its event of before.
       this.releaseDue();
-      const dead = this.died.shift();
-      if (dead !== undefined) {
-        if (this.contexts[dead.index] === dead) return dead.index;
+      if (this.untold.length > 0) {
+        const untold = this.untold.shift()!;
+        if (this.contexts[untold.index] === untold) return untold.index;
         continue;
       }
       let found = this.isBellDue ? this.bellDue() : this.look();
@@ -1194,7 +1205,7 @@ export class SystrapPlatform implements Platform {
         if (found === NOTHING) found = this.bell();
         if (
           found === NOTHING &&
-          this.died.length === 0 &&
+          this.untold.length === 0 &&
           systrapSleep(this.tail, deadlineNs, this.running > 0 ? LONGEST_SLEEP_NS : Number.POSITIVE_INFINITY, this.holdsAll()) === 1
         )
           return NEXT_TIMEOUT;
@@ -1202,7 +1213,7 @@ export class SystrapPlatform implements Platform {
       if (found === NOTHING && ++this.nothings >= LONGEST_NOTHING) {
         this.nothings = 0;
         found = this.bell();
-        if (found === NOTHING && this.died.length === 0 && systrapSleep(this.tail, deadlineNs, 0, false) === 1) return NEXT_TIMEOUT;
+        if (found === NOTHING && this.untold.length === 0 && systrapSleep(this.tail, deadlineNs, 0, false) === 1) return NEXT_TIMEOUT;
       } else if (found >= 0 && --this.untilBell === 0) {
         this.untilBell = LONGEST_RUN;
         // The event is taken: what the host has to tell is asked for before the next one.
@@ -1405,7 +1416,12 @@ export class SystrapPlatform implements Platform {
     this.releaseDue();
     for (let looks = HELD_LOOKS; looks > 0 && Atomics.load(this.region.i32, c.word + (CTX_STATE >> 2)) !== 1; looks--);
     for (let waitedNs = 0; Atomics.load(this.region.i32, c.word + (CTX_STATE >> 2)) !== 1; waitedNs += BIRTH_PAUSE_NS) {
-      if (c.space.dead || waitedNs > BIRTH_TIMEOUT_NS) return false;
+      if (c.space.dead) return false;
+      if (waitedNs > HELD_TIMEOUT_NS) {
+        // Whatever it answers later would be taken for the end of something else.
+        this.tampering(c, `no answer to action ${action}`);
+        return false;
+      }
       systrapPause(BIRTH_PAUSE_NS);
     }
     c.held = true;
