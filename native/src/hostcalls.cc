@@ -23,6 +23,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -250,6 +251,14 @@ int64_t Fdatasync(const Args& a) { return OrErrno(fdatasync(a.Int(0))); }
 int64_t Syncfs(const Args& a) { return OrErrno(syncfs(a.Int(0))); }
 
 int64_t Umask(const Args& a) { return umask(a.Uint(0)); }
+
+int64_t GetRandom(const Args& a) {
+  const Bytes out(a, 0);
+  const int64_t n = a.Long(2);
+  auto* to = out.Range(a.Long(1), n);
+  if (to == nullptr) return -EFAULT;
+  return OrErrno(getrandom(to, n, 0));
+}
 
 // ---- names
 
@@ -816,6 +825,7 @@ const Export kExports[] = {
     {"fdatasync", Wrap<Fdatasync>},
     {"syncfs", Wrap<Syncfs>},
     {"umask", Wrap<Umask>},
+    {"getRandom", Wrap<GetRandom>},
     {"readlinkat", Wrap<Readlinkat>},
     {"getdents64", Wrap<Getdents64>},
     {"listEntries", Wrap<ListEntries>},

@@ -42,6 +42,8 @@ export function fdatasync(fd: number): number;
 export function syncfs(fd: number): number;
 /** The mask that was set before. */
 export function umask(mask: number): number;
+/** getrandom(2): how many of the n bytes were put to out[at, at+n). */
+export function getRandom(out: HostBuffer, at: number, n: number): number;
 
 /** Bytes of the target. An empty path reads the O_PATH descriptor itself. */
 export function readlinkat(dirFd: number, path: string, out: HostBuffer, at: number, max: number): number;

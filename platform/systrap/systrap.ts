@@ -17,6 +17,7 @@ import {
   createRegion,
   dupFd,
   ftruncate,
+  getRandom,
   mapShared,
   memfdCreate,
   nextHostEvent,
@@ -50,7 +51,6 @@ import {
 } from 'ptrace-napi';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, ESRCH, errnoName } from '../../sentry/abi/errno.ts';
 import { SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP } from '../../sentry/abi/signal.ts';
-import { fillRandom } from '../../sentry/base/entropy.ts';
 import { debug } from '../../sentry/base/log.ts';
 import { HOSTCALL_EXCHANGE } from '../context.ts';
 import {
@@ -515,7 +515,8 @@ export class SystrapPlatform implements Platform {
     region.i32[word + (CTX_INDEX >> 2)] = c.index;
     region.store64(base + CTX_SELF, WINDOW + c.slot * CONTEXT_SIZE);
     region.store64(base + CTX_STUB_STACK, STACKS + c.slot * STACK_SIZE + STUB_STACK_SIZE);
-    fillRandom(c.nonce, 0, 8);
+    // So few bytes are never cut: getrandom(2).
+    if (getRandom(c.nonce, 0, 8) !== 8) throw new Error('the host gives no random bytes');
     region.u8.set(c.nonce, base + CTX_NONCE);
     if (parent === null) {
       c.setReg(CS, USER_CS);

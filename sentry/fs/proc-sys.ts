@@ -1,11 +1,11 @@
 // /proc/sys: fs/proc/proc_sysctl.c. The names and values are kernel/sysctl.ts's; the live ones are
 // read and written here, where they are kept.
 
-import { randomUUID } from 'node:crypto';
 import { EINVAL, EPERM } from '../abi/errno.ts';
 import { SEEK_END } from '../abi/fcntl.ts';
 import { POLLERR, POLLIN, POLLPRI, POLLRDNORM } from '../abi/poll.ts';
 import { CAP_LAST_CAP, CAP_NET_ADMIN, CAP_SYS_ADMIN } from '../abi/sched.ts';
+import { randomUuid } from '../host/entropy.ts';
 import type { SysctlSpec } from '../kernel/sysctl.ts';
 import type { Task } from '../kernel/task.ts';
 import type { UtsNamespace } from '../kernel/uts-namespace.ts';
@@ -142,7 +142,7 @@ function liveValue(t: Task, name: string): string {
     case 'kernel.random.boot_id':
       return machine.bootId;
     case 'kernel.random.uuid':
-      return randomUUID();
+      return randomUuid();
     case 'kernel.pty.nr':
       return String(t.kernel.ptyCount);
     default:

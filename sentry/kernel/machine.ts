@@ -1,9 +1,9 @@
 // The machine that the guest sees: processors, memory and what /proc, /sys, sysinfo(2) and uname(2)
 // tell of them. What comes from the host is read once, before lock-down closes /proc and /sys.
 
-import { randomUUID } from 'node:crypto';
 import { openSync, readFileSync, readSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { randomUuid } from '../host/entropy.ts';
 import { UTS_MACHINE, UTS_RELEASE, UTS_SYSNAME, UTS_VERSION } from './uts-namespace.ts';
 
 const KIB = 1024;
@@ -69,7 +69,7 @@ export class Machine extends MemoryShare {
   readonly cpuinfo: string;
   readonly caches: readonly CpuCache[];
   /** /proc/sys/kernel/random/boot_id. */
-  readonly bootId: string = randomUUID();
+  readonly bootId: string = randomUuid();
   readonly sysname: string = UTS_SYSNAME;
   readonly release: string = UTS_RELEASE;
   readonly version: string = UTS_VERSION;

@@ -32,10 +32,10 @@ import { AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW } from '../abi/fcntl.ts';
 import { CLK_TCK, PAGE_SIZE, TASK_COMM_LEN } from '../abi/limits.ts';
 import { RLIMIT_STACK } from '../abi/sched.ts';
 import { SIGKILL } from '../abi/signal.ts';
-import { fillRandom } from '../base/entropy.ts';
 // biome-ignore lint/correctness/noUnusedImports: startProgram() compares with BLOCKED; biome 2.6.8 does not see it
 import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
 import { latin1 } from '../base/latin1.ts';
+import { fillRandom } from '../host/entropy.ts';
 import { type ElfImage, readAt, readElf } from '../loader/elf.ts';
 import { type Loaded, loadProgram } from '../loader/load.ts';
 import { argumentBytes, buildStack } from '../loader/stack.ts';

@@ -6,7 +6,7 @@ import type { Context } from '../../platform/platform.ts';
 import { ENOEXEC, ENOMEM } from '../abi/errno.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import { MAP_NORESERVE, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../abi/mman.ts';
-import { fillRandom } from '../base/entropy.ts';
+import { fillRandom } from '../host/entropy.ts';
 import type { Task } from '../kernel/task.ts';
 import { FileBacking } from '../mm/backing.ts';
 import { type MemoryManager, PROT_MASK, pageDown, pageUp, type SendFd } from '../mm/memory-manager.ts';

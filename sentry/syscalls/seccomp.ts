@@ -26,9 +26,9 @@ import {
   SECCOMP_SET_MODE_STRICT,
 } from '../abi/sched.ts';
 import { SYS_seccomp } from '../abi/sysno-x64.ts';
-import { fillRandom } from '../base/entropy.ts';
 import { getU64 } from '../base/int64.ts';
 import { anonInode } from '../fs/anon.ts';
+import { fillRandom } from '../host/entropy.ts';
 import { installFilters } from '../kernel/seccomp.ts';
 import { BPF_MAXINSNS, DATA_SIZE, INSNS_OVERHEAD, INSTRUCTION_SIZE, MAX_INSNS_PER_PATH, SeccompFilter } from '../kernel/seccomp-filter.ts';
 import { NOTIF_RESP_SIZE, NOTIF_SIZE, SeccompListenerFile } from '../kernel/seccomp-listener.ts';

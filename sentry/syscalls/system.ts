@@ -50,10 +50,10 @@ import {
   SYS_vhangup,
 } from '../abi/sysno-x64.ts';
 import { CLOCK_BOOTTIME } from '../abi/time.ts';
-import { fillRandom } from '../base/entropy.ts';
 import { put64 } from '../base/int64.ts';
 import { loadAverages, memoryInUse, uptimeNs } from '../fs/proc-files.ts';
 import { Pty } from '../fs/tty.ts';
+import { fillRandom } from '../host/entropy.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { startGroupExit } from '../kernel/task-signals.ts';
