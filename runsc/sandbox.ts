@@ -55,7 +55,7 @@ export interface SandboxOptions {
   readonly egressLogFd?: number;
   /** The network: the caller's, a new one, or the one this file stands for. */
   readonly network: 'host' | 'new' | { readonly path: string };
-  /** Capabilities that guests may use on that network, as a bit set: what a broker process gets. 0 for no broker. */
+  /** Capabilities that guests may use on that network, as a bit set: what the broker process gets. */
   readonly networkCapabilities: number;
   /** Ids of the gofer's user namespace, as the spec has them; the caller's own ids when undefined. */
   readonly maps?: { readonly uid: readonly IdMap[]; readonly gid: readonly IdMap[] };
@@ -119,10 +119,10 @@ export class Sandbox {
 
       const goferProcess = startGofer(options, gofer[1]!, region, owned);
       started.push(goferProcess);
-      const broker = options.networkCapabilities === 0 ? undefined : pair(SOCK_SEQPACKET, owned);
-      const sentryProcess = startSentry(options, parent[1]!, gofer[0]!, region, control, broker?.[0], owned);
+      const broker = pair(SOCK_SEQPACKET, owned);
+      const sentryProcess = startSentry(options, parent[1]!, gofer[0]!, region, control, broker[0]!, owned);
       started.push(sentryProcess);
-      if (broker !== undefined) startBroker(options, broker[1]!, sentryProcess.pid);
+      startBroker(options, broker[1]!, sentryProcess.pid);
       for (const process of [...started]) finish(process, started);
 
       const sandbox = new Sandbox(sentryProcess, goferProcess, new ControlClient(parent[0]!));
@@ -313,7 +313,7 @@ function startSentry(
   gofer: number,
   region: number,
   control: number,
-  broker: number | undefined,
+  broker: number,
   owned: number[],
 ): SandboxProcess {
   const nothing = devNull(owned);
@@ -337,7 +337,7 @@ function startSentry(
     gofer: 5,
     goferRegion: 6,
     control: control < 0 ? undefined : place(control),
-    netBroker: broker === undefined ? undefined : place(broker),
+    netBroker: place(broker),
     egressLog: options.egressLogFd === undefined ? undefined : place(options.egressLogFd),
     log: options.logFd === undefined ? undefined : place(options.logFd),
     stdio: options.stdio.map(place),

@@ -5,6 +5,11 @@
 // It is forked from runsc, which is Node, so it gives all memory back but this addon's code and the region that it
 // stands on, and from then on makes raw system calls only. It ends when the Sentry's end of the socket is closed.
 //
+// Networks that guests make for themselves are another process's: when the first is wanted, the broker clones a maker, in a
+// user namespace of its own. It has all capabilities there, so that it may do anything on networks that it has made
+// itself, and none anywhere else, so that the host refuses whatever it is asked to do on any other. A network is named
+// by a socket in it.
+//
 //   request (SOCK_SEQPACKET): BrokerHeader, then `length` bytes, and one descriptor where the request needs one
 //   answer: int32 result or -errno, then the bytes of an ioctl's struct, and the descriptor that was made
 #include <napi.h>
@@ -17,6 +22,7 @@
 #include <linux/if_tun.h>
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <link.h>
 #include <net/if.h>
 #include <poll.h>
@@ -42,7 +48,7 @@
 namespace {
 
 // Twin of the constants in sentry/host/net-broker.ts.
-enum Request : int32_t { kSocket, kBind, kSetOption, kSend, kIoctl, kTun, kWrite };
+enum Request : int32_t { kSocket, kBind, kSetOption, kSend, kIoctl, kTun, kWrite, kMaker, kNetwork, kTable };
 
 struct BrokerHeader {
   int32_t request, a, b, c, length;
@@ -52,6 +58,38 @@ constexpr size_t kMaxBytes = 64 * 1024;
 constexpr size_t kRegion = 256 * 1024;
 constexpr int kTunCount = 16;
 constexpr int kSocketFd = 3;
+constexpr int kReadFlags = O_RDONLY | O_CLOEXEC;
+constexpr int kTunFlags = O_RDWR | O_NONBLOCK | O_CLOEXEC;
+constexpr int kMakerFlags = CLONE_NEWUSER | SIGCHLD;
+
+/// All that is ever opened behind the filter, which knows this array's place. Twin of NETWORK_TABLES in sentry/host/net-broker.ts.
+constexpr char kPaths[][40] = {
+    "/dev/net/tun",
+    "/proc/thread-self/net/arp",
+    "/proc/thread-self/net/dev",
+    "/proc/thread-self/net/dev_mcast",
+    "/proc/thread-self/net/fib_trie",
+    "/proc/thread-self/net/icmp",
+    "/proc/thread-self/net/if_inet6",
+    "/proc/thread-self/net/igmp",
+    "/proc/thread-self/net/ipv6_route",
+    "/proc/thread-self/net/netstat",
+    "/proc/thread-self/net/packet",
+    "/proc/thread-self/net/protocols",
+    "/proc/thread-self/net/ptype",
+    "/proc/thread-self/net/raw",
+    "/proc/thread-self/net/raw6",
+    "/proc/thread-self/net/route",
+    "/proc/thread-self/net/snmp",
+    "/proc/thread-self/net/snmp6",
+    "/proc/thread-self/net/sockstat",
+    "/proc/thread-self/net/sockstat6",
+    "/proc/thread-self/net/tcp",
+    "/proc/thread-self/net/tcp6",
+    "/proc/thread-self/net/udp",
+    "/proc/thread-self/net/udp6",
+};
+constexpr int kPathCount = sizeof kPaths / sizeof kPaths[0];
 constexpr int kFirstTun = 4;
 constexpr size_t kControl = CMSG_SPACE(sizeof(int));
 
@@ -73,6 +111,9 @@ struct Broker {
   /// By address: our code, the region, and what is around the thread pointer, where the host looks for rseq(2)'s words.
   Range keep[3];
   int tunUsed;
+  /// What it serves; whether it is the maker; whether there is one.
+  int socketFd;
+  bool isMaker, hasMaker;
   BrokerHeader header;
   alignas(8) uint8_t bytes[kMaxBytes];
   alignas(8) uint8_t control[kControl];
@@ -100,18 +141,83 @@ bool IsInterfaceChange(int32_t request) {
   }
 }
 
+[[noreturn]] void Loop(Broker& b);
+
+/// A socket for the Sentry, or a netlink, raw or packet one where that needs a capability.
+long MakeSocket(const BrokerHeader& h, bool isMaker, int* made) {
+  bool isInet = h.a == AF_INET || h.a == AF_INET6;
+  bool isNetlink = h.a == AF_NETLINK && (h.c == NETLINK_ROUTE || (isMaker && h.c == NETLINK_SOCK_DIAG));
+  if (!(isInet && (isMaker || h.b == SOCK_RAW)) && !isNetlink && h.a != AF_PACKET) return -EPERM;
+  long fd = Raw(SYS_socket, h.a, h.b | SOCK_NONBLOCK | SOCK_CLOEXEC, h.c);
+  if (fd >= 0) *made = static_cast<int>(fd);
+  return fd < 0 ? fd : 0;
+}
+
+/// Goes into the network of a socket. The host lets the maker into its own only.
+long Enter(int fd) {
+  long network = Raw(SYS_ioctl, fd, SIOCGSKNS, 0);
+  if (network < 0) return network;
+  long r = Raw(SYS_setns, network, CLONE_NEWNET);
+  Raw(SYS_close, network);
+  return r;
+}
+
+/// What only the maker does.
+long ServeMaker(Broker& b, int fd, int* made, size_t* back) {
+  const BrokerHeader& h = b.header;
+  long r = h.request == kNetwork ? Raw(SYS_unshare, CLONE_NEWNET) : Enter(fd);
+  if (r < 0) return r;
+  switch (h.request) {
+    case kNetwork:
+      *made = static_cast<int>(r = Raw(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+      return r < 0 ? r : 0;
+    case kSocket:
+      return MakeSocket(h, true, made);
+    case kTable:
+      if (h.a < 1 || h.a >= kPathCount) return -EINVAL;
+      *made = static_cast<int>(r = Raw(SYS_openat, AT_FDCWD, Ptr(kPaths[h.a]), kReadFlags, 0));
+      return r < 0 ? r : 0;
+    default: {
+      if (h.length != sizeof(struct ifreq)) return -EINVAL;
+      long tun = Raw(SYS_openat, AT_FDCWD, Ptr(kPaths[0]), kTunFlags, 0);
+      if (tun < 0) return tun;
+      r = Raw(SYS_ioctl, tun, TUNSETIFF, Ptr(b.bytes));
+      if (r < 0) {
+        Raw(SYS_close, tun);
+        return r;
+      }
+      *made = static_cast<int>(tun);
+      *back = sizeof(struct ifreq);
+      return 0;
+    }
+  }
+}
+
+/// Clones the maker, which serves fd. It ends, as we do, when the other end is closed.
+long StartMaker(Broker& b, int fd) {
+  if (b.hasMaker || fd < 0) return -EPERM;
+  long pid = Raw(SYS_clone, kMakerFlags, 0, 0, 0, 0);
+  if (pid != 0) {
+    b.hasMaker = pid > 0;
+    return pid < 0 ? pid : 0;
+  }
+  b.isMaker = true;
+  Raw(SYS_close, b.socketFd);
+  for (int i = b.tunUsed; i < b.tuns; i++) Raw(SYS_close, kFirstTun + i);
+  b.socketFd = fd;
+  Loop(b);
+}
+
 /// Serves one request; *made is a descriptor that goes with the answer, *back how many bytes do.
 long Serve(Broker& b, int fd, int* made, size_t* back) {
   const BrokerHeader& h = b.header;
+  if (b.isMaker && (h.request == kSocket || h.request == kNetwork || h.request == kTable || h.request == kTun))
+    return ServeMaker(b, fd, made, back);
   switch (h.request) {
-    case kSocket: {
-      bool isRaw = (h.a == AF_INET || h.a == AF_INET6) && h.b == SOCK_RAW;
-      bool isNetlink = h.a == AF_NETLINK && h.c == NETLINK_ROUTE;
-      if (!isRaw && !isNetlink && h.a != AF_PACKET) return -EPERM;
-      long made_ = Raw(SYS_socket, h.a, h.b | SOCK_NONBLOCK | SOCK_CLOEXEC, h.c);
-      if (made_ >= 0) *made = static_cast<int>(made_);
-      return made_ < 0 ? made_ : 0;
-    }
+    case kSocket:
+      return MakeSocket(h, false, made);
+    case kMaker:
+      return b.isMaker ? -EPERM : StartMaker(b, fd);
     case kBind:
       return Raw(SYS_bind, fd, Ptr(b.bytes), h.length);
     case kSetOption:
@@ -168,7 +274,7 @@ void PutDescriptor(msghdr& m, uint8_t* control, int fd) {
     m.msg_iovlen = 2;
     m.msg_control = b.control;
     m.msg_controllen = sizeof b.control;
-    long n = Raw(SYS_recvmsg, kSocketFd, Ptr(&m), MSG_CMSG_CLOEXEC);
+    long n = Raw(SYS_recvmsg, b.socketFd, Ptr(&m), MSG_CMSG_CLOEXEC);
     if (n == -EINTR) continue;
     if (n < static_cast<long>(sizeof b.header)) Leave();
     int fd = DescriptorOf(m);
@@ -181,35 +287,86 @@ void PutDescriptor(msghdr& m, uint8_t* control, int fd) {
     r.msg_iov = reply;
     r.msg_iovlen = 2;
     if (made >= 0) PutDescriptor(r, b.control, made);
-    Raw(SYS_sendmsg, kSocketFd, Ptr(&r), MSG_NOSIGNAL);
+    Raw(SYS_sendmsg, b.socketFd, Ptr(&r), MSG_NOSIGNAL);
     if (made >= 0) Raw(SYS_close, made);
     if (fd >= 0) Raw(SYS_close, fd);
   }
 }
+
+/// What a filter is written into.
+struct Program {
+  sock_filter code[96];
+  size_t length = 0;
+
+  void Add(sock_filter one) {
+    if (length < sizeof code / sizeof code[0]) code[length++] = one;
+  }
+  void Load(size_t offset) { Add(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(offset))); }
+  void Return(uint32_t what) { Add(BPF_STMT(BPF_RET | BPF_K, what)); }
+  /// Kills unless the word that is loaded has this value.
+  void Demand(uint32_t value) {
+    Add(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 1, 0));
+    Return(SECCOMP_RET_KILL_PROCESS);
+  }
+  /// Begins what is said of one call; where it ends is filled in by Allow().
+  size_t Call(uint32_t nr) {
+    Add(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 0));
+    return length - 1;
+  }
+  void Allow(size_t from) {
+    Return(SECCOMP_RET_ALLOW);
+    code[from].jf = static_cast<uint8_t>(length - from - 1);
+  }
+};
+
+constexpr size_t Low(int n) { return offsetof(seccomp_data, args) + static_cast<size_t>(n) * 8; }
+constexpr size_t High(int n) { return Low(n) + 4; }
 
 bool Confine(uint32_t wanted) {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {};
   if (Raw(SYS_capget, Ptr(&header), Ptr(data)) < 0) return false;
   uint32_t kept = wanted & data[0].permitted;
-  if (kept == 0) return false;
   data[0] = {kept, kept, 0};
   data[1] = {0, 0, 0};
   if (Raw(SYS_capset, Ptr(&header), Ptr(data)) < 0) return false;
   if (Raw(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return false;
-  constexpr uint32_t kCalls[] = {SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_socket, SYS_bind, SYS_setsockopt, SYS_ioctl, SYS_pwrite64, SYS_close, SYS_exit_group};
-  constexpr size_t kCount = sizeof kCalls / sizeof kCalls[0];
-  sock_filter program[4 + kCount + 2];
-  size_t i = 0;
-  program[i++] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch));
-  program[i++] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
-  program[i++] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
-  program[i++] = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr));
-  for (size_t k = 0; k < kCount; k++)
-    program[i++] = BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kCalls[k], static_cast<uint8_t>(kCount - k), 0);
-  program[i++] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
-  program[i++] = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-  sock_fprog filter = {static_cast<unsigned short>(i), program};
+  Program p;
+  p.Load(offsetof(seccomp_data, arch));
+  p.Demand(AUDIT_ARCH_X86_64);
+  p.Load(offsetof(seccomp_data, nr));
+  for (uint32_t nr : {SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_socket, SYS_bind, SYS_setsockopt, SYS_ioctl, SYS_pwrite64, SYS_close, SYS_exit_group})
+    p.Allow(p.Call(nr));
+  size_t at = p.Call(SYS_clone);
+  p.Load(Low(0));
+  p.Demand(kMakerFlags);
+  p.Allow(at);
+  // Both want CAP_SYS_ADMIN, which only the maker has, over what is its own.
+  at = p.Call(SYS_unshare);
+  p.Load(Low(0));
+  p.Demand(CLONE_NEWNET);
+  p.Allow(at);
+  at = p.Call(SYS_setns);
+  p.Load(Low(1));
+  p.Demand(CLONE_NEWNET);
+  p.Allow(at);
+  // A path is one of kPaths, in memory that nobody can write to.
+  auto first = reinterpret_cast<uintptr_t>(&kPaths[0]), last = reinterpret_cast<uintptr_t>(&kPaths[kPathCount - 1]);
+  if (first >> 32 == last >> 32) {
+    at = p.Call(SYS_openat);
+    p.Load(High(1));
+    p.Demand(static_cast<uint32_t>(first >> 32));
+    p.Load(Low(1));
+    p.Add(BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, static_cast<uint32_t>(first), 0, 1));
+    p.Add(BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, static_cast<uint32_t>(last), 0, 1));
+    p.Return(SECCOMP_RET_KILL_PROCESS);
+    p.Load(Low(2));
+    p.Add(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kReadFlags, 2, 0));
+    p.Demand(kTunFlags);
+    p.Allow(at);
+  }
+  p.Return(SECCOMP_RET_KILL_PROCESS);
+  sock_fprog filter = {static_cast<unsigned short>(p.length), p.code};
   return Raw(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, Ptr(&filter)) == 0;
 }
 
@@ -265,6 +422,7 @@ int BrokerMain(void* arg) {
     tuns++;
   }
   b.tuns = tuns;
+  b.socketFd = kSocketFd;
   Raw(SYS_close_range, kFirstTun + tuns, ~0U, 0);
   Raw(SYS_close_range, 0, kSocketFd - 1, 0);
   Raw(SYS_chdir, Ptr("/"));

@@ -25,6 +25,7 @@ import { UserNamespace } from '../kernel/user-namespace.ts';
 import { UtsNamespace } from '../kernel/uts-namespace.ts';
 import { setEgressPolicies } from '../net/egress.ts';
 import { registerSocketFamilies } from '../net/families.ts';
+import { tidyNetworks } from '../net/network.ts';
 import { Strace } from '../syscalls/strace.ts';
 import { table } from '../syscalls/table.ts';
 import { Vfs } from '../vfs/vfs.ts';
@@ -169,6 +170,7 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   kernel.everySecond = () => {
     doubt();
     server.everySecond();
+    tidyNetworks(kernel);
   };
   const statistics = config.debug ? new Statistics(kernel.platform) : undefined;
   container.onEnd = (status) => {

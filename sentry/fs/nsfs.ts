@@ -15,6 +15,7 @@ import {
 } from '../abi/sched.ts';
 import { NSFS_MAGIC, S_IFREG } from '../abi/stat.ts';
 import type { Namespace } from '../kernel/namespace.ts';
+import type { NetNamespace } from '../kernel/namespaces.ts';
 import type { PidNamespace } from '../kernel/pid-namespace.ts';
 import type { Task } from '../kernel/task.ts';
 import type { UserNamespace } from '../kernel/user-namespace.ts';
@@ -76,6 +77,11 @@ export class NsDescription extends FileDescription {
   constructor(flags: number, node: NsInode) {
     super(flags, undefined);
     this.node = node;
+    if (node.namespace.kind === 'net') (node.namespace as NetNamespace).opens++;
+  }
+
+  protected override release(_t: Task | null): void {
+    if (this.node.namespace.kind === 'net') (this.node.namespace as NetNamespace).opens--;
   }
 
   get namespace(): Namespace {

@@ -42,7 +42,7 @@ export function registerHostNetworkFiles(): void {
   for (const name of NAMES) {
     const fd = openTable(name);
     if (fd < 0) continue;
-    const own = registerNetText(name, (ns, t) => (ns.isolated ? (own?.(ns, t) ?? '') : readTable(fd)));
+    const own = registerNetText(name, (ns, t) => (ns.isolated ? (own?.(ns, t) ?? '') : readHostTable(fd)));
   }
 }
 
@@ -54,7 +54,8 @@ function openTable(name: string): number {
   }
 }
 
-function readTable(fd: number): string {
+/** All of a table, from its start. */
+export function readHostTable(fd: number): string {
   let text = '';
   while (text.length < LIMIT) {
     const n = readSync(fd, bytes, 0, CHUNK, text.length);

@@ -25,9 +25,11 @@ export class NetNamespace implements Namespace {
   readonly kind = 'net';
   readonly ino: number = nextNamespaceIno();
   readonly userns: UserNamespace;
-  /** Made inside the sandbox: it has a loopback interface that is down and nothing else. */
+  /** Made inside the sandbox: at first it has a loopback interface that is down and nothing else. */
   readonly isolated: boolean;
   stack: unknown = null;
+  /** Descriptors that name it. */
+  opens = 0;
 
   constructor(userns: UserNamespace, isolated: boolean) {
     this.userns = userns;

@@ -15,25 +15,36 @@ import {
 } from '../abi/socket.ts';
 import { socketBind, socketSetOption } from '../host/host-net.ts';
 import { brokerBind, brokerSetOption } from '../host/net-broker.ts';
+import type { NetNamespace } from '../kernel/namespaces.ts';
 import type { Task } from '../kernel/task.ts';
+import type { Network } from './network.ts';
 
-/** ns_capable() over the task's network namespace. */
-export function netCapable(t: Task, cap: number): boolean {
-  return t.creds.capableIn(t.ns.net.userns, cap);
+/** ns_capable() over a network namespace, the task's own if none is named. */
+export function netCapable(t: Task, cap: number, ns: NetNamespace = t.ns.net): boolean {
+  return t.creds.capableIn(ns.userns, cap);
 }
 
 /** bind(2); ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE. */
-export function bindHost(t: Task, hostFd: number, name: Uint8Array, length: number): number {
+export function bindHost(t: Task, network: Network, hostFd: number, name: Uint8Array, length: number): number {
   const n = socketBind(hostFd, name, length);
-  return n === -EACCES && netCapable(t, CAP_NET_BIND_SERVICE) ? keep(brokerBind(hostFd, name, length), n) : n;
+  return n === -EACCES && netCapable(t, CAP_NET_BIND_SERVICE, network.ns) ? keep(brokerBind(network.line, hostFd, name, length), n) : n;
 }
 
 /** setsockopt(2). */
-export function setHostOption(t: Task, hostFd: number, level: number, name: number, value: Uint8Array, length: number): number {
+export function setHostOption(
+  t: Task,
+  network: Network,
+  hostFd: number,
+  level: number,
+  name: number,
+  value: Uint8Array,
+  length: number,
+): number {
   const n = socketSetOption(hostFd, level, name, value, length);
   if (n !== -EPERM) return n;
-  if (!netCapable(t, CAP_NET_ADMIN) && !(rawWillDo(level, name) && netCapable(t, CAP_NET_RAW))) return n;
-  return brokerSetOption(hostFd, level, name, value, length);
+  const { ns } = network;
+  if (!netCapable(t, CAP_NET_ADMIN, ns) && !(rawWillDo(level, name) && netCapable(t, CAP_NET_RAW, ns))) return n;
+  return brokerSetOption(network.line, hostFd, level, name, value, length);
 }
 
 /** Options for which CAP_NET_RAW is as good as CAP_NET_ADMIN: net/core/sock.c, net/ipv4/ip_sockglue.c. */

@@ -70,6 +70,7 @@ import { isHostControl, isHostOption, isQueueRequest, isStampRequest } from './h
 import { bindHost, setHostOption } from './host-privileges.ts';
 import { interfaceIoctl } from './interfaces.ts';
 import type { Message } from './message.ts';
+import { type Network, networkOf } from './network.ts';
 import { Socket, type SocketName } from './socket.ts';
 import { attachFilter } from './socket-filter.ts';
 import { putInt } from './socket-options.ts';
@@ -105,7 +106,9 @@ const acceptedLength = new Int32Array(1);
 export class HostSocket extends Socket implements HostWatcher {
   protected readonly kernel: Kernel;
   protected readonly hostFd: number;
-  /** Of a network namespace made in the sandbox, from which nothing can be reached. */
+  /** Where it is. */
+  protected readonly network: Network;
+  /** Of a network namespace that stays empty, from which nothing can be reached. */
   private readonly isolated: boolean;
   /** With SO_ZEROCOPY. */
   private zeroCopy: ZeroCopy | null = null;
@@ -119,12 +122,23 @@ export class HostSocket extends Socket implements HostWatcher {
    */
   private seen = 0;
 
-  /** t: whose it is; null for one that the sandbox was started with. */
-  constructor(kernel: Kernel, t: Task | null, family: number, type: number, protocol: number, flags: number, hostFd: number) {
+  /** t: whose it is; null for one that the sandbox was started with. network: null for one that stays empty. */
+  constructor(
+    kernel: Kernel,
+    t: Task | null,
+    network: Network | null,
+    family: number,
+    type: number,
+    protocol: number,
+    flags: number,
+    hostFd: number,
+  ) {
     super(t, family, type, protocol, flags);
     this.kernel = kernel;
     this.hostFd = hostFd;
-    this.isolated = t?.ns.net.isolated ?? false;
+    this.network = network ?? networkOf(kernel, kernel.initialNamespaces.net)!;
+    this.network.sockets++;
+    this.isolated = network === null;
   }
 
   protected override release(_t: Task | null): void {
@@ -133,6 +147,7 @@ export class HostSocket extends Socket implements HostWatcher {
       this.kernel.hostWatchers.delete(this.token);
     }
     close(this.hostFd);
+    this.network.sockets--;
   }
 
   // ---- readiness
@@ -182,16 +197,16 @@ export class HostSocket extends Socket implements HostWatcher {
 
   override bind(t: Task, name: Uint8Array, length: number): number {
     if (this.isolated) return -EADDRNOTAVAIL;
-    if (this.isInet && isRestricted()) {
+    if (this.isEgress && isRestricted()) {
       const bad = mayBind(this.family, name, length);
       if (bad < 0) return bad;
     }
-    return bindHost(t, this.hostFd, name, length);
+    return bindHost(t, this.network, this.hostFd, name, length);
   }
 
   override connect(t: Task, name: Uint8Array, length: number): number {
     if (this.isolated) return -ENETUNREACH;
-    if (this.isInet && isRestricted()) {
+    if (this.isEgress && isRestricted()) {
       const bad = checkEgress(t, this.family, this.protocol, name, length, false);
       if (bad < 0) return bad;
       if (this.isStream) this.dns = dnsStreamFor(this.family, name, length);
@@ -216,7 +231,9 @@ export class HostSocket extends Socket implements HostWatcher {
 
   override accept(t: Task, flags: number): Socket | number {
     const hostFd = this.answer(socketAccept(this.hostFd, accepted, acceptedLength), INPUT);
-    return hostFd < 0 ? hostFd : new HostSocket(t.kernel, t, this.family, this.type, this.protocol, flags, hostFd);
+    return hostFd < 0
+      ? hostFd
+      : new HostSocket(t.kernel, t, this.isolated ? null : this.network, this.family, this.type, this.protocol, flags, hostFd);
   }
 
   /** As it was accepted: a peer that has reset the connection since is no longer to be asked for. */
@@ -254,6 +271,11 @@ export class HostSocket extends Socket implements HostWatcher {
     return this.family === AF_INET || this.family === AF_INET6;
   }
 
+  /** What an egress policy is about: from a network that a guest has made nothing gets out. */
+  private get isEgress(): boolean {
+    return this.isInet && !this.network.isMade;
+  }
+
   override send(t: Task, io: IoBuffer, m: Message): number {
     const n = this.sendNow(t, io, m);
     // One message is one send, however many tries it takes.
@@ -266,7 +288,7 @@ export class HostSocket extends Socket implements HostWatcher {
 
   private sendNow(t: Task, io: IoBuffer, m: Message): number {
     if (this.isolated) return -ENETUNREACH;
-    if (m.nameLength > 0 && this.isInet && isRestricted()) {
+    if (m.nameLength > 0 && this.isEgress && isRestricted()) {
       const bad = checkEgress(t, this.family, this.protocol, m.name, m.nameLength, true);
       if (bad < 0) return bad;
       if (this.isStream) this.dns = dnsStreamFor(this.family, m.name, m.nameLength);
@@ -338,7 +360,7 @@ export class HostSocket extends Socket implements HostWatcher {
       // "discard the received bytes" - tcp(7), MSG_TRUNC of a stream.
       if (this.isStream && (flags & MSG_TRUNC) !== 0) return n;
       const kept = Math.min(n, room);
-      if ((flags & (MSG_PEEK | MSG_ERRQUEUE)) === 0 && this.isInet && isRestricted()) this.learnNames(m, kept);
+      if ((flags & (MSG_PEEK | MSG_ERRQUEUE)) === 0 && this.isEgress && isRestricted()) this.learnNames(m, kept);
       if (kept > 0 && io.put(buffer, 0, kept) !== kept) return done > 0 ? done : -EFAULT;
       done += n;
       if (n < room) {
@@ -373,7 +395,7 @@ export class HostSocket extends Socket implements HostWatcher {
       if (name === SO_ZEROCOPY && this.isInet) return this.setZeroCopy(value, length);
       if (name === SO_ATTACH_FILTER) return attachFilter(t, this.hostFd, value, length);
     }
-    return isHostOption(level, name) ? setHostOption(t, this.hostFd, level, name, value, length) : -ENOPROTOOPT;
+    return isHostOption(level, name) ? setHostOption(t, this.network, this.hostFd, level, name, value, length) : -ENOPROTOOPT;
   }
 
   private setZeroCopy(value: Uint8Array, length: number): number {
@@ -409,7 +431,7 @@ export class HostSocket extends Socket implements HostWatcher {
       const n = ioctl(this.hostFd, cmd, buffer);
       return n < 0 ? n : t.mm.copyOut(arg, buffer, 0, STAMP_SIZE);
     }
-    return interfaceIoctl(t, cmd, arg);
+    return interfaceIoctl(t, this.isolated ? null : this.network, cmd, arg);
   }
 }
 

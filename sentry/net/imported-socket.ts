@@ -12,6 +12,7 @@ import type { Task } from '../kernel/task.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
 import { HostSocket } from './host-socket.ts';
 import type { Message } from './message.ts';
+import { networkOf } from './network.ts';
 import type { Socket, SocketName } from './socket.ts';
 
 /** struct sockaddr_un of a socket without a name. */
@@ -58,13 +59,14 @@ class ImportedUnixSocket extends HostSocket {
 
 /** A description for a socket of the host, which it takes over; -ENOTSOCK for what is none. */
 export function importSocket(kernel: Kernel, hostFd: number): Socket | number {
+  const network = networkOf(kernel, kernel.initialNamespaces.net);
   const family = option(hostFd, SO_DOMAIN);
   if (family < 0) return family;
   const type = option(hostFd, SO_TYPE);
   const nonblock = fcntlGetFlags(hostFd) & O_NONBLOCK;
-  if (family === AF_UNIX) return new ImportedUnixSocket(kernel, null, family, type, 0, nonblock, hostFd);
+  if (family === AF_UNIX) return new ImportedUnixSocket(kernel, null, network, family, type, 0, nonblock, hostFd);
   if (family !== AF_INET && family !== AF_INET6) return -ENOTSOCK;
-  return new HostSocket(kernel, null, family, type, option(hostFd, SO_PROTOCOL), nonblock, hostFd);
+  return new HostSocket(kernel, null, network, family, type, option(hostFd, SO_PROTOCOL), nonblock, hostFd);
 }
 
 const value = new Uint8Array(4);

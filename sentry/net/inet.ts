@@ -14,11 +14,11 @@ import {
   SOCK_STREAM,
 } from '../abi/socket.ts';
 import { socketOpen } from '../host/host-net.ts';
-import { brokerSocket } from '../host/net-broker.ts';
 import type { Task } from '../kernel/task.ts';
 import { refuseRaw } from './egress.ts';
 import { netCapable } from './host-privileges.ts';
 import { HostSocket } from './host-socket.ts';
+import { networkOf } from './network.ts';
 import type { Socket } from './socket.ts';
 
 /** inet_create(), inet6_create(). */
@@ -29,18 +29,20 @@ export function newInetSocket(t: Task, family: number, type: number, protocol: n
   const isUdp = type === SOCK_DGRAM && (protocol === 0 || protocol === IPPROTO_UDP || protocol === IPPROTO_UDPLITE);
   const isPing = type === SOCK_DGRAM && (protocol === IPPROTO_ICMP || protocol === IPPROTO_ICMPV6);
   if (!isTcp && !isUdp && !isPing) return -EPROTONOSUPPORT;
-  const hostFd = socketOpen(family, type, protocol);
+  const network = networkOf(t.kernel, t.ns.net);
+  const hostFd = network === null ? socketOpen(family, type, protocol) : network.open(family, type, protocol);
   if (hostFd < 0) return hostFd;
   const named = protocol !== 0 ? protocol : type === SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP;
-  return new HostSocket(t.kernel, t, family, type, named, flags, hostFd);
+  return new HostSocket(t.kernel, t, network, family, type, named, flags, hostFd);
 }
 
 function newRawSocket(t: Task, family: number, protocol: number, flags: number): Socket | number {
   // "IPPROTO_IP … EPROTONOSUPPORT": no raw socket listens to the number 0.
   if (protocol === 0) return -EPROTONOSUPPORT;
   if (!netCapable(t, CAP_NET_RAW)) return -EPERM;
-  const refused = refuseRaw(t);
+  const refused = t.ns.net.isolated ? 0 : refuseRaw(t);
   if (refused < 0) return refused;
-  const hostFd = brokerSocket(family, SOCK_RAW, protocol);
-  return hostFd < 0 ? hostFd : new HostSocket(t.kernel, t, family, SOCK_RAW, protocol, flags, hostFd);
+  const network = networkOf(t.kernel, t.ns.net);
+  const hostFd = network === null ? -EPERM : network.openPrivileged(family, SOCK_RAW, protocol);
+  return hostFd < 0 ? hostFd : new HostSocket(t.kernel, t, network, family, SOCK_RAW, protocol, flags, hostFd);
 }

@@ -22,13 +22,14 @@ import {
   SOL_SOCKET,
 } from '../abi/socket.ts';
 import { getU64 } from '../base/int64.ts';
-import { socketBind, socketOpen } from '../host/host-net.ts';
-import { brokerSend, brokerSocket, hasNetBroker } from '../host/net-broker.ts';
+import { socketBind } from '../host/host-net.ts';
+import { brokerSend } from '../host/net-broker.ts';
 import type { Task } from '../kernel/task.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
 import { netCapable } from './host-privileges.ts';
 import { HostSocket } from './host-socket.ts';
 import type { Message } from './message.ts';
+import { networkOf } from './network.ts';
 import type { Socket, SocketName } from './socket.ts';
 import { KernelSocket } from './socket-options.ts';
 
@@ -203,7 +204,8 @@ class RouteSocket extends NetlinkSocket {
   override send(t: Task, io: IoBuffer, m: Message): number {
     const bad = this.isBound ? 0 : this.autobind(t, 0);
     if (bad < 0) return bad;
-    if (!netCapable(t, CAP_NET_ADMIN) || !hasNetBroker()) return super.send(t, io, m);
+    const { line, ns } = this.network;
+    if (line < 0 || !netCapable(t, CAP_NET_ADMIN, ns)) return super.send(t, io, m);
     const n = io.remaining;
     if (n > CHANGE_MAX - SOCKADDR_NL_SIZE) return -EMSGSIZE;
     if (io.take(bytes, 0, n) !== n) return -EFAULT;
@@ -212,7 +214,7 @@ class RouteSocket extends NetlinkSocket {
       return super.send(t, io, m);
     }
     bytes.set(m.name.subarray(0, m.nameLength), n);
-    return brokerSend(this.hostFd, bytes, n + m.nameLength, m.nameLength);
+    return brokerSend(line, this.hostFd, bytes, n + m.nameLength, m.nameLength);
   }
 }
 
@@ -264,14 +266,14 @@ export function newNetlinkSocket(t: Task, family: number, type: number, protocol
   if (type !== SOCK_RAW && type !== SOCK_DGRAM) return -ESOCKTNOSUPPORT;
   if (protocol === NETLINK_KOBJECT_UEVENT) return new SilentNetlinkSocket(t, family, type, protocol, flags);
   if (protocol !== NETLINK_ROUTE && protocol !== NETLINK_SOCK_DIAG) return -EPROTONOSUPPORT;
-  // The interfaces of the sandbox's namespace are not those of one made inside it.
-  if (t.ns.net.isolated) return -EAFNOSUPPORT;
+  const network = networkOf(t.kernel, t.ns.net);
+  if (network === null) return -EAFNOSUPPORT;
   if (protocol === NETLINK_SOCK_DIAG) {
-    const diagFd = socketOpen(family, type, protocol);
-    return diagFd < 0 ? diagFd : new DiagSocket(t.kernel, t, family, type, protocol, flags, diagFd);
+    const diagFd = network.open(family, type, protocol);
+    return diagFd < 0 ? diagFd : new DiagSocket(t.kernel, t, network, family, type, protocol, flags, diagFd);
   }
   // Both who opened the socket and who sends have to be capable: netlink_ns_capable().
-  let hostFd = netCapable(t, CAP_NET_ADMIN) && hasNetBroker() ? brokerSocket(family, type, protocol) : -1;
-  if (hostFd < 0) hostFd = socketOpen(family, type, protocol);
-  return hostFd < 0 ? hostFd : new RouteSocket(t.kernel, t, family, type, protocol, flags, hostFd);
+  let hostFd = netCapable(t, CAP_NET_ADMIN) ? network.openPrivileged(family, type, protocol) : -1;
+  if (hostFd < 0) hostFd = network.open(family, type, protocol);
+  return hostFd < 0 ? hostFd : new RouteSocket(t.kernel, t, network, family, type, protocol, flags, hostFd);
 }

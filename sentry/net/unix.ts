@@ -60,6 +60,7 @@ import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { inodePermission, MAY_WRITE } from '../vfs/permissions.ts';
 import { interfaceIoctl } from './interfaces.ts';
 import type { Message, MessageCreds } from './message.ts';
+import { networkOf } from './network.ts';
 import type { Socket, SocketName } from './socket.ts';
 import { KernelSocket } from './socket-options.ts';
 import { MAX_STREAM_PACKET, newPacketQueue, Packet, type PacketQueue } from './unix-packet.ts';
@@ -712,7 +713,7 @@ export class UnixSocket extends KernelSocket {
         return t.mm.storeU32(arg, n);
       }
       default:
-        return interfaceIoctl(t, cmd, arg);
+        return interfaceIoctl(t, networkOf(t.kernel, this.netns ?? t.ns.net), cmd, arg);
     }
   }
 
