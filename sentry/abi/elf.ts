@@ -5,14 +5,18 @@ export const ELFCLASS64 = 2;
 export const ELFDATA2LSB = 1;
 export const ET_EXEC = 2;
 export const ET_DYN = 3;
+export const ET_CORE = 4;
+export const EV_CURRENT = 1;
 export const EM_X86_64 = 62;
 
 /** struct elf64_hdr. */
 export const EHDR_SIZE = 64;
 export const EHDR_TYPE = 16;
 export const EHDR_MACHINE = 18;
+export const EHDR_VERSION = 20;
 export const EHDR_ENTRY = 24;
 export const EHDR_PHOFF = 32;
+export const EHDR_EHSIZE = 52;
 export const EHDR_PHENTSIZE = 54;
 export const EHDR_PHNUM = 56;
 
@@ -28,6 +32,7 @@ export const PHDR_ALIGN = 48;
 
 export const PT_LOAD = 1;
 export const PT_INTERP = 3;
+export const PT_NOTE = 4;
 export const PT_PHDR = 6;
 export const PT_GNU_STACK = 0x6474e551;
 
@@ -62,4 +67,8 @@ export const AT_MINSIGSTKSZ = 51;
 // Register sets of ptrace(2): include/uapi/linux/elf.h.
 export const NT_PRSTATUS = 1;
 export const NT_PRFPREG = 2;
+export const NT_PRPSINFO = 3;
+export const NT_AUXV = 6;
+export const NT_FILE = 0x46494c45;
+export const NT_SIGINFO = 0x53494749;
 export const NT_X86_XSTATE = 0x202;

@@ -200,6 +200,7 @@ function vmFlags(v: Vma): string {
   if ((v.flags & MAP_LOCKED) !== 0) text += 'lo ';
   if (v.dontFork) text += 'dc ';
   if (v.wipeOnFork) text += 'wf ';
+  if (v.dontDump) text += 'dd ';
   return `${text}sd `;
 }
 

@@ -12,7 +12,6 @@ import type { Pid } from '../kernel/pid-namespace.ts';
 import type { Task } from '../kernel/task.ts';
 import type { ThreadGroup } from '../kernel/thread-group.ts';
 import type { UserNamespace } from '../kernel/user-namespace.ts';
-import type { MemoryManager } from '../mm/memory-manager.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { DirSink, Inode, VfsPath } from '../vfs/filesystem.ts';
 import { mountinfoText, mountsText, pathName } from '../vfs/path-name.ts';
@@ -120,14 +119,7 @@ const ENTRIES: readonly Entry[] = [
   file('oom_score_adj', 0o644, (_t, target) => `${target.group.oomScoreAdj}\n`, writeOomScoreAdj),
   file('loginuid', 0o644, (_t, target) => String(auditIds.get(target.group) ?? UNSET_ID), writeLoginuid),
   file('sessionid', 0o444, () => String(UNSET_ID)),
-  file(
-    'coredump_filter',
-    0o644,
-    (_t, target) => `${hex(coredumpFilters.get(target.mm) ?? COREDUMP_DEFAULT, 8)}\n`,
-    writeCoredumpFilter,
-    false,
-    'process',
-  ),
+  file('coredump_filter', 0o644, (_t, target) => `${hex(target.mm.coredumpFilter, 8)}\n`, writeCoredumpFilter, false, 'process'),
   file('io', 0o400, (_t, target) => ioText(target, true), undefined, true, 'process'),
   file('io', 0o400, (_t, target) => ioText(target, false), undefined, true, 'thread'),
   userns(
@@ -634,15 +626,12 @@ function writeLoginuid(t: Task, target: Task, data: string, offset: number): num
   return data.length;
 }
 
-/** MMF_DUMP_FILTER_DEFAULT. */
-const COREDUMP_DEFAULT = 0x33;
 const COREDUMP_BITS = 0x1ff;
-const coredumpFilters = new WeakMap<MemoryManager, number>();
 
 function writeCoredumpFilter(_t: Task, target: Task, data: string): number {
   const value = parseInteger(data);
   if (value === undefined) return -EINVAL;
-  coredumpFilters.set(target.mm, value & COREDUMP_BITS);
+  target.mm.coredumpFilter = value & COREDUMP_BITS;
   return data.length;
 }
 

@@ -22,7 +22,8 @@ export function exitFutexes(t: Task): void {
   const addr = t.clearTidAddr;
   t.clearTidAddr = 0;
   // Nobody else sees the memory: "this might be called from a coredump, and then nobody waits".
-  if (addr === 0 || t.mm.refs <= 1) return;
+  // "... to leave the value intact in a core dump": a debugger knows threads by it.
+  if (addr === 0 || t.mm.refs <= 1 || t.group.dump !== null) return;
   t.mm.storeU32Now(addr, 0);
   wakeOne(t, addr);
 }

@@ -21,17 +21,17 @@ import {
 import { SIGKILL, SIGSYS } from '../abi/signal.ts';
 import { SYS_exit, SYS_read, SYS_rt_sigreturn, SYS_write } from '../abi/sysno-x64.ts';
 import { REGISTERS_SET } from '../base/errors.ts';
+import { dumpCore } from './core-dump.ts';
 import { DATA_SIZE, type SeccompFilter } from './seccomp-filter.ts';
 import type { SeccompListener } from './seccomp-notify.ts';
 import { SigInfo } from './signal-queue.ts';
 import type { Task } from './task.ts';
-import { exitGroup, exitThread } from './task-exit.ts';
+import { exitThread } from './task-exit.ts';
 import { forceSignal } from './task-signals.ts';
 
 const AUDIT_ARCH_X86_64 = 0xc000003e;
 const SYS_SECCOMP = 1;
 const MAX_ERRNO = 4095;
-const WAIT_STATUS_CORE = 0x80;
 /** The call goes on. */
 export const SECCOMP_CONTINUES = 1;
 /** SECCOMP_RET_TRACE: a tracer decides; `seccompData` is its event message. */
@@ -84,22 +84,25 @@ function act(t: Task, verdict: number): number {
       return SECCOMP_TRACED;
     case SECCOMP_RET_USER_NOTIF:
       return SECCOMP_NOTIFIES;
-    case SECCOMP_RET_TRAP: {
-      // The handler may emulate the call: it finds the number where the call left it.
-      t.context.setReg(RAX, t.sysno);
-      const info = new SigInfo(SIGSYS, SYS_SECCOMP);
-      info.words[1] = seccompData;
-      info.setSys(t.context.reg(RIP), t.sysno, AUDIT_ARCH_X86_64 | 0);
-      forceSignal(t, info);
+    case SECCOMP_RET_TRAP:
+      forceSignal(t, filterInfo(t));
       return REGISTERS_SET;
-    }
     case SECCOMP_RET_KILL_THREAD:
       if (t.group.tasks.length > 1) return exitThread(t, SIGSYS);
-      return exitGroup(t, SIGSYS | WAIT_STATUS_CORE);
+      return dumpCore(t, filterInfo(t), REGISTERS_SET);
     case SECCOMP_RET_KILL_PROCESS:
     default:
-      return exitGroup(t, SIGSYS | WAIT_STATUS_CORE);
+      return dumpCore(t, filterInfo(t), REGISTERS_SET);
   }
+}
+
+/** force_sig_seccomp(). A handler may emulate the call: it finds the number where the call left it. */
+function filterInfo(t: Task): SigInfo {
+  t.context.setReg(RAX, t.sysno);
+  const info = new SigInfo(SIGSYS, SYS_SECCOMP);
+  info.words[1] = seccompData;
+  info.setSys(t.context.reg(RIP), t.sysno, AUDIT_ARCH_X86_64 | 0);
+  return info;
 }
 
 /** A new task is under the filters of the one that has made it. */

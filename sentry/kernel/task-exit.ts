@@ -63,6 +63,7 @@ export function exitThread(t: Task, status: number): number {
   const kernel = t.kernel;
   if (t.tracee !== null && t.exitStatus === 0) t.exitStatus = status;
   if (stopsBeforeExit(t, status, resumeExit)) return BLOCKED;
+  t.isEnding = true;
   participateInStop(t);
   retargetShared(t, ~t.signals.blockedLo, ~t.signals.blockedHi);
   const isLast = group.tasks.length === 1;
@@ -111,6 +112,7 @@ export function exitThread(t: Task, status: number): number {
     if (t !== group.leader && !leaveTraceZombie(t)) releaseTask(t);
     // exec waits until it is alone.
     if (group.execTask !== null && group.tasks.length === 1) group.execTask.wake(WAKE_EVENT);
+    if (group.dump !== null && group.tasks.length === 1) group.dump.task.wake(WAKE_EVENT);
   }
   return EXITED;
 }

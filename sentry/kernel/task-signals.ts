@@ -10,9 +10,8 @@
 import { RAX, RIP } from '../../platform/platform.ts';
 import { EAGAIN, EINTR, EPERM, ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTNOINTR, ERESTARTSYS, ESRCH } from '../abi/errno.ts';
 import { LANDLOCK_SCOPE_SIGNAL } from '../abi/landlock.ts';
-import { PAGE_SIZE } from '../abi/limits.ts';
 import { POLLIN } from '../abi/poll.ts';
-import { CAP_KILL, RLIMIT_CORE, RLIMIT_SIGPENDING } from '../abi/sched.ts';
+import { CAP_KILL, RLIMIT_SIGPENDING } from '../abi/sched.ts';
 import {
   SA_NODEFER,
   SA_RESETHAND,
@@ -30,6 +29,7 @@ import {
 import { SYS_restart_syscall } from '../abi/sysno-x64.ts';
 import { BLOCKED, REGISTERS_SET } from '../base/errors.ts';
 import { landlockScoped } from '../vfs/landlock.ts';
+import { dumpCore } from './core-dump.ts';
 import { watchExit } from './exit-watchdog.ts';
 import type { PidNamespace } from './pid-namespace.ts';
 import type { ProcessGroup } from './process-group.ts';
@@ -44,8 +44,6 @@ import type { ThreadGroup } from './thread-group.ts';
 
 /** Real-time signals queue; the others are pending once. The kernel's SIGRTMIN. */
 const SIGRTMIN = 32;
-const WAIT_STATUS_CORE = 0x80;
-const SUID_DUMP_USER = 1;
 
 // ---- siginfo by source
 
@@ -362,11 +360,6 @@ export function deliverFault(t: Task, signo: number, code: number, trapno: numbe
   forceSignal(t, info);
 }
 
-/** Whether Linux would write a core file: fs/coredump.c:do_coredump(), for a core_pattern that is a file's name. Here the status says so, and no file is written. */
-function dumpsCore(group: ThreadGroup): boolean {
-  return group.dumpable === SUID_DUMP_USER && group.limits.soft[RLIMIT_CORE]! >= PAGE_SIZE;
-}
-
 // ---- on the way to the guest
 
 /**
@@ -379,7 +372,10 @@ export function prepareReturn(t: Task, result: number): number {
   const s = t.signals;
   s.fpSaved = false;
   for (;;) {
-    if (group.exiting) return exitThread(t, group.groupExitStatus);
+    if (group.exiting) {
+      group.dump?.note(t, result);
+      return exitThread(t, group.groupExitStatus);
+    }
     // do_group_exit(): a thread that another's exec ends has no fault in it.
     if (group.execTask !== null && group.execTask !== t) return exitThread(t, 0);
     if (s.stopPending) return stopTask(t, result);
@@ -418,7 +414,7 @@ export function prepareReturn(t: Task, result: number): number {
       startGroupStop(t, signo);
       continue;
     }
-    return exitGroup(t, dumpsByDefault(signo) && dumpsCore(group) ? signo | WAIT_STATUS_CORE : signo);
+    return dumpsByDefault(signo) ? dumpCore(t, info, result) : exitGroup(t, signo);
   }
   s.fpRestoreAddr = 0;
   recalcInterrupting(t);

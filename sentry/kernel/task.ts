@@ -160,6 +160,8 @@ export class Task implements ListNode<Task> {
   /** rseq(2)'s area, which the host thread has too. */
   rseq: Rseq | null = null;
 
+  /** exitThread() gives back what it has, which must not happen twice. */
+  isEnding = false;
   /** Wait status as wait4(2) reports it, once DEAD. */
   exitStatus = 0;
 

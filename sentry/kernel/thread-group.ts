@@ -5,6 +5,7 @@ import { SIGCHLD } from '../abi/signal.ts';
 import { WaitQueue } from '../base/wait-queue.ts';
 import type { Cgroup } from '../fs/cgroupfs.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
+import type { CoreDump } from './core-dump.ts';
 import type { GuestContainer } from './guest-container.ts';
 import { IoCounts } from './io-counts.ts';
 import type { Kernel } from './kernel.ts';
@@ -84,6 +85,8 @@ export class ThreadGroup {
   exitSignal: number = SIGCHLD;
   /** exit_group or a fatal signal is under way: all threads end with groupExitStatus. SIGNAL_GROUP_EXIT. */
   exiting = false;
+  /** A core file is being written, by a thread that waits for the others' end. */
+  dump: CoreDump | null = null;
   /** exec is under way and kills all threads but this one. */
   execTask: Task | null = null;
   /** Wait status (signal, or code << 8) while `exiting`, final once isDead. */

@@ -10,7 +10,9 @@ import { HOSTCALL_RECEIVED_FD } from '../../platform/platform.ts';
 import { EACCES, EFAULT, EINVAL, ENOMEM } from '../abi/errno.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import {
+  MADV_DODUMP,
   MADV_DOFORK,
+  MADV_DONTDUMP,
   MADV_DONTFORK,
   MADV_KEEPONFORK,
   MADV_WIPEONFORK,
@@ -74,6 +76,8 @@ export class MemoryManager extends GuestMemory implements Mappings {
   lockFuture = false;
   /** VmPeak, bytes. */
   peak = 0;
+  /** /proc/[pid]/coredump_filter: MMF_DUMP_FILTER_DEFAULT. fork and exec keep it. */
+  coredumpFilter = 0x33;
 
   /** The vDSO and its data, which lie above `top` and can be looked at. */
   private readonly vdsoStart: number;
@@ -307,14 +311,17 @@ export class MemoryManager extends GuestMemory implements Mappings {
     }
     this.vmas.splitAt(addr);
     this.vmas.splitAt(end);
-    for (let at = this.vmas.indexAt(addr); at < list.length && list[at]!.start < end; at++) list[at]!.prot = prot;
+    for (let at = this.vmas.indexAt(addr); at < list.length && list[at]!.start < end; at++) {
+      list[at]!.prot = prot;
+      list[at]!.noteWritable();
+    }
     this.vmas.mergeAround(addr, end);
     context.addCall(SYS_mprotect, 0, addr, length, prot, 0, 0, 0);
     return 0;
   }
 
   /** madvise(2) advice that marks mappings. */
-  markFork(addr: number, end: number, advice: number): number {
+  mark(addr: number, end: number, advice: number): number {
     const list = this.vmas.list;
     if (advice === MADV_WIPEONFORK) {
       for (let at = this.vmas.indexAt(addr); at < list.length && list[at]!.start < end; at++) {
@@ -329,6 +336,8 @@ export class MemoryManager extends GuestMemory implements Mappings {
       if (advice === MADV_DOFORK) v.dontFork = false;
       if (advice === MADV_WIPEONFORK) v.wipeOnFork = true;
       if (advice === MADV_KEEPONFORK) v.wipeOnFork = false;
+      if (advice === MADV_DONTDUMP) v.dontDump = true;
+      if (advice === MADV_DODUMP) v.dontDump = false;
     }
     this.vmas.mergeAround(addr, end);
     return 0;
@@ -438,6 +447,7 @@ export class MemoryManager extends GuestMemory implements Mappings {
     child.dataStart = this.dataStart;
     child.dataEnd = this.dataEnd;
     child.stackStart = this.stackStart;
+    child.coredumpFilter = this.coredumpFilter;
     for (const v of this.vmas.list) {
       if (v.dontFork) continue;
       const copy = v.slice(v.start, v.end);

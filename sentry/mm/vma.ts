@@ -1,7 +1,7 @@
 // One mapping of a guest address space: struct vm_area_struct. Neighbours with equal properties are
 // merged, so that /proc/[pid]/maps reads as on Linux.
 
-import { MAP_GROWSDOWN, MAP_SHARED } from '../abi/mman.ts';
+import { MAP_GROWSDOWN, MAP_SHARED, PROT_WRITE } from '../abi/mman.ts';
 
 /** What stands behind a mapping that is not private anonymous memory. Counted: one reference a VMA. */
 export interface Backing {
@@ -37,9 +37,12 @@ export class Vma {
   offset: number;
   /** "[heap]", "[stack]" or a name by prctl(PR_SET_VMA). */
   label: string;
-  /** MADV_DONTFORK, MADV_WIPEONFORK. */
+  /** MADV_DONTFORK, MADV_WIPEONFORK, MADV_DONTDUMP. */
   dontFork = false;
   wipeOnFork = false;
+  dontDump = false;
+  /** A private mapping that is or was writable: its pages may differ from the file's, or from zeros. VM_ACCOUNT, which keeps such mappings apart from others. */
+  mayDiffer: boolean;
 
   constructor(
     start: number,
@@ -59,6 +62,13 @@ export class Vma {
     this.backing = backing;
     this.offset = offset;
     this.label = label;
+    this.mayDiffer = false;
+    this.noteWritable();
+  }
+
+  /** Its protection is new. */
+  noteWritable(): void {
+    if ((this.prot & PROT_WRITE) !== 0 && !this.shared) this.mayDiffer = true;
   }
 
   get shared(): boolean {
@@ -83,6 +93,8 @@ export class Vma {
     );
     v.dontFork = this.dontFork;
     v.wipeOnFork = this.wipeOnFork;
+    v.dontDump = this.dontDump;
+    v.mayDiffer = this.mayDiffer;
     this.backing?.incRef();
     return v;
   }
@@ -98,6 +110,8 @@ export class Vma {
       this.maxProt === next.maxProt &&
       this.dontFork === next.dontFork &&
       this.wipeOnFork === next.wipeOnFork &&
+      this.dontDump === next.dontDump &&
+      this.mayDiffer === next.mayDiffer &&
       (this.backing === null || this.offset + (this.end - this.start) === next.offset)
     );
   }

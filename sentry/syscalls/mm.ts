@@ -390,13 +390,17 @@ export function madvise(t: Task, a: SyscallArgs): number {
     case MADV_DOFORK:
     case MADV_WIPEONFORK:
     case MADV_KEEPONFORK: {
-      const marked = mm.markFork(addr, end, advice);
+      const marked = mm.mark(addr, end, advice);
       if (marked < 0) return marked;
       c.resetCalls();
       adviseMapped(t, addr, end, advice);
       t.n0 = covered ? 0 : -ENOMEM;
       return c.callCount === 0 ? t.n0 : t.hostCalls(resumeAdvise);
     }
+    case MADV_DONTDUMP:
+    case MADV_DODUMP:
+      mm.mark(addr, end, advice);
+      return covered ? 0 : -ENOMEM;
     case MADV_REMOVE: {
       const v = mm.vmas.find(addr);
       if (v === undefined) return -ENOMEM;

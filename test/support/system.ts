@@ -1,6 +1,6 @@
 // What the machine has: tests whose program is missing skip themselves and say so.
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { baseEnv } from './processes.ts';
 
@@ -10,13 +10,15 @@ export function findProgram(name: string): string | undefined {
   return dirs.map((dir) => join(dir, name)).find(isExecutable);
 }
 
-/** Why a test that needs these programs cannot run here, or undefined if it can. 'static-libc' stands for a gcc that links statically, a path for a device. */
+/** Why a test that needs these programs cannot run here, or undefined if it can. 'static-libc' stands for a gcc that links statically, 'core-pattern' for core files by that name, a path for a device. */
 export function missing(needs: string[]): string | undefined {
   for (const need of needs) {
     if (need === 'root') {
       if (process.getuid!() !== 0) return 'needs root';
     } else if (need.startsWith('/')) {
       if (!existsSync(need)) return `needs ${need}`;
+    } else if (need === 'core-pattern') {
+      if (readFileSync('/proc/sys/kernel/core_pattern', 'latin1') !== 'core\n') return 'needs a host that writes core files as "core"';
     } else if (need === 'static-libc') {
       if (!linksStatically()) return 'needs gcc with a static C library';
     } else if (findProgram(need) === undefined) {
