@@ -19,5 +19,8 @@ export const EXITED = -0x100002;
 /** A stub that is dead or tampers with what it shares with us. Ends that guest process, nothing else. */
 export class PlatformError extends Error {}
 
+/** What had to hold does not: nothing that was to follow from it can be trusted. */
+export class InvariantError extends Error {}
+
 /** A peer that breaks the gofer protocol. Drops the connection, on either side. */
 export class ProtocolError extends Error {}

@@ -69,6 +69,10 @@ export class Kernel {
   onInitExit: ((group: ThreadGroup, status: number) => void) | null = null;
   /** The run loop returns at its next turn. */
   stopped = false;
+  /** Whose event or continuation runs now; null for what is no task's. */
+  current: Task | null = null;
+  /** Exceptions that have killed a process. */
+  failures = 0;
   /** Prints every call: syscalls/strace.ts, installed by boot for --strace. */
   trace: SyscallTrace | null = null;
   /** Set by boot: a process has begun, ended or become another program. */
