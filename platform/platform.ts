@@ -189,6 +189,9 @@ export interface Platform {
   /** Lets the context's thread run on these host processors only (bit i of byte i>>3), as far as the host allows. */
   setAffinity(context: Context, mask: Uint8Array): void;
 
+  /** The context's thread yields to others as nice values of 0 to 19 say, as far as the host and the platform allow; children inherit it. */
+  setNice(context: Context, nice: number): void;
+
   /** Counts for people who look into it: name to number. */
   statistics(): object;
 

@@ -2,6 +2,7 @@
 #include <napi.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -260,6 +261,13 @@ napi_value SetAffinity(napi_env env, napi_callback_info info) {
   return integer(env, syscall(SYS_sched_setaffinity, a.i32(0), n, mask) < 0 ? -errno : 0);
 }
 
+// setNice(tid, nice): the nice value of a thread of ours; a host lets us raise it, and mostly not lower it again. 0 or -errno.
+napi_value SetNice(napi_env env, napi_callback_info info) {
+  Args<2> a(env, info);
+  if (a.i32(0) <= 0) return integer(env, -EINVAL);
+  return integer(env, syscall(SYS_setpriority, PRIO_PROCESS, a.i32(0), a.i32(1)) < 0 ? -errno : 0);
+}
+
 }  // namespace
 
 size_t GuestRead(pid_t pid, uint64_t addr, void* to, size_t n) {
@@ -306,6 +314,7 @@ ssize_t SendDescriptors(int sock, const void* bytes, size_t n, const int* fds, s
 
 void InitMemory(Napi::Env env, Napi::Object exports) {
   define(env, exports, "setAffinity", SetAffinity);
+  define(env, exports, "setNice", SetNice);
   define(env, exports, "createRegion", CreateRegion);
   define(env, exports, "mapShared", MapShared);
   define(env, exports, "memfdCreate", MemfdCreate);

@@ -37,3 +37,5 @@ export function clockNs(clock: number): number;
 export function clockParts(clock: number, out: Float64Array): number;
 /** The processors that a thread of a stub may run on: bit i of byte i>>3. 0 or -errno. */
 export function setAffinity(tid: number, mask: Uint8Array): number;
+/** The nice value of a thread of ours: the host lets it be raised, and mostly not lowered again. 0 or -errno. */
+export function setNice(tid: number, nice: number): number;

@@ -278,6 +278,9 @@ export class PtracePlatform implements Platform {
     setAffinity(context.hostTid, mask);
   }
 
+  /** Without effect: the Sentry waits for a tracee that makes a host call, and with it all other guests would. */
+  setNice(_context: Context, _nice: number): void {}
+
   statistics(): object {
     return {};
   }

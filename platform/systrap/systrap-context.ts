@@ -59,6 +59,8 @@ export class SystrapContext extends Context {
   kickWanted = false;
   /** Where its thread may run; null for everywhere. */
   affinity: Uint8Array | null = null;
+  /** Its thread's nice value above the Sentry's own: inherited, or set. */
+  nice = 0;
   /** Released while in guest code: ends at its next event. */
   exitWanted = false;
   /** Descriptors (our duplicates) that go out when its batch starts. */

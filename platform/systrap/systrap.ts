@@ -11,7 +11,7 @@
 // What changes an address space (batches, clones) is done by one of its threads at a time: a
 // further one waits in space.waiting until the stub has acknowledged the one before.
 
-import { availableParallelism } from 'node:os';
+import { availableParallelism, getPriority } from 'node:os';
 import {
   closeFd,
   createRegion,
@@ -23,6 +23,7 @@ import {
   nextHostEvent,
   openStub,
   setAffinity,
+  setNice,
   startNotifier,
   systrapAttach,
   systrapCpuTime,
@@ -193,6 +194,7 @@ const BIRTH_PAUSE_NS = 20000;
 const HELD_LOOKS = 3000;
 const HELD_TIMEOUT_NS = 2e9;
 const VERIFY_TIMEOUT_NS = 5e8;
+const MAX_NICE = 19;
 const USER_CS = 0x33;
 const USER_SS = 0x2b;
 const INITIAL_EFLAGS = 0x202;
@@ -291,6 +293,7 @@ export class SystrapPlatform implements Platform {
   /** Answered, but not let go on yet: its stub can wake a thread that is answered next. next() sees to it at the latest. */
   private due: SystrapContext | null = null;
   private readonly cpus: number = availableParallelism();
+  private readonly ownNice: number = getPriority();
   private readonly hostEvent = new Int32Array(1);
   private readonly out = new Int32Array(3);
   private readonly word8 = new Uint8Array(8);
@@ -399,6 +402,7 @@ export class SystrapPlatform implements Platform {
     const child = this.newSpace(from);
     if (typeof child === 'number') return child;
     child.space.patches = from.space.patches;
+    child.nice = from.nice;
     this.startClone(from, child);
     return child;
   }
@@ -413,6 +417,7 @@ export class SystrapPlatform implements Platform {
     this.region.i32[child.word + (CTX_ALIVE >> 2)] = 1;
     space.contexts.push(child);
     this.contexts[child.index] = child;
+    child.nice = from.nice;
     this.startClone(from, child);
     return child;
   }
@@ -577,6 +582,7 @@ export class SystrapPlatform implements Platform {
       if (!isProcess && !space.dead && !child.verified) this.hasPage(child);
       if (child.kickWanted) this.kick(child);
       if (child.affinity !== null) this.setAffinity(child, child.affinity);
+      if (child.nice !== parent.nice) this.applyNice(child);
     }
     if (isProcess && space.released) this.closeSpace(space);
     this.proceed(parent);
@@ -1459,6 +1465,17 @@ export class SystrapPlatform implements Platform {
     const c = context as SystrapContext;
     c.affinity = mask;
     if (c.hostTid !== 0 && this.verify(c)) setAffinity(c.hostTid, mask);
+  }
+
+  setNice(context: Context, nice: number): void {
+    const c = context as SystrapContext;
+    if (c.nice === nice) return;
+    c.nice = nice;
+    if (c.hostTid !== 0) this.applyNice(c);
+  }
+
+  private applyNice(c: SystrapContext): void {
+    if (this.verify(c)) setNice(c.hostTid, Math.min(MAX_NICE, this.ownNice + c.nice));
   }
 
   watch(hostFd: number, events: number, token: number): number {

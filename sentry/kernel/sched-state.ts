@@ -1,8 +1,11 @@
 import { SCHED_BATCH, SCHED_DEADLINE, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RR } from '../abi/sched.ts';
 
+/** MAX_NICE. */
+const LOWEST = 19;
+
 /**
- * Scheduling parameters of a task. The host schedules the stub's threads; what the guest asks for
- * is remembered, checked and shown as Linux does, and has no other effect.
+ * Scheduling parameters of a task. The host schedules the stub's threads: what the guest asks for
+ * is remembered, checked and shown as Linux does, and reaches the host as far as hostNice says.
  */
 export class SchedState {
   policy: number = SCHED_OTHER;
@@ -56,6 +59,12 @@ export class SchedState {
   get isPinned(): boolean {
     for (let cpu = 0; cpu < this.cpuCount; cpu++) if (!this.allows(cpu)) return true;
     return false;
+  }
+
+  /** What the host is told: to prefer a thread to others is not ours to ask, and a real-time policy needs a right that the Sentry does not have. */
+  get hostNice(): number {
+    if (this.policy === SCHED_IDLE) return LOWEST;
+    return isFair(this.policy) ? Math.max(this.nice, 0) : 0;
   }
 
   allows(cpu: number): boolean {

@@ -143,6 +143,7 @@ export function cloneTask(t: Task, a: CloneArgs): Task | number {
   // Who shares our memory shares our clock: copy_namespaces().
   if (!sharesMemory) enterTimeForChildren(child, context.space);
   inherit(t, child, a, sharesMemory);
+  if (child.sched.hostNice !== t.sched.hostNice) kernel.platform.setNice(context, child.sched.hostNice);
   group.tasks.push(child);
   if (!isThread) adopt(t, child, a, pidns);
   enter(kernel, child);

@@ -342,6 +342,7 @@ function moveTo(t: Task, context: Context, mm: MemoryManager): void {
   kernel.taskOfContext[context.index] = t;
   // The new stub thread is nobody's child: it starts on all processors.
   if (t.sched.isPinned && kernel.machine.hasHostNumbers) kernel.platform.setAffinity(context, t.sched.affinity);
+  kernel.platform.setNice(context, t.sched.hostNice);
 }
 
 /** The memory is laid out: the rest of begin_new_exec() and start_thread(). */

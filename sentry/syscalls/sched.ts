@@ -148,7 +148,12 @@ function apply(t: Task, target: Task, w: Wanted): number {
   sched.runtimeNs = w.runtimeNs;
   sched.relativeDeadlineNs = w.deadlineNs;
   sched.periodNs = w.periodNs === 0 ? w.deadlineNs : w.periodNs;
+  tellHost(target);
   return 0;
+}
+
+function tellHost(target: Task): void {
+  if (target.state !== TASK_DEAD) target.kernel.platform.setNice(target.context, target.sched.hostNice);
 }
 
 function setScheduler(t: Task, pid: number, policy: number, paramAddr: number): number {
@@ -369,6 +374,7 @@ export function setpriority(t: Task, a: SyscallArgs): number {
     else {
       if (result === -ESRCH) result = 0;
       task.sched.nice = nice;
+      tellHost(task);
     }
   }
   return result;
@@ -429,7 +435,7 @@ export function ioprio_get(t: Task, a: SyscallArgs): number {
   return best;
 }
 
-const REMEMBERED = 'the value is remembered; the host schedules the threads as it likes';
+const REMEMBERED = 'on systrap the host is told of nice values from 1 to 19 and of SCHED_IDLE; the rest is remembered only';
 
 export const schedCalls: readonly SyscallLine[] = [
   call(SYS_sched_yield, 'sched_yield', '', sched_yield),

@@ -164,6 +164,8 @@ export class FakePlatform implements Platform {
 
   setAffinity(): void {}
 
+  setNice(): void {}
+
   userShare(): number {
     return -1;
   }

@@ -1,0 +1,17 @@
+// What a guest's nice values do: on the host's own kernel, and on the platform that hands them on.
+import test from 'ava';
+import { buildGuest } from '../support/guest.ts';
+import { baseEnv, run } from '../support/processes.ts';
+import { describe, sandboxed } from '../support/sandbox.ts';
+import { missing } from '../support/system.ts';
+
+const reason = missing(['root', 'static-libc']);
+const declare = reason === undefined ? test.serial : test.skip;
+declare(`a process with a nice value steps back behind one without${reason === undefined ? '' : `: ${reason}`}`, async (t) => {
+  t.timeout(60_000);
+  const helper = await buildGuest('helper-nice');
+  for (const argv of [[helper], sandboxed('systrap', [helper])]) {
+    const result = await run(argv, { env: baseEnv() });
+    t.is(result.stdout, 'nice 19: steps back\nSCHED_IDLE: steps back\n', describe('', argv, result));
+  }
+});
