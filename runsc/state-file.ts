@@ -121,11 +121,16 @@ export class StateDir {
     } catch (error) {
       throw this.missing(error);
     }
+    const what = `reading the state of container "${this.id}"`;
+    let state: Partial<ContainerState> | null;
     try {
-      return JSON.parse(text) as ContainerState;
+      state = JSON.parse(text) as Partial<ContainerState> | null;
     } catch (error) {
-      throw new RunscError(`reading the state of container "${this.id}"`, error);
+      throw new RunscError(what, error);
     }
+    if (state?.sentry === undefined || state.gofer === undefined || state.anchor === undefined)
+      throw new RunscError(what, 'another version of runsc has written it: remove the container with delete --force');
+    return state as ContainerState;
   }
 
   save(state: ContainerState): void {
