@@ -15,7 +15,7 @@ import { RunscError } from './errors.ts';
 import { sourceOf } from './host-mounts.ts';
 import { type IdMap, ownIdMaps } from './id-maps.ts';
 import { parseMountOptions } from './mount-options.ts';
-import { hostnameIn, inUserNamespace } from './namespaces.ts';
+import { hostnameIn, inUserNamespace, isOwnNamespace } from './namespaces.ts';
 import { isHostNetwork, networkCapabilities } from './network-capabilities.ts';
 import type { SandboxOptions } from './sandbox.ts';
 import type { Spec, SpecDevice, SpecMount, SpecProcess } from './spec.ts';
@@ -55,7 +55,8 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config,
   }
   for (const mount of [...requiredMounts].reverse()) if (!mounts.some((m) => m.target === mount.target)) mounts.unshift(mount);
 
-  const user = spec.namespaces.find((n) => n.type === 'user');
+  // Our own by its path is none: a pod's whose containers are in the caller's.
+  const user = spec.namespaces.find((n) => n.type === 'user' && (n.path === undefined || !isOwnNamespace(n.path, 'user')));
   if (user?.path !== undefined && podMaps === undefined)
     throw new RunscError('config.json: linux.namespaces', 'joining a user namespace by its path is not supported');
   const given = user !== undefined && spec.uidMappings.length > 0 ? { uid: spec.uidMappings, gid: spec.gidMappings } : undefined;

@@ -117,7 +117,7 @@ export class Container {
           ? { sandbox: Sandbox.start(sandboxOptions), nursery: 0 }
           : joinSandbox(pod, sandboxOptions, !config.ignoreCgroups);
       undo.push(() => sandbox.end());
-      if (nursery !== 0) {
+      if (nursery !== 0 && cgroup() !== undefined) {
         join(nurseryOf(sandbox, nursery), true);
         joinPod(sandbox.gofer.pid);
       }
@@ -139,7 +139,7 @@ export class Container {
         sentry: identify(sandbox.sentry.pid),
         gofer: identify(sandbox.gofer.pid),
         anchor: identify(anchor),
-        memberOf: pod?.member.id,
+        memberOf: pod === undefined ? undefined : (pod.member.memberOf ?? pod.member.id),
         maps: plan.maps,
         platform: config.platform,
         started: false,
@@ -273,6 +273,7 @@ export class Container {
       if (to === 'all') return;
       throw new RunscError(`cannot signal container "${this.state.id}"`, 'container not running');
     }
+    if (signal === SIGKILL) this.thawSandbox();
     if (status === 'paused' && signal === SIGKILL) this.unpause();
     const client = this.connect();
     client.ask(`signalling container "${this.state.id}"`, { method: 'signal', pid, signal, to });
@@ -284,6 +285,11 @@ export class Container {
     this.locked(() => {
       if (this.status !== 'running') throw new RunscError(`container "${this.state.id}" cannot be paused`, `it is ${this.status}`);
       if (this.cgroup()?.freeze(true) !== true) {
+        if (this.state.memberOf !== undefined)
+          throw new RunscError(
+            `container "${this.state.id}" cannot be paused`,
+            `it has no cgroup of its own: pause "${this.state.memberOf}", and with it the pod`,
+          );
         // The Sentry first: it would take a stopped stub for one that waits.
         killProcess(this.state.sentry.pid, SIGSTOP);
         for (const pid of processesInNamespaceOf(this.state.sentry.pid)) if (pid !== this.state.sentry.pid) killProcess(pid, SIGSTOP);
@@ -306,6 +312,14 @@ export class Container {
     this.update({ paused: false });
   }
 
+  /** The Sentry of a pod whose first container is paused is frozen too: it has to run to end another one. */
+  private thawSandbox(): void {
+    const { memberOf } = this.state;
+    if (memberOf === undefined || !new StateDir(this.config.root, memberOf).exists()) return;
+    const first = Container.load(this.config, memberOf);
+    if (first.status === 'paused') first.resume();
+  }
+
   cgroup(): Cgroup | undefined {
     return this.state.cgroup === undefined ? undefined : new Cgroup(this.state.cgroup as CgroupRecord);
   }
@@ -318,6 +332,7 @@ export class Container {
         // What has never run may go without force: runc's delete.go.
         if (!force && status !== 'created')
           throw new RunscError(`cannot delete container "${this.state.id}" that is not stopped`, `it is ${status}`);
+        this.thawSandbox();
         if (status === 'paused') this.unpause();
         this.end();
       }

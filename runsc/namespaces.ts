@@ -1,6 +1,6 @@
 // Namespaces of running processes, read from /proc.
 
-import { openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { openSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { CLONE_NEWUTS } from '../sentry/abi/sched.ts';
 import { errnoText, RunscError } from './errors.ts';
@@ -42,6 +42,22 @@ export function inUserNamespace(): boolean {
     return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'latin1'));
   } catch {
     return false;
+  }
+}
+
+/** Whether the file stands for the namespace that we are in ourselves. kind: as in /proc/self/ns. */
+export function isOwnNamespace(path: string, kind: string): boolean {
+  const own = namespaceId(`/proc/self/ns/${kind}`);
+  return own !== undefined && own === namespaceId(path);
+}
+
+/** "dev:ino" of a namespace file; undefined where there is none, or that of another's process. */
+export function namespaceId(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path);
+    return `${dev}:${ino}`;
+  } catch {
+    return undefined;
   }
 }
 

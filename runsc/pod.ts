@@ -2,12 +2,12 @@
 // its path: the processes and System V objects of a container are those of its guest kernel, so that whoever is to share
 // them has to be in the same sandbox. Host name and network alone are shared between sandboxes as well.
 
-import { statSync } from 'node:fs';
 import type { SharedNamespaces } from '../sentry/boot/boot-config.ts';
 import type { BootPlan } from './boot-from-spec.ts';
 import type { Config } from './config.ts';
 import { RunscError } from './errors.ts';
 import { debugLine } from './messages.ts';
+import { namespaceId } from './namespaces.ts';
 import type { Spec } from './spec.ts';
 import { type ContainerState, isAlive, listIds, StateDir } from './state-file.ts';
 
@@ -32,6 +32,8 @@ export function findPod(config: Config, id: string, spec: Spec): Pod | undefined
   const member = byAnnotation(config, spec) ?? byNamespace(config, spec);
   if (member === undefined || member.id === id) return undefined;
   const others = livingIn(config, member);
+  if (others[0]!.paused && others[0]!.memberOf === undefined)
+    throw new RunscError(`making a container in the sandbox of "${others[0]!.id}"`, 'it is paused: resume it first');
   return { member, controlPath: new StateDir(config.root, member.id).controlPath, share: shared(spec, others) };
 }
 
@@ -62,9 +64,9 @@ function byNamespace(config: Config, spec: Spec): ContainerState | undefined {
   for (const kind of GUEST_NAMESPACES) {
     const namespace = identityOfPath(spec, kind);
     // Our own is the host's: containers that have it share nothing by it.
-    if (namespace === undefined || namespace === identity(`/proc/self/ns/${kind}`)) continue;
+    if (namespace === undefined || namespace === namespaceId(`/proc/self/ns/${kind}`)) continue;
     for (const state of running(config)) {
-      if (identity(`/proc/${state.anchor.pid}/ns/${kind}`) !== namespace) continue;
+      if (namespaceId(`/proc/${state.anchor.pid}/ns/${kind}`) !== namespace) continue;
       if (found !== undefined && found.sentry.pid !== state.sentry.pid)
         throw new RunscError(
           'config.json: linux.namespaces',
@@ -80,17 +82,7 @@ function byNamespace(config: Config, spec: Spec): ContainerState | undefined {
 /** "dev:ino" of the namespace that config.json names by its path. */
 function identityOfPath(spec: Spec, kind: string): string | undefined {
   const path = spec.namespaces.find((n) => n.type === kind)?.path;
-  return path === undefined ? undefined : identity(path);
-}
-
-function identity(path: string): string | undefined {
-  try {
-    const { dev, ino } = statSync(path);
-    return `${dev}:${ino}`;
-  } catch {
-    // A process that is gone, or another's.
-    return undefined;
-  }
+  return path === undefined ? undefined : namespaceId(path);
 }
 
 function isRunning(state: ContainerState): boolean {
@@ -124,8 +116,8 @@ function shared(spec: Spec, others: readonly ContainerState[]): SharedNamespaces
     if (asked === undefined) share[kind] = others[0]!.id;
     else if (asked.path !== undefined) {
       const namespace = identityOfPath(spec, kind);
-      const own = identity(`/proc/self/ns/${kind}`);
-      const owner = others.find((state) => namespace !== own && identity(`/proc/${state.anchor.pid}/ns/${kind}`) === namespace);
+      const own = namespaceId(`/proc/self/ns/${kind}`);
+      const owner = others.find((state) => namespace !== own && namespaceId(`/proc/${state.anchor.pid}/ns/${kind}`) === namespace);
       if (owner !== undefined) share[kind] = owner.id;
     }
   }
@@ -141,8 +133,8 @@ export function checkPod(pod: Pod, plan: BootPlan, config: Config): void {
       `${why}: ${what}`,
     );
   };
-  const network = plan.network === 'new' ? undefined : identity(plan.network === 'host' ? '/proc/self/ns/net' : plan.network.path);
-  if (network === undefined || network !== identity(`/proc/${member.sentry.pid}/ns/net`))
+  const network = plan.network === 'new' ? undefined : namespaceId(plan.network === 'host' ? '/proc/self/ns/net' : plan.network.path);
+  if (network === undefined || network !== namespaceId(`/proc/${member.sentry.pid}/ns/net`))
     refuse(
       'its network namespace is another',
       `give it that of "${member.id}" (--network container:${member.id}), or namespaces of its own`,

@@ -32,7 +32,7 @@ export interface ContainerState {
   readonly gofer: ProcessId;
   /** Stands for the container's program on the host. */
   readonly anchor: ProcessId;
-  /** The container whose sandbox it has been made in; undefined: in one of its own. */
+  /** The container that its sandbox began with; undefined: itself. */
   readonly memberOf?: string;
   /** Ids of its user namespace, and the platform asked for: those of a further container must agree. */
   readonly maps?: { readonly uid: readonly IdMap[]; readonly gid: readonly IdMap[] };

@@ -8,7 +8,7 @@ import { startAnchor } from '../anchor.ts';
 import { planProcess } from '../boot-from-spec.ts';
 import type { Invocation } from '../cli.ts';
 import { sendConsole, sendPidfdOf } from '../console.ts';
-import { Container, writePidFile } from '../container.ts';
+import { Container, sleepMs, writePidFile } from '../container.ts';
 import type { ControlClient } from '../control-client.ts';
 import { RunscError } from '../errors.ts';
 import { Field } from '../field.ts';
@@ -19,12 +19,15 @@ import { capabilityNumber, capabilityWords, checkProcess, type SpecProcess } fro
 import { TerminalRelay } from '../terminal-relay.ts';
 import { passedFds } from './create.ts';
 
+const RESUME_POLL_MS = 50;
+
 export function run({ config, flags, args }: Invocation): number {
   const container = Container.load(config, args[0]!);
   const { status } = container;
   if (status === 'stopped') throw new RunscError('cannot exec in a stopped container', `"${args[0]}" is not running`);
   if (status === 'paused' && !flags.on('ignore-paused'))
     throw new RunscError('cannot exec in a paused container', 'use --ignore-paused to have it run once the container is resumed');
+  if (status === 'paused' && container.state.memberOf !== undefined) awaitResume(container);
   const detach = flags.on('detach');
   const consoleSocket = flags.string('console-socket');
   const process = processOf(container, flags, args.slice(1));
@@ -65,6 +68,15 @@ export function run({ config, flags, args }: Invocation): number {
     return superviseExec(own, { pid, signals, terminal, relay, anchor });
   }
   return superviseExec(client, { pid, signals, terminal, relay, anchor: 0 });
+}
+
+/** The Sentry of a pod runs while one container is paused, and could not start anything there. */
+function awaitResume(container: Container): void {
+  while (container.status === 'paused') {
+    sleepMs(RESUME_POLL_MS);
+    container.state = container.dir.load();
+  }
+  if (container.status === 'stopped') throw new RunscError('cannot exec in a stopped container', `"${container.state.id}" is not running`);
 }
 
 function startIn(client: ControlClient, process: SpecProcess, passed: readonly number[], bareNewlines: boolean): number {

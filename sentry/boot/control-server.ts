@@ -53,7 +53,6 @@ export class ControlServer {
   /** Called about once a second while guests make calls. */
   everySecond(): void {
     for (const files of this.files) files.refresh();
-    this.members.tidy();
   }
 
   /** Accepts connections at a container's control socket. */

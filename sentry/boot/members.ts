@@ -15,6 +15,7 @@ import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import { CgroupNamespace, IpcNamespace } from '../kernel/namespaces.ts';
 import { PidNamespace } from '../kernel/pid-namespace.ts';
 import { sendKernelSignal } from '../kernel/task-signals.ts';
+import { Timer } from '../kernel/timers.ts';
 import { UtsNamespace } from '../kernel/uts-namespace.ts';
 import type { BootConfig, MemberConfig } from './boot-config.ts';
 import { Container } from './container.ts';
@@ -27,6 +28,8 @@ import { watchHost } from './watch.ts';
 
 /** The command line makes the memory shared with a gofer so large: gofer/protocol/channel.ts needs less. */
 export const GOFER_REGION_SIZE = 1024 * 1024;
+/** How often it is looked whether the last process of an ended container is gone. */
+const TIDY_NS = 20e6;
 /** Of a configuration: a command line of Linux's largest size fits in. */
 const MAX_CONFIG = 16 * 1024 * 1024;
 
@@ -43,7 +46,7 @@ interface Remains {
   readonly gofer: Gofer;
 }
 
-export class Members {
+export class Members extends Timer {
   readonly kernel: Kernel;
   readonly first: Container;
   private readonly boot: BootConfig;
@@ -54,6 +57,7 @@ export class Members {
   networkCapabilities: number;
 
   constructor(kernel: Kernel, first: Container, boot: BootConfig) {
+    super();
     this.kernel = kernel;
     this.first = first;
     this.boot = boot;
@@ -168,14 +172,20 @@ export class Members {
     this.gofers.delete(container);
     if (gofer === undefined) return;
     this.ended.add({ container, gofer });
-    this.tidy();
+    this.fired();
   }
 
   /** Takes down what ended containers have left, as far as nothing of theirs runs any more. */
-  tidy(): void {
+  override fired(): void {
+    this.tidy();
+    const { timers, clock } = this.kernel;
+    if (this.ended.size > 0) timers.start(this, clock.monotonicNs() + TIDY_NS);
+  }
+
+  private tidy(): void {
     for (const remains of this.ended) {
       const { container, gofer } = remains;
-      if (container.scope.tasks > 0) continue;
+      if (container.groups().length > 0) continue;
       this.ended.delete(remains);
       container.root.fs.decRef();
       gofer.close();

@@ -94,6 +94,20 @@ export const cases: readonly Case[] = [
     output: 'hello\npod\nshared',
   },
   {
+    title: 'a pod with shared processes: each sees, and may signal, the other’s; queues are shared, files are not',
+    script: `$P pod create --name $N --share pid,ipc,net,uts --hostname pod >/dev/null; $P run -d --name $N-a --pod $N bb sleep 111 >/dev/null; $P run -d --name $N-b --pod $N bb sleep 222 >/dev/null
+      $P exec $N-a ps -o args | grep -c 'sleep [12]'; $P exec $N-a sh -c 'touch /dev/mqueue/q /mine'; $P exec $N-b sh -c 'ls /dev/mqueue; ls /mine 2>&1; hostname; kill $(ps -o pid,args | grep "[s]leep 111" | cut -c1-6)'; $P wait $N-a
+      $P exec $N-b sh -c 'ps -o args | grep -c "^sleep"'; $P start $N-a >/dev/null; $P pause $N-b >/dev/null; $P exec $N-a echo well; $P unpause $N-b >/dev/null; $P exec $N-b echo well; $P run --rm --pod $N bb nothing 2>/dev/null; echo $?
+      $P pod stop -t 0 $N >/dev/null 2>&1; $P ps -a --filter pod=$N --filter status=exited --format x | wc -l; $P pod rm -f -t 0 $N >/dev/null 2>&1`,
+    output: '2\nq\nls: /mine: No such file or directory\npod\n143\n1\nwell\nwell\n127\n3',
+  },
+  {
+    title: 'the processes of another container by --pid, which needs its network',
+    script: `$P run -d --name $N bb sleep 111 >/dev/null; $P run --rm --pid container:$N --network container:$N bb ps -o args | grep -c 'sleep 111'
+      $P exec $N ps -o args | grep -c '^sleep'; $P rm -f -t 0 $N >/dev/null`,
+    output: '1\n1',
+  },
+  {
     title: 'building images',
     script: `mkdir -p b; printf 'FROM localhost/bb\\nRUN echo built >/b && touch /x && rm /x\\nRUN mkdir /d && ln /b /d/hard && ln -s /b /d/soft\\nUSER 1000\\nRUN id -u >/tmp/id\\nCMD ["cat","/d/hard","/d/soft","/tmp/id"]\\n' >b/Dockerfile
       $P build -q --network host --no-cache -t $N b >/dev/null; $P run --rm $N; printf 'FROM localhost/bb\\nRUN exit 3\\n' >b/D; $P build --network host --no-cache -f b/D b >/dev/null 2>&1; echo $?; $P rmi -f $N >/dev/null`,

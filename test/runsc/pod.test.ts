@@ -1,10 +1,12 @@
 // Several containers in one sandbox: a pod as containerd's CRI and CRI-O ask for it by annotations, and as podman and
 // docker do by the namespaces of another container.
+import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { Bundle } from '../support/bundle.ts';
+import { launcher } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
 
 const reason = missing(['root']);
@@ -97,11 +99,26 @@ class Pod {
     for (const bundle of this.bundles) rmSync(bundle.path, { recursive: true, force: true });
   }
 
-  /** How many processes there are beside the guest's: Sentry, gofers, broker. */
-  helpers(): number {
-    const { cgroup } = JSON.parse(readFileSync(join(this.sandbox.root, 'pod', 'state.json'), 'utf8'));
+  // biome-ignore lint/suspicious/noExplicitAny: state.json
+  state(id: string): any {
+    return JSON.parse(readFileSync(join(this.sandbox.root, id, 'state.json'), 'utf8'));
+  }
+
+  /** Names of the processes beside the guest's: Sentry, gofers, broker. */
+  helpers(): string {
+    const { cgroup } = this.state('pod');
     const dir = cgroup.sandbox.memory ?? cgroup.dirs[''];
-    return readFileSync(join(dir, 'cgroup.procs'), 'utf8').split('\n').length;
+    const names = readFileSync(join(dir, 'cgroup.procs'), 'utf8').split('\n').map(commOf);
+    return names.filter((name) => name.startsWith('runsc-')).join(' ');
+  }
+}
+
+/** Of a process, or '' when there is none. */
+function commOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return '';
   }
 }
 
@@ -119,9 +136,9 @@ podTest('containers of a pod are in one sandbox, each with its own processes, fi
   const two = pod.member('echo 2 > /mine; exec sleep 222');
   await pod.run(one, 'one');
   await pod.run(two, 'two');
-  const sentries = ['pod', 'one', 'two'].map((id) => JSON.parse(readFileSync(join(one.root, id, 'state.json'), 'utf8')).sentry.pid);
+  const sentries = ['pod', 'one', 'two'].map((id) => pod.state(id).sentry.pid);
   t.is(new Set(sentries).size, 1);
-  const gofers = ['pod', 'one', 'two'].map((id) => JSON.parse(readFileSync(join(one.root, id, 'state.json'), 'utf8')).gofer.pid);
+  const gofers = ['pod', 'one', 'two'].map((id) => pod.state(id).gofer.pid);
   t.is(new Set(gofers).size, 3);
 
   await pod.until(() => existsSync(join(two.path, 'rootfs', 'mine')) && existsSync(join(one.path, 'rootfs', 'mine')));
@@ -221,4 +238,81 @@ podTest('what cannot be in the sandbox is refused with the reason, and leaves no
   t.is(await pod.ok('list', '--quiet'), 'pod\n');
   await pod.until(() => pod.helpers() === helpers);
   t.is(await pod.ok('exec', 'pod', 'echo', 'well'), 'well\n');
+});
+
+podTest('a gofer that dies ends its container alone; a Sentry that dies ends all', async (t, pod) => {
+  await pod.start();
+  await pod.run(pod.member('exec sleep 111'), 'one');
+  await pod.run(pod.member('exec sleep 222'), 'two');
+  process.kill(pod.state('one').gofer.pid, 'SIGKILL');
+  await pod.until(async () => (await pod.status('one')) === 'stopped');
+  t.is(await pod.ok('exec', 'two', 'echo', 'well'), 'well\n');
+  t.is(await pod.ok('exec', 'pod', 'echo', 'well'), 'well\n');
+  await pod.ok('delete', 'one');
+  const { gofer } = pod.state('two');
+  process.kill(pod.state('pod').sentry.pid, 'SIGKILL');
+  await pod.until(async () => (await pod.status('two')) === 'stopped' && (await pod.status('pod')) === 'stopped');
+  await pod.until(() => !existsSync(`/proc/${gofer.pid}/root/.`));
+  await pod.ok('delete', 'two');
+  await pod.ok('delete', 'pod');
+});
+
+podTest('the process of --pid-file stands for one container; a create that is killed leaves a pod that is well', async (t, pod) => {
+  await pod.start();
+  const helpers = pod.helpers();
+  await pod.run(pod.member('trap "exit 0" TERM; while :; do sleep 1; done'), 'one');
+  await pod.run(pod.member('exec sleep 222'), 'two');
+  process.kill(pod.pid('one'), 'SIGTERM');
+  await pod.until(async () => (await pod.status('one')) === 'stopped');
+  process.kill(pod.pid('two'), 'SIGKILL');
+  await pod.until(async () => (await pod.status('two')) === 'stopped');
+  await pod.ok('delete', 'one');
+  await pod.ok('delete', 'two');
+
+  const late = pod.member('exec sleep 333');
+  for (const ms of [150, 300, 450, 600, 800]) {
+    const create = spawn(launcher, ['--root', late.root, 'create', '--bundle', late.path, 'late'], { stdio: 'ignore' });
+    await sleep(ms);
+    create.kill('SIGKILL');
+    await pod.ok('delete', '--force', 'late');
+    t.is(await pod.ok('exec', 'pod', 'echo', 'well'), 'well\n');
+  }
+  await pod.run(late, 'late');
+  await pod.ok('kill', 'late', 'KILL');
+  await pod.until(async () => (await pod.status('late')) === 'stopped');
+  await pod.ok('delete', 'late');
+  await pod.until(() => pod.helpers() === helpers);
+});
+
+podTest('pause, limits and hooks are those of one container', async (t, pod) => {
+  await pod.start();
+  const one = pod.member('exec sleep 111');
+  one.config.linux.resources = { memory: { limit: 64 * 1024 * 1024 }, pids: { limit: 4 } };
+  const told = join(one.path, 'told');
+  one.config.hooks = { poststop: [{ path: '/bin/sh', args: ['sh', '-c', `cat > ${told}`] }] };
+  await pod.run(one.write(), 'one');
+  await pod.run(pod.member('exec sleep 222'), 'two');
+  t.regex(await pod.ok('exec', 'one', 'grep', 'MemTotal', '/proc/meminfo'), / 65536 kB/);
+  t.notRegex(await pod.ok('exec', 'two', 'grep', 'MemTotal', '/proc/meminfo'), / 65536 kB/);
+  const forks = ['/bin/sh', '-c', 'for i in 1 2 3 4 5 6; do sleep 0.2 & done; wait; echo done'];
+  t.regex((await pod.sandbox.runsc(['exec', 'one', ...forks])).stderr, /[Cc]annot fork/);
+  t.is(await pod.ok('exec', 'two', ...forks), 'done\n');
+  // A program that needs more than the limit is killed, and no other.
+  const hungry = await pod.sandbox.runsc(['exec', 'one', '/bin/sh', '-c', 'head -c 200000000 /dev/zero | tail -n 1 | wc -c']);
+  t.not(hungry.stdout, '200000000\n');
+  t.is(await pod.status('one'), 'running');
+  t.is(await pod.status('two'), 'running');
+
+  await pod.ok('pause', 'one');
+  t.is(await pod.status('one'), 'paused');
+  t.is(await pod.ok('exec', 'two', 'echo', 'well'), 'well\n');
+  await pod.ok('resume', 'one');
+  t.is(await pod.ok('exec', 'one', 'echo', 'well'), 'well\n');
+  await pod.ok('pause', 'one');
+  await pod.ok('delete', '--force', 'one');
+  t.is(JSON.parse(readFileSync(told, 'utf8')).id, 'one');
+  // Whoever is to be killed in a paused pod has the pod go on.
+  await pod.ok('pause', 'pod');
+  await pod.ok('delete', '--force', 'two');
+  t.is(await pod.status('pod'), 'running');
 });
