@@ -56,7 +56,6 @@ struct BrokerHeader {
 
 constexpr size_t kMaxBytes = 64 * 1024;
 constexpr size_t kRegion = 256 * 1024;
-constexpr int kTunCount = 16;
 constexpr int kSocketFd = 3;
 constexpr int kReadFlags = O_RDONLY | O_CLOEXEC;
 constexpr int kTunFlags = O_RDWR | O_NONBLOCK | O_CLOEXEC;
@@ -90,7 +89,6 @@ constexpr char kPaths[][40] = {
     "/proc/thread-self/net/udp6",
 };
 constexpr int kPathCount = sizeof kPaths / sizeof kPaths[0];
-constexpr int kFirstTun = 4;
 constexpr size_t kControl = CMSG_SPACE(sizeof(int));
 
 struct Range {
@@ -102,7 +100,7 @@ constexpr uintptr_t kLowest = 65536, kHighest = 0x7ffffffff000;
 
 /// What the child works with: all of it lies in the region that survives.
 struct Broker {
-  int userFd, netFd, tuns;
+  int userFd, netFd;
   uint32_t capabilities;
   /// It stands in the sandbox's pid namespace.
   bool isAmongGuests;
@@ -110,7 +108,6 @@ struct Broker {
   int* hostPid;
   /// By address: our code, the region, and what is around the thread pointer, where the host looks for rseq(2)'s words.
   Range keep[3];
-  int tunUsed;
   /// What it serves; whether it is the maker; whether there is one.
   int socketFd;
   bool isMaker, hasMaker;
@@ -162,6 +159,21 @@ long Enter(int fd) {
   return r;
 }
 
+/// TUNSETIFF in the network where we are: a tun descriptor belongs to the one that it was opened in.
+long MakeTun(Broker& b, int* made, size_t* back) {
+  if (b.header.length != sizeof(struct ifreq)) return -EINVAL;
+  long tun = Raw(SYS_openat, AT_FDCWD, Ptr(kPaths[0]), kTunFlags, 0);
+  if (tun < 0) return tun;
+  long r = Raw(SYS_ioctl, tun, TUNSETIFF, Ptr(b.bytes));
+  if (r < 0) {
+    Raw(SYS_close, tun);
+    return r;
+  }
+  *made = static_cast<int>(tun);
+  *back = sizeof(struct ifreq);
+  return 0;
+}
+
 /// What only the maker does.
 long ServeMaker(Broker& b, int fd, int* made, size_t* back) {
   const BrokerHeader& h = b.header;
@@ -177,19 +189,8 @@ long ServeMaker(Broker& b, int fd, int* made, size_t* back) {
       if (h.a < 1 || h.a >= kPathCount) return -EINVAL;
       *made = static_cast<int>(r = Raw(SYS_openat, AT_FDCWD, Ptr(kPaths[h.a]), kReadFlags, 0));
       return r < 0 ? r : 0;
-    default: {
-      if (h.length != sizeof(struct ifreq)) return -EINVAL;
-      long tun = Raw(SYS_openat, AT_FDCWD, Ptr(kPaths[0]), kTunFlags, 0);
-      if (tun < 0) return tun;
-      r = Raw(SYS_ioctl, tun, TUNSETIFF, Ptr(b.bytes));
-      if (r < 0) {
-        Raw(SYS_close, tun);
-        return r;
-      }
-      *made = static_cast<int>(tun);
-      *back = sizeof(struct ifreq);
-      return 0;
-    }
+    default:
+      return MakeTun(b, made, back);
   }
 }
 
@@ -203,7 +204,6 @@ long StartMaker(Broker& b, int fd) {
   }
   b.isMaker = true;
   Raw(SYS_close, b.socketFd);
-  for (int i = b.tunUsed; i < b.tuns; i++) Raw(SYS_close, kFirstTun + i);
   b.socketFd = fd;
   Loop(b);
 }
@@ -230,17 +230,9 @@ long Serve(Broker& b, int fd, int* made, size_t* back) {
       if (!IsInterfaceChange(h.a) || h.length != sizeof(struct ifreq)) return -EPERM;
       *back = sizeof(struct ifreq);
       return Raw(SYS_ioctl, fd, h.a, Ptr(b.bytes));
-    case kTun: {
-      if (b.tunUsed >= b.tuns) return -EBUSY;
-      if (h.length != sizeof(struct ifreq)) return -EINVAL;
-      int tun = kFirstTun + b.tunUsed;
-      long r = Raw(SYS_ioctl, tun, TUNSETIFF, Ptr(b.bytes));
-      if (r < 0) return r;
-      b.tunUsed++;
-      *made = tun;
-      *back = sizeof(struct ifreq);
-      return 0;
-    }
+    case kTun:
+      // Without it the host would still give us what somebody has left there for anybody, or for root.
+      return (b.capabilities & (1u << CAP_NET_ADMIN)) != 0 ? MakeTun(b, made, back) : -EPERM;
     case kWrite:
       // Of a file below /proc/sys/net: some of them ask who writes for CAP_NET_ADMIN.
       return Raw(SYS_pwrite64, fd, Ptr(b.bytes), h.length, 0);
@@ -322,11 +314,12 @@ struct Program {
 constexpr size_t Low(int n) { return offsetof(seccomp_data, args) + static_cast<size_t>(n) * 8; }
 constexpr size_t High(int n) { return Low(n) + 4; }
 
-bool Confine(uint32_t wanted) {
+bool Confine(uint32_t& wanted) {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {};
   if (Raw(SYS_capget, Ptr(&header), Ptr(data)) < 0) return false;
   uint32_t kept = wanted & data[0].permitted;
+  wanted = kept;
   data[0] = {kept, kept, 0};
   data[1] = {0, 0, 0};
   if (Raw(SYS_capset, Ptr(&header), Ptr(data)) < 0) return false;
@@ -407,23 +400,9 @@ int BrokerMain(void* arg) {
   }
   if (!isBelow) {
     b.capabilities &= ~(1u << CAP_NET_ADMIN);
-    b.tuns = 0;
   }
-  // A tun descriptor belongs to the network namespace it was opened in, so they are opened here, and not later: the
-  // filter lets nothing be opened.
-  int tuns = 0;
-  while (tuns < b.tuns) {
-    long fd = Raw(SYS_openat, AT_FDCWD, Ptr("/dev/net/tun"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0) break;
-    if (fd != kFirstTun + tuns) {
-      Raw(SYS_dup2, fd, kFirstTun + tuns);
-      Raw(SYS_close, fd);
-    }
-    tuns++;
-  }
-  b.tuns = tuns;
   b.socketFd = kSocketFd;
-  Raw(SYS_close_range, kFirstTun + tuns, ~0U, 0);
+  Raw(SYS_close_range, kSocketFd + 1, ~0U, 0);
   Raw(SYS_close_range, 0, kSocketFd - 1, 0);
   Raw(SYS_chdir, Ptr("/"));
   uintptr_t from = kLowest;
@@ -479,7 +458,6 @@ napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
   b->keep[1] = {low, low + kRegion};
   b->keep[2] = {thread - 2 * 4096, thread + 3 * 4096};
   b->capabilities = a.u32(3);
-  b->tuns = (b->capabilities & (1u << CAP_NET_ADMIN)) != 0 ? kTunCount : 0;
   b->userFd = b->netFd = -1;
   int pid = a.i32(1);
   bool joins = false;
@@ -491,10 +469,10 @@ napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
     b->netFd = OpenNamespace(pid, "net");
     if (b->userFd < 0 || b->netFd < 0) answer = -errno;
   }
-  // Descriptors 0 to 19 are the child's to arrange, so none that it needs may lie there.
-  int socketFd = answer == 0 ? fcntl(a.i32(0), F_DUPFD_CLOEXEC, kFirstTun + kTunCount) : -1;
-  int netFd = b->netFd < 0 ? -1 : fcntl(b->netFd, F_DUPFD_CLOEXEC, kFirstTun + kTunCount);
-  int userFd = b->userFd < 0 ? -1 : fcntl(b->userFd, F_DUPFD_CLOEXEC, kFirstTun + kTunCount);
+  // Descriptors 0 to 3 are the child's to arrange, so none that it needs may lie there.
+  int socketFd = answer == 0 ? fcntl(a.i32(0), F_DUPFD_CLOEXEC, kSocketFd + 1) : -1;
+  int netFd = b->netFd < 0 ? -1 : fcntl(b->netFd, F_DUPFD_CLOEXEC, kSocketFd + 1);
+  int userFd = b->userFd < 0 ? -1 : fcntl(b->userFd, F_DUPFD_CLOEXEC, kSocketFd + 1);
   if (b->netFd >= 0) close(b->netFd);
   if (b->userFd >= 0) close(b->userFd);
   if (answer == 0 && (socketFd < 0 || (joins && (netFd < 0 || userFd < 0)))) answer = -EMFILE;
@@ -510,7 +488,6 @@ napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
     answer = Raw(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     if (answer == 0) {
       Raw(SYS_dup2, socketFd, kSocketFd);
-      Raw(SYS_close_range, kFirstTun, kFirstTun + kTunCount - 1, 0);
       // Onto the stack that stays: the region's end.
       uintptr_t top = low + kRegion - 64;
       asm volatile("mov %0, %%rsp\n\txor %%ebp, %%ebp\n\tcall *%1\n\tud2" : : "r"(top), "r"(&BrokerMain), "D"(b) : "memory");

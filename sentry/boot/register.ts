@@ -16,6 +16,7 @@ import { tmpfsType } from '../fs/tmpfs.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { SYSCTLS } from '../kernel/sysctl.ts';
 import { registerSocketFamilies } from '../net/families.ts';
+import { registerTun } from '../net/tun.ts';
 
 /** /proc/cmdline. */
 const COMMAND_LINE = 'BOOT_IMAGE=/vmlinuz-runsc quiet';
@@ -34,6 +35,7 @@ export function registerFilesystems(kernel: Kernel): void {
   registerMemoryDevices(vfs);
   registerFuseDevice(vfs);
   registerTerminals(vfs);
+  registerTun(vfs);
   vfs.registerFifo(openFifo);
   registerSocketFamilies();
   registerHostNetworkFiles();

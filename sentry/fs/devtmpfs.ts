@@ -39,6 +39,8 @@ const DIRS: readonly (readonly [string, number])[] = [
 
 function fill(root: Inode, creds: Credentials): void {
   for (const [name, major, minor, permissions] of NODES) root.mknod(creds, name, S_IFCHR | permissions, makedev(major, minor));
+  const net = root.mkdir(creds, 'net', S_IFDIR | 0o755);
+  if (typeof net !== 'number') net.mknod(creds, 'tun', S_IFCHR | 0o666, makedev(10, 200));
   for (const [name, target] of LINKS) root.symlink(creds, name, target);
   for (const [name, permissions] of DIRS) root.mkdir(creds, name, S_IFDIR | permissions);
 }

@@ -24,4 +24,5 @@ export {
   slowCallResult,
   slowCallStart,
   statx,
+  write,
 } from 'ptrace-napi';
