@@ -1,12 +1,14 @@
 // Bytes as strings of one char each, so that no file name or text is ever damaged by UTF-8.
 
-/** As many arguments as one call of fromCharCode() may have on any stack. */
-const MOST_AT_ONCE = 1024;
+/** What Buffer.toString('latin1') comes to: a string of one allocation, from any bytes. */
+const { latin1Slice } = Buffer.prototype as unknown as { latin1Slice: (this: Uint8Array, from: number, to: number) => string };
+/** Fewer bytes are not worth a call of native code. */
+const SHORT = 12;
 
 /** bytes[from, to) as a string. */
 export function latin1(bytes: Uint8Array, from: number, to: number): string {
   // A string that grows char by char is a tree of them, of 32 bytes each.
-  if (to - from > 12 && to - from <= MOST_AT_ONCE) return String.fromCharCode.apply(null, bytes.subarray(from, to) as unknown as number[]);
+  if (to - from > SHORT) return latin1Slice.call(bytes, from, to);
   let text = '';
   for (let i = from; i < to; i++) text += String.fromCharCode(bytes[i]!);
   return text;
