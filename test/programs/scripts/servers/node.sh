@@ -1,0 +1,5 @@
+# Node's own servers. Arguments: node.
+here=$(dirname "$0")
+. "$here/lib.sh"
+certificate
+"$1" "$here/node.cjs" key.pem cert.pem
