@@ -41,6 +41,8 @@ export class Context {
   readonly space: AddressSpace;
   /** Host thread id; 0 before birth. */
   hostTid = 0;
+  /** The host could not make its thread: -errno. Its event is EVENT_DIED. */
+  birthError = 0;
   /** The kernel's name for it: an index of the kernel's own choice. */
   owner: unknown = null;
   /** In guest code, as far as we know: kick() makes sense. */

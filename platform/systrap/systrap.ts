@@ -52,6 +52,7 @@ import {
 } from 'ptrace-napi';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, ESRCH, errnoName } from '../../sentry/abi/errno.ts';
 import { SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGTRAP } from '../../sentry/abi/signal.ts';
+import { MIN_ERRNO } from '../../sentry/base/errors.ts';
 import { debug } from '../../sentry/base/log.ts';
 import { HOSTCALL_EXCHANGE } from '../context.ts';
 import {
@@ -403,8 +404,15 @@ export class SystrapPlatform implements Platform {
     if (typeof child === 'number') return child;
     child.space.patches = from.space.patches;
     child.nice = from.nice;
+    return this.makeChild(from, child);
+  }
+
+  /** Lets `from` make the child: the child, or -errno when that has failed already. */
+  private makeChild(from: SystrapContext, child: SystrapContext): SystrapContext | number {
     this.startClone(from, child);
-    return child;
+    if (child.birthError === 0) return child;
+    this.releaseContext(child);
+    return child.birthError;
   }
 
   newThread(parent: Context): Context | number {
@@ -418,8 +426,7 @@ export class SystrapPlatform implements Platform {
     space.contexts.push(child);
     this.contexts[child.index] = child;
     child.nice = from.nice;
-    this.startClone(from, child);
-    return child;
+    return this.makeChild(from, child);
   }
 
   /** A context for one more thread: that of a thread that is gone, or a new one. */
@@ -572,8 +579,17 @@ export class SystrapPlatform implements Platform {
     if (isProcess) space.maker = null;
     if (result <= 0 || (isProcess && !this.isFreePid(child, result))) {
       debug(`a stub could not be cloned: ${result}`);
-      if (isProcess) this.spaceDied(space, SIGKILL);
-      else this.contextDied(child, SIGKILL);
+      // Those that are as good as gone count, and the next try is to find their room.
+      while (this.endDoomed());
+      child.birthError = result < 0 && result >= MIN_ERRNO ? result : -EAGAIN;
+      // The call that was to make it fails, if its answer still waits here.
+      if (parent.deferred === ACTION_RAX) this.region.store64(parent.base + CTX_RESULT, child.birthError);
+      if (isProcess) {
+        this.spaceDied(space, SIGKILL);
+      } else {
+        this.region.i32[child.word + (CTX_ALIVE >> 2)] = 0;
+        this.contextDied(child, SIGKILL);
+      }
     } else {
       child.hostTid = result;
       if (!child.held) this.setInGuest(child, true);

@@ -88,6 +88,8 @@ interface Exec {
   loaded: Loaded | null;
   /** Of the thread that called, as its tracer knows it. */
   formerTid: number;
+  /** How often a stub has been asked for. */
+  tries: number;
 }
 
 /** execve(2) and execveat(2). REGISTERS_SET when the new program is to start, -errno, BLOCKED on the way. */
@@ -166,6 +168,7 @@ function prepare(t: Task, file: FileDescription, filename: string, argv: string[
         mm: null,
         loaded: null,
         formerTid: t.pid.numberIn(t.tracee?.tracer.pidns ?? t.pidns),
+        tries: 0,
       };
     }
     if (depth === MAX_SCRIPTS) return drop(file, -ELOOP);
@@ -305,6 +308,7 @@ function newMemory(platform: Platform, space: AddressSpace): MemoryManager {
 function loadExec(t: Task, exec: Exec): number {
   const platform = t.kernel.platform;
   const context = platform.newAddressSpace(t.group.container.nursery);
+  if (context === -EAGAIN && ++exec.tries <= MAX_TRIES) return tryLater(t);
   if (typeof context === 'number') {
     releaseFiles(t, exec);
     return context;
@@ -324,6 +328,39 @@ function loadExec(t: Task, exec: Exec): number {
   exitFutexes(t);
   moveTo(t, context, mm);
   return t.hostCalls(resumeLoaded);
+}
+
+/** Between two tries to get a stub from a host that has no room for one, and how many there are. */
+const RETRY_NS = 1e7;
+const MAX_TRIES = 200;
+
+/**
+ * The host had no room for the program's stub, which on Linux needs none: the one that the task has left makes some as it ends.
+ * True when it is tried again.
+ */
+export function waitsForExec(t: Task): boolean {
+  if (t.resume !== resumeLoaded) return false;
+  const exec = t.object as Exec;
+  if (++exec.tries > MAX_TRIES) return false;
+  tryLater(t);
+  return true;
+}
+
+function tryLater(t: Task): number {
+  t.parkUninterruptible(resumeRetry);
+  t.kernel.timers.start(t.timer, t.kernel.clock.monotonicNs() + RETRY_NS);
+  return BLOCKED;
+}
+
+function resumeRetry(t: Task, _why: number): number {
+  const exec = t.object as Exec;
+  if (t.group.exiting) {
+    releaseFiles(t, exec);
+    return exitGroup(t, t.group.groupExitStatus);
+  }
+  const result = loadExec(t, exec);
+  // Nobody is left to be told of an error but who still has its former memory.
+  return result === BLOCKED || t.context.birthError === 0 ? result : exitGroup(t, SIGKILL);
 }
 
 /** The task leaves its old memory; a vfork parent goes on with it. */

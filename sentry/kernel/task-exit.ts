@@ -28,7 +28,7 @@ import { stopsBeforeExit } from './ptrace.ts';
 import { detach, exitTracer, leaveTraceZombie, tracerGroup } from './ptrace-link.ts';
 import { releaseFilters } from './seccomp.ts';
 import { SigInfo } from './signal-queue.ts';
-import { TASK_BLOCKED, TASK_DEAD, TASK_READY, TASK_STOPPED, type Task, WAKE_EVENT } from './task.ts';
+import { TASK_BLOCKED, TASK_DEAD, TASK_GUEST, TASK_READY, TASK_STOPPED, type Task, WAKE_EVENT } from './task.ts';
 import { vforkDone } from './task-clone.ts';
 import { retargetShared, senderInfo, sendKernelSignal, sendToGroup, startGroupExit } from './task-signals.ts';
 import { participateInStop } from './task-stop.ts';
@@ -55,6 +55,27 @@ export function contextDied(t: Task): void {
 /** CPU time of a thread in ns. */
 export function cpuTimeNs(t: Task): number {
   return t.state === TASK_DEAD ? t.priorCpuNs : t.priorCpuNs + t.kernel.platform.cpuTimeNs(t.context);
+}
+
+/**
+ * The host could not make the thread of a new task: clone(2) has answered the error, or does so now, and nobody hears of
+ * the task. False when it is no new one.
+ */
+export function neverBorn(t: Task): boolean {
+  const { group, vforkParent } = t;
+  if (t.state !== TASK_GUEST) return false;
+  if (vforkParent !== null) vforkParent.n0 = t.context.birthError;
+  // The words of a thread that has not been are its maker's.
+  t.clearTidAddr = 0;
+  const isProcess = group.leader === t;
+  if (isProcess) {
+    group.exitSignal = 0;
+    group.exiting = true;
+    group.groupExitStatus = SIGKILL;
+  }
+  exitThread(t, SIGKILL);
+  if (isProcess && group.isDead) reap(group);
+  return true;
 }
 
 /** do_exit(): the running thread ends. Its wait status counts when it is the last. Returns EXITED. */

@@ -19,7 +19,8 @@ import { countIo, IO_KINDS } from './io-counts.ts';
 import { stopsAtExit } from './ptrace.ts';
 import { abortCriticalSection } from './rseq.ts';
 import { TASK_GUEST, TASK_HANDLER, type Task, WAKE_EVENT } from './task.ts';
-import { contextDied } from './task-exit.ts';
+import { waitsForExec } from './task-exec.ts';
+import { contextDied, neverBorn } from './task-exit.ts';
 import { deliverFault, prepareReturn } from './task-signals.ts';
 import { enterSyscall } from './task-syscall.ts';
 
@@ -80,6 +81,7 @@ export function handleEvent(t: Task, event: number): void {
       finish(t, REGISTERS_SET);
       return;
     case EVENT_DIED:
+      if (t.context.birthError < 0 && (waitsForExec(t) || neverBorn(t))) return;
       // The host's doing (SIGKILL, out of memory), or a stub that tampers: to the guest a death by SIGKILL.
       debug(`the stub of task ${t.tid} is gone`);
       contextDied(t);
