@@ -42,15 +42,20 @@ export const FUSE_ACCESS = 34;
 export const FUSE_CREATE = 35;
 export const FUSE_INTERRUPT = 36;
 export const FUSE_DESTROY = 38;
+export const FUSE_IOCTL = 39;
+export const FUSE_POLL = 40;
+export const FUSE_NOTIFY_REPLY = 41;
 export const FUSE_FALLOCATE = 43;
 export const FUSE_READDIRPLUS = 44;
 export const FUSE_RENAME2 = 45;
 export const FUSE_LSEEK = 46;
+export const FUSE_COPY_FILE_RANGE = 47;
 
 export const FUSE_ASYNC_READ = 1 << 0;
 export const FUSE_ATOMIC_O_TRUNC = 1 << 3;
 export const FUSE_BIG_WRITES = 1 << 5;
 export const FUSE_DONT_MASK = 1 << 6;
+export const FUSE_HAS_IOCTL_DIR = 1 << 11;
 export const FUSE_AUTO_INVAL_DATA = 1 << 12;
 export const FUSE_DO_READDIRPLUS = 1 << 13;
 export const FUSE_READDIRPLUS_AUTO = 1 << 14;
@@ -79,7 +84,13 @@ export const FUSE_RELEASE_FLUSH = 1;
 export const FUSE_NOTIFY_POLL = 1;
 export const FUSE_NOTIFY_INVAL_INODE = 2;
 export const FUSE_NOTIFY_INVAL_ENTRY = 3;
+export const FUSE_NOTIFY_STORE = 4;
+export const FUSE_NOTIFY_RETRIEVE = 5;
 export const FUSE_NOTIFY_DELETE = 6;
+
+export const FUSE_IOCTL_RETRY = 1 << 2;
+export const FUSE_IOCTL_DIR = 1 << 4;
+export const FUSE_POLL_SCHEDULE_NOTIFY = 1;
 
 /** _IOR(229, 0, uint32_t). */
 export const FUSE_DEV_IOC_CLONE = 0x8004e500;
@@ -165,3 +176,17 @@ export const INIT_OUT = layout({
 });
 export const DIRENT = layout({ ino: u64, off: u64, namelen: u32, type: u32 });
 assert(DIRENT.size === 24);
+export const IOCTL_IN = layout({ fh: u64, flags: u32, cmd: u32, arg: u64, inSize: u32, outSize: u32 });
+assert(IOCTL_IN.size === 32);
+export const IOCTL_OUT = layout({ result: u32, flags: u32, inIovs: u32, outIovs: u32 });
+assert(IOCTL_OUT.size === 16);
+export const POLL_IN = layout({ fh: u64, kh: u64, flags: u32, events: u32 });
+assert(POLL_IN.size === 24);
+export const COPY_IN = layout({ fhIn: u64, offIn: u64, nodeidOut: u64, fhOut: u64, offOut: u64, len: u64, flags: u64 });
+assert(COPY_IN.size === 56);
+export const NOTIFY_STORE = layout({ nodeid: u64, offset: u64, n: u32, padding: u32 });
+assert(NOTIFY_STORE.size === 24);
+export const NOTIFY_RETRIEVE = layout({ unique: u64, nodeid: u64, offset: u64, n: u32, padding: u32 });
+assert(NOTIFY_RETRIEVE.size === 32);
+export const RETRIEVE_REPLY = layout({ dummy1: u64, offset: u64, n: u32, dummy2: u32, dummy3: u64, dummy4: u64 });
+assert(RETRIEVE_REPLY.size === 40);

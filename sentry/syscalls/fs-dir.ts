@@ -37,7 +37,7 @@ import type { DirSink, VfsPath } from '../vfs/filesystem.ts';
 import { notifyAccess } from '../vfs/fsnotify.ts';
 import { cwdName } from '../vfs/path-name.ts';
 import { LOOKUP_DIRECTORY, LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
-import { inodePermission, MAY_EXEC } from '../vfs/permissions.ts';
+import { inodePermission, MAY_CHDIR, MAY_EXEC } from '../vfs/permissions.ts';
 import { startOf } from './fs-paths.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
@@ -309,7 +309,7 @@ export function fchdir(t: Task, a: SyscallArgs): number {
 }
 
 function enter(t: Task, at: VfsPath): number {
-  const denied = inodePermission(at.dentry.inode!, t.creds, MAY_EXEC);
+  const denied = inodePermission(at.dentry.inode!, t.creds, MAY_EXEC | MAY_CHDIR);
   if (denied < 0) return denied;
   t.fs.cwd = at;
   return 0;
@@ -321,7 +321,7 @@ export function chroot(t: Task, a: SyscallArgs): number {
   if (typeof path === 'number') return path;
   const at = t.kernel.vfs.lookup(t, null, path, LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
   if (typeof at === 'number') return at;
-  const denied = inodePermission(at.dentry.inode!, t.creds, MAY_EXEC);
+  const denied = inodePermission(at.dentry.inode!, t.creds, MAY_EXEC | MAY_CHDIR);
   if (denied < 0) return denied;
   if (!t.creds.capableHere(CAP_SYS_CHROOT)) return -EPERM;
   t.fs.root = at;

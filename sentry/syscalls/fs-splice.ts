@@ -4,7 +4,7 @@
 //
 // While parked: t.file is the source, t.object the target, t.n0 the source's offset, t.n1 the bytes moved.
 
-import { EAGAIN, EBADF, EFAULT, EINVAL, EISDIR, EOVERFLOW, EPIPE, ERESTARTSYS, ESPIPE, EXDEV } from '../abi/errno.ts';
+import { EAGAIN, EBADF, EFAULT, EINVAL, EISDIR, EOPNOTSUPP, EOVERFLOW, EPIPE, ERESTARTSYS, ESPIPE, EXDEV } from '../abi/errno.ts';
 import { O_APPEND, O_NONBLOCK, SEEK_CUR, SPLICE_F_GIFT, SPLICE_F_MORE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../abi/fcntl.ts';
 import { MAX_RW_COUNT } from '../abi/limits.ts';
 import { S_IFCHR, S_IFMT } from '../abi/stat.ts';
@@ -353,11 +353,17 @@ export function copyFileRange(t: Task, a: SyscallArgs): number {
   let count = a.addr(4);
   // cp(1) asks for all that an off_t can say.
   if (from + count >= 2 ** 63 || to + count >= 2 ** 63) return -EOVERFLOW;
-  source.getattr(t);
+  const current = source.getattr(t);
+  if (current < 0) return current;
   count = Math.min(count, Math.max(0, source.size - from), MAX_COPY);
   if (source === target && to + count > from && to < from + count) return -EINVAL;
 
-  let done = 0;
+  let done = count === 0 ? 0 : output.copyFrom(t, input, from, to, count);
+  if (done === -EOPNOTSUPP || done === -EXDEV) done = 0;
+  else if (done < 0) return done;
+  else count = done;
+  from += done;
+  to += done;
   while (done < count) {
     const got = input.pread(t, io.set(0, Math.min(CHUNK, count - done)), from);
     const put = got <= 0 ? got : output.pwrite(t, io.set(0, got), to);

@@ -291,6 +291,11 @@ export abstract class FileDescription {
     return -EOPNOTSUPP;
   }
 
+  /** copy_file_range(2) into this file by its file system itself: bytes copied, or -EOPNOTSUPP for the copy through us. f_op->copy_file_range. */
+  copyFrom(_t: Task, _input: FileDescription, _from: number, _to: number, _n: number): number {
+    return -EOPNOTSUPP;
+  }
+
   /** F_GET_SEALS: the F_SEAL_* set on the file; -EINVAL where it has none. */
   getSeals(): number {
     return -EINVAL;

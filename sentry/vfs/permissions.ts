@@ -17,6 +17,9 @@ export const MAY_EXEC = 1;
 export const MAY_WRITE = 2;
 export const MAY_READ = 4;
 export const MAY_APPEND = 8;
+/** Asked by access(2), and by chdir(2) and chroot(2): what only some file systems judge by. */
+export const MAY_ACCESS = 16;
+export const MAY_CHDIR = 64;
 
 /** The access that open(2) flags ask for: ACC_MODE(). Access mode 3 asks for both but grants neither. */
 export function accessOfFlags(flags: number): number {

@@ -46,6 +46,7 @@ import { LAST_NONE, LAST_NORM, LOOKUP_DIRECTORY, LOOKUP_FOLLOW, type PathWalk } 
 import {
   accessOfFlags,
   inodePermission,
+  MAY_ACCESS,
   MAY_EXEC,
   MAY_WRITE,
   mayCreate,
@@ -365,7 +366,7 @@ export function accessPath(creds: Credentials, mount: Mount, inode: Inode, mode:
   const isReg = inode.isRegular();
   if ((mode & MAY_EXEC) !== 0 && isReg && (mount.flags & MS_NOEXEC) !== 0) return -EACCES;
   if (mode !== 0) {
-    const denied = inodePermission(inode, creds, mode);
+    const denied = inodePermission(inode, creds, mode | MAY_ACCESS);
     if (denied < 0) return denied;
   }
   const type = inode.mode & S_IFMT;

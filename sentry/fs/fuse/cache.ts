@@ -1,12 +1,12 @@
 // The contents of a FUSE file that somebody maps: a memfd that is filled from the server before the
 // mapping is made, and whose changes go back when the file is synced or closed. What the server
-// changes meanwhile does not show, as in a page cache that nobody invalidates.
+// changes meanwhile shows when it says so (FUSE_NOTIFY_INVAL_INODE): then what changed is read anew.
 
-import { EFBIG } from '../../abi/errno.ts';
+import { EFBIG, EIO } from '../../abi/errno.ts';
 import { FUSE_READ, READ_IN } from '../../abi/fuse.ts';
 import { put64 } from '../../base/int64.ts';
 import { putLatin1 } from '../../base/latin1.ts';
-import { RETRY, remember, running } from '../../base/retry.ts';
+import { type Asker, type Question, RETRY, remember, running } from '../../base/retry.ts';
 import { closeFd, ftruncate, memfdCreate, pread, pwrite } from '../../host/memory.ts';
 import { type FuseRequest, type Id, MAX_IO } from './connection.ts';
 import type { FuseInode } from './inode.ts';
@@ -14,6 +14,24 @@ import type { FuseInode } from './inode.ts';
 /** Larger files are not mapped: all of one is held in memory. */
 const MAX_MAPPED = 2 ** 31;
 const chunk = new Uint8Array(MAX_IO);
+
+/** Somebody who maps the file waits until its contents are here. */
+class FillQuestion implements Question {
+  answered = false;
+  readonly asker: Asker;
+
+  constructor(asker: Asker) {
+    this.asker = asker;
+  }
+
+  /** The reading goes on for whoever else wants the contents. */
+  withdraw(): boolean {
+    this.answered = true;
+    return true;
+  }
+
+  interrupt(): void {}
+}
 
 export class PageCache {
   readonly hostFd: number;
@@ -24,6 +42,9 @@ export class PageCache {
   size: number;
   private missing = 0;
   private failed = 0;
+  private waiting: FillQuestion[] = [];
+  /** The server has said that contents have changed, and nobody has the file open to read them by. */
+  private outdated = false;
   /** The contents as the server has them, while somebody may write to a shared mapping. */
   private clean: Uint8Array | null = null;
   private older: PageCache | null;
@@ -43,7 +64,13 @@ export class PageCache {
     if (cache === null || !cache.isCurrent) {
       const error = node.refresh();
       if (error < 0) return error;
-      if (cache === null || cache.size !== node.size || cache.mtimeSec !== node.mtimeSec || cache.mtimeNsec !== node.mtimeNsec) {
+      if (
+        cache === null ||
+        cache.outdated ||
+        cache.size !== node.size ||
+        cache.mtimeSec !== node.mtimeSec ||
+        cache.mtimeNsec !== node.mtimeNsec
+      ) {
         if (node.size > MAX_MAPPED) return -EFBIG;
         const fd = memfdCreate('fuse');
         if (fd < 0) return fd;
@@ -55,7 +82,7 @@ export class PageCache {
         // Mappings of the older contents live on.
         cache = new PageCache(node, fd, cache);
         node.cache = cache;
-        const started = cache.fill(fh);
+        const started = cache.fill(fh, 0, cache.size);
         if (started < 0) return started;
       }
     }
@@ -66,7 +93,16 @@ export class PageCache {
       cache.drop();
       return failed;
     }
-    return cache.missing > 0 ? RETRY : cache;
+    return cache.missing > 0 ? cache.waitForContents() : cache;
+  }
+
+  private waitForContents(): number {
+    const { asker } = running;
+    if (asker === null) return -EIO;
+    const question = new FillQuestion(asker);
+    this.waiting.push(question);
+    remember(`contents:${this.node.nodeid}`, question);
+    return RETRY;
   }
 
   /** Being filled, or changed by mappings: not to be replaced by what the server has. */
@@ -74,16 +110,15 @@ export class PageCache {
     return this.missing > 0 || this.failed < 0 || this.clean !== null;
   }
 
-  private fill(fh: Id): number {
-    for (let at = 0; at < this.size; at += MAX_IO) {
-      const body = readBody(fh, at, Math.min(MAX_IO, this.size - at), 0);
+  private fill(fh: Id, from: number, to: number): number {
+    for (let at = from; at < to; at += MAX_IO) {
+      const body = readBody(fh, at, Math.min(MAX_IO, to - at), 0);
       const r = this.node.fs.connection.send(FUSE_READ, this.node.nodeid, body, (done) => this.arrived(done, at));
       if (typeof r === 'number') {
         this.failed = r;
         return r;
       }
       this.missing++;
-      if (running.asker !== null) remember(`fill:${r.unique}`, r);
     }
     return 0;
   }
@@ -92,6 +127,33 @@ export class PageCache {
     this.missing--;
     if (r.error < 0) this.failed = r.error;
     else if (r.answer.length > 0) pwrite(this.hostFd, r.answer, 0, Math.min(r.answer.length, MAX_IO), at);
+    if (this.missing > 0) return;
+    const { waiting } = this;
+    this.waiting = [];
+    for (const question of waiting) {
+      if (question.answered) continue;
+      question.answered = true;
+      question.asker.answered();
+    }
+  }
+
+  /** The server has changed these contents: mappings see them once they have been read through the open file `fh`. */
+  renew(fh: Id | null, offset: number, length: number): void {
+    // What mappings have written may not have gone back yet: it is worth more than what the server has.
+    if (this.clean !== null) return;
+    if (fh === null) {
+      this.outdated = true;
+      return;
+    }
+    const from = Math.floor(offset / 4096) * 4096;
+    this.fill(fh, from, Math.min(this.size, offset + length));
+  }
+
+  /** A copy of what is here of these contents. */
+  kept(offset: number, n: number): Uint8Array {
+    const bytes = new Uint8Array(Math.max(0, Math.min(n, this.size - offset)));
+    if (this.missing > 0 || bytes.length === 0) return bytes.subarray(0, 0);
+    return bytes.subarray(0, Math.max(0, pread(this.hostFd, bytes, 0, bytes.length, offset)));
   }
 
   /** A shared mapping may write from now on: what differs later is told from what the server has. */

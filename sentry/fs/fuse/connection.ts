@@ -4,32 +4,43 @@
 //
 // Every byte of an answer is the guest's: lengths are checked before anything is read from it.
 
-import { ECONNABORTED, EINTR, EINVAL, EIO, ENOENT, ENOSYS, ENOTCONN, EPROTO } from '../../abi/errno.ts';
+import { EAGAIN, ECONNABORTED, EINTR, EINVAL, EIO, ENAMETOOLONG, ENOENT, ENOSYS, ENOTCONN, EPROTO } from '../../abi/errno.ts';
 import {
   FUSE_ASYNC_READ,
   FUSE_ATOMIC_O_TRUNC,
   FUSE_BIG_WRITES,
+  FUSE_DO_READDIRPLUS,
   FUSE_DONT_MASK,
   FUSE_FORGET,
+  FUSE_HAS_IOCTL_DIR,
   FUSE_INIT,
   FUSE_INTERRUPT,
   FUSE_KERNEL_MINOR_VERSION,
   FUSE_KERNEL_VERSION,
+  FUSE_NAME_MAX,
   FUSE_NO_OPEN_SUPPORT,
   FUSE_NO_OPENDIR_SUPPORT,
   FUSE_NOTIFY_DELETE,
   FUSE_NOTIFY_INVAL_ENTRY,
   FUSE_NOTIFY_INVAL_INODE,
   FUSE_NOTIFY_POLL,
+  FUSE_NOTIFY_REPLY,
+  FUSE_NOTIFY_RETRIEVE,
+  FUSE_NOTIFY_STORE,
   FUSE_PARALLEL_DIROPS,
+  FUSE_READDIRPLUS_AUTO,
   IN_HEADER,
   INIT_OUT,
+  NOTIFY_RETRIEVE,
+  NOTIFY_STORE,
   OUT_HEADER,
+  RETRIEVE_REPLY,
 } from '../../abi/fuse.ts';
 import { POLLERR, POLLIN, POLLRDNORM } from '../../abi/poll.ts';
-import { getU64, put64 } from '../../base/int64.ts';
+import { getI64, getU64, put64 } from '../../base/int64.ts';
 import { latin1, putLatin1 } from '../../base/latin1.ts';
 import { type Asker, type Question, RETRY, remember, remembered, running } from '../../base/retry.ts';
+import type { Credentials } from '../../kernel/credentials.ts';
 import type { PidNamespace } from '../../kernel/pid-namespace.ts';
 import type { Task } from '../../kernel/task.ts';
 import type { UserNamespace } from '../../kernel/user-namespace.ts';
@@ -37,8 +48,8 @@ import type { FuseDevice } from './device.ts';
 
 /** Data of one READ or WRITE, so that a message and its header fit a buffer of 64 KiB on the way through pipes. */
 export const MAX_IO = 61440;
-/** An answer is no longer than this. */
-export const MAX_ANSWER = MAX_IO + 4096;
+/** What a server writes is no longer than this: a notification may bring contents. */
+export const MAX_MESSAGE = 2 ** 20 + 4096;
 /** Requests that wait for a server; more would only be memory in a hostile guest's hand. */
 const MAX_WAITING = 65536;
 
@@ -46,9 +57,12 @@ const OFFERED =
   FUSE_ASYNC_READ |
   FUSE_ATOMIC_O_TRUNC |
   FUSE_BIG_WRITES |
+  FUSE_DO_READDIRPLUS |
   FUSE_DONT_MASK |
+  FUSE_HAS_IOCTL_DIR |
   FUSE_NO_OPEN_SUPPORT |
   FUSE_PARALLEL_DIROPS |
+  FUSE_READDIRPLUS_AUTO |
   FUSE_NO_OPENDIR_SUPPORT;
 
 const WAITING = 0;
@@ -67,6 +81,7 @@ export class FuseRequest implements Question {
   readonly connection: FuseConnection;
   readonly unique: number;
   readonly opcode: number;
+  readonly nodeid: Id;
   /** Header and body. */
   readonly message: Uint8Array;
   private state = WAITING;
@@ -80,10 +95,18 @@ export class FuseRequest implements Question {
   private asker: Asker | null;
   private readonly done: ((r: FuseRequest) => void) | null;
 
-  constructor(connection: FuseConnection, unique: number, opcode: number, message: Uint8Array, done: ((r: FuseRequest) => void) | null) {
+  constructor(
+    connection: FuseConnection,
+    unique: number,
+    opcode: number,
+    nodeid: Id,
+    message: Uint8Array,
+    done: ((r: FuseRequest) => void) | null,
+  ) {
     this.connection = connection;
     this.unique = unique;
     this.opcode = opcode;
+    this.nodeid = nodeid;
     this.message = message;
     this.asker = running.asker;
     this.done = done;
@@ -103,6 +126,7 @@ export class FuseRequest implements Question {
     this.error = -EINTR;
     this.state = DONE;
     this.asker = null;
+    this.connection.answeredOf(this.nodeid);
     return true;
   }
 
@@ -119,15 +143,26 @@ export class FuseRequest implements Question {
     const asker = this.asker;
     this.asker = null;
     asker?.answered();
+    this.connection.answeredOf(this.nodeid);
   }
 }
 
 const NOTHING = new Uint8Array(0);
 
-/** Which node or name a server has told us to look at anew. */
-export interface Invalidated {
-  invalidNode(id: Id): number;
+/** What a server has to tell of its nodes without having been asked: 0 or -errno. */
+export interface Notified {
+  /** Attributes, and with an offset that is not negative contents, are to be looked at anew; length 0 is up to the end. */
+  invalidNode(id: Id, offset: number, length: number): number;
   invalidEntry(parent: Id, name: string): number;
+  /** Contents for who has the file mapped. */
+  store(id: Id, offset: number, bytes: Uint8Array): number;
+  /** What is kept of a file's contents there, at most `n` bytes. */
+  retrieve(id: Id, offset: number, n: number): Uint8Array | number;
+}
+
+/** An open file whose readiness the server tells: FUSE_NOTIFY_POLL. */
+export interface Polled {
+  notified(): void;
 }
 
 export class FuseConnection {
@@ -152,7 +187,16 @@ export class FuseConnection {
   maxWrite = 4096;
   /** Operations that the server does not have. */
   readonly missing: Set<number> = new Set();
-  fs: Invalidated | null = null;
+  fs: Notified | null = null;
+  /** In place of the running task's credentials: access(2) asks for the real user. */
+  actingAs: Credentials | null = null;
+  /** By the numbers given to the server: FUSE_POLL's kh. */
+  private readonly polled: Map<number, Polled> = new Map();
+  private nextPolled = 1;
+  /** Requests without an answer by node, and FORGETs that wait for them: fuse_release_end() gives back a node last of all. */
+  private readonly open: Map<Id, number> = new Map();
+  private readonly held: Map<Id, number> = new Map();
+  private interruptible = true;
 
   constructor(t: Task | null, userns: UserNamespace | null) {
     this.userns = userns;
@@ -211,7 +255,7 @@ export class FuseConnection {
     putLatin1(m, IN_HEADER.nodeid, nodeid);
     const t = running.asker as Task | null;
     if (t !== null) {
-      const { fsuid, fsgid } = t.creds;
+      const { fsuid, fsgid } = this.actingAs ?? t.creds;
       v.setUint32(IN_HEADER.uid, this.userns === null ? fsuid : this.userns.uidFromKernel(fsuid), true);
       v.setUint32(IN_HEADER.gid, this.userns === null ? fsgid : this.userns.gidFromKernel(fsgid), true);
       v.setUint32(IN_HEADER.pid, this.pidns === null ? t.tid : t.group.pid.numberIn(this.pidns), true);
@@ -243,7 +287,8 @@ export class FuseConnection {
     if (this.waiting.length - this.first + this.early.length >= MAX_WAITING) return -EIO;
     const unique = this.nextUnique;
     this.nextUnique += 2;
-    const r = new FuseRequest(this, unique, opcode, this.message(opcode, unique, nodeid, body), done);
+    const r = new FuseRequest(this, unique, opcode, nodeid, this.message(opcode, unique, nodeid, body), done);
+    this.open.set(nodeid, (this.open.get(nodeid) ?? 0) + 1);
     this.queue(r);
     return r;
   }
@@ -276,13 +321,31 @@ export class FuseConnection {
     return `${opcode}:${nodeid}:${latin1(body, 0, keyed)}`;
   }
 
-  /** A FORGET: the kernel knows nothing of the node any more that `n` lookups have told it. */
+  /** A FORGET: the kernel knows nothing of the node any more that `n` lookups have told it. It is sent when nothing asked of the node is without an answer. */
   forget(nodeid: Id, n: number): void {
     if (!this.isConnected || n === 0) return;
+    if (this.open.has(nodeid)) {
+      this.held.set(nodeid, (this.held.get(nodeid) ?? 0) + n);
+      return;
+    }
     const body = new Uint8Array(8);
     put64(new DataView(body.buffer), 0, n);
     this.notes.push(this.message(FUSE_FORGET, 0, nodeid, body));
     this.wakeServer();
+  }
+
+  /** One request of the node is over. */
+  answeredOf(nodeid: Id): void {
+    const left = (this.open.get(nodeid) ?? 1) - 1;
+    if (left > 0) {
+      this.open.set(nodeid, left);
+      return;
+    }
+    this.open.delete(nodeid);
+    const n = this.held.get(nodeid);
+    if (n === undefined) return;
+    this.held.delete(nodeid);
+    this.forget(nodeid, n);
   }
 
   withdraw(r: FuseRequest): void {
@@ -293,6 +356,7 @@ export class FuseConnection {
   }
 
   interrupt(r: FuseRequest): void {
+    if (!this.interruptible) return;
     const body = new Uint8Array(8);
     put64(new DataView(body.buffer), 0, r.unique);
     this.notes.unshift(this.message(FUSE_INTERRUPT, r.unique + 1, NO_HANDLE, body));
@@ -332,8 +396,7 @@ export class FuseConnection {
     const body = bytes.subarray(OUT_HEADER.size);
     if (unique === 0) return this.notified(error, body);
     if (error <= -512 || error > 0) return -EINVAL;
-    // Answers to interrupts: EAGAIN asks for another one, ENOSYS for none.
-    if (unique % 2 === 1) return 0;
+    if (unique % 2 === 1) return this.interruptAnswered(unique - 1, error);
     const r = this.inHand.get(unique);
     if (r === undefined) return -ENOENT;
     if (error !== 0 && body.length > 0) return -EINVAL;
@@ -344,24 +407,75 @@ export class FuseConnection {
     return 0;
   }
 
+  /** EAGAIN asks for another interrupt, ENOSYS for none any more. */
+  private interruptAnswered(unique: number, error: number): number {
+    const r = this.inHand.get(unique);
+    if (r === undefined) return -ENOENT;
+    if (error === -ENOSYS) this.interruptible = false;
+    else if (error === -EAGAIN) this.interrupt(r);
+    return 0;
+  }
+
+  /** A number for FUSE_POLL's kh. */
+  addPolled(file: Polled): number {
+    const kh = this.nextPolled++;
+    this.polled.set(kh, file);
+    return kh;
+  }
+
+  removePolled(kh: number): void {
+    this.polled.delete(kh);
+  }
+
   private notified(code: number, body: Uint8Array): number {
     const { fs } = this;
+    const v = new DataView(body.buffer, body.byteOffset, body.length);
     switch (code) {
       case FUSE_NOTIFY_POLL:
+        if (body.length !== 8) return -EINVAL;
+        this.polled.get(getU64(v, 0))?.notified();
         return 0;
       case FUSE_NOTIFY_INVAL_INODE:
-        return fs === null || body.length < 24 ? -EINVAL : fs.invalidNode(idAt(body, 0));
+        return fs === null || body.length !== 24 ? -EINVAL : fs.invalidNode(idAt(body, 0), getI64(v, 8), getI64(v, 16));
+      case FUSE_NOTIFY_STORE: {
+        if (fs === null || body.length < NOTIFY_STORE.size) return -EINVAL;
+        const data = body.subarray(NOTIFY_STORE.size);
+        if (v.getUint32(NOTIFY_STORE.n, true) !== data.length) return -EINVAL;
+        return fs.store(idAt(body, NOTIFY_STORE.nodeid), getU64(v, NOTIFY_STORE.offset), data);
+      }
+      case FUSE_NOTIFY_RETRIEVE:
+        return body.length !== NOTIFY_RETRIEVE.size ? -EINVAL : this.retrieved(body, v);
       case FUSE_NOTIFY_INVAL_ENTRY:
       case FUSE_NOTIFY_DELETE: {
         const at = code === FUSE_NOTIFY_DELETE ? 24 : 16;
         if (fs === null || body.length < at + 1) return -EINVAL;
-        const length = new DataView(body.buffer, body.byteOffset).getUint32(code === FUSE_NOTIFY_DELETE ? 16 : 8, true);
-        if (length > body.length - at) return -EINVAL;
+        const length = v.getUint32(code === FUSE_NOTIFY_DELETE ? 16 : 8, true);
+        if (length > FUSE_NAME_MAX) return -ENAMETOOLONG;
+        if (body.length !== at + length + 1) return -EINVAL;
         return fs.invalidEntry(idAt(body, 0), latin1(body, at, at + length));
       }
       default:
         return -EINVAL;
     }
+  }
+
+  /** fuse_retrieve(): the answer is a message of its own, which nobody answers. */
+  private retrieved(body: Uint8Array, v: DataView): number {
+    if (this.fs === null) return -EINVAL;
+    const nodeid = idAt(body, NOTIFY_RETRIEVE.nodeid);
+    const offset = getU64(v, NOTIFY_RETRIEVE.offset);
+    const kept = this.fs.retrieve(nodeid, offset, Math.min(v.getUint32(NOTIFY_RETRIEVE.n, true), MAX_IO));
+    if (typeof kept === 'number') return kept;
+    const reply = new Uint8Array(RETRIEVE_REPLY.size + kept.length);
+    const out = new DataView(reply.buffer);
+    put64(out, RETRIEVE_REPLY.offset, offset);
+    out.setUint32(RETRIEVE_REPLY.n, kept.length, true);
+    reply.set(kept, RETRIEVE_REPLY.size);
+    const message = this.message(FUSE_NOTIFY_REPLY, 0, nodeid, reply);
+    message.set(body.subarray(NOTIFY_RETRIEVE.unique, NOTIFY_RETRIEVE.unique + 8), IN_HEADER.unique);
+    this.notes.push(message);
+    this.wakeServer();
+    return 0;
   }
 
   /** The first request of all. */

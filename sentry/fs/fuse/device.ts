@@ -8,7 +8,7 @@ import type { VfsPath } from '../../vfs/filesystem.ts';
 import type { IoBuffer } from '../../vfs/io-buffer.ts';
 import type { Vfs } from '../../vfs/vfs.ts';
 import { DeviceDescription } from '../devices.ts';
-import { type FuseConnection, MAX_ANSWER } from './connection.ts';
+import { type FuseConnection, MAX_MESSAGE } from './connection.ts';
 
 const MISC_MAJOR = 10;
 const FUSE_MINOR = 229;
@@ -56,7 +56,7 @@ export class FuseDevice extends DeviceDescription {
     const c = this.connection;
     if (c === null) return -EPERM;
     const n = io.remaining;
-    if (n < OUT_HEADER.size || n > MAX_ANSWER) return -EINVAL;
+    if (n < OUT_HEADER.size || n > MAX_MESSAGE) return -EINVAL;
     const bytes = new Uint8Array(n);
     if (io.take(bytes, 0, n) !== n) return -EFAULT;
     const result = c.answer(bytes);

@@ -1,27 +1,43 @@
 // Open files and directories of a FUSE tree: fs/fuse/file.c, fs/fuse/readdir.c. Reads and writes go
 // to the server as they are, several requests at a time; there is no cache but that of mappings.
 
-import { EFAULT, EFBIG, EINVAL, EIO, ENODEV, ENOSYS, ENXIO, EOPNOTSUPP, ESPIPE } from '../../abi/errno.ts';
+import { EFAULT, EFBIG, EINVAL, EIO, ENODEV, ENOSYS, ENOTTY, ENXIO, EOPNOTSUPP, ESPIPE } from '../../abi/errno.ts';
 import { O_APPEND, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET } from '../../abi/fcntl.ts';
 import {
+  COPY_IN,
   DIRENT,
+  ENTRY_OUT_SIZE,
   FOPEN_DIRECT_IO,
   FOPEN_NONSEEKABLE,
   FOPEN_STREAM,
+  FUSE_COPY_FILE_RANGE,
+  FUSE_DO_READDIRPLUS,
   FUSE_FALLOCATE,
   FUSE_FLUSH,
   FUSE_FSYNC,
   FUSE_FSYNC_FDATASYNC,
   FUSE_FSYNCDIR,
+  FUSE_IOCTL,
+  FUSE_IOCTL_DIR,
+  FUSE_IOCTL_RETRY,
   FUSE_LSEEK,
+  FUSE_POLL,
+  FUSE_POLL_SCHEDULE_NOTIFY,
   FUSE_READ,
   FUSE_READDIR,
+  FUSE_READDIRPLUS,
+  FUSE_READDIRPLUS_AUTO,
   FUSE_RELEASE,
   FUSE_RELEASEDIR,
   FUSE_WRITE,
+  IOCTL_IN,
+  IOCTL_OUT,
+  POLL_IN,
   READ_IN,
 } from '../../abi/fuse.ts';
+import { FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../abi/ioctl.ts';
 import { PROT_WRITE } from '../../abi/mman.ts';
+import { POLLERR, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM } from '../../abi/poll.ts';
 import { SYS_close } from '../../abi/sysno-x64.ts';
 import { getI64, getU64, put64 } from '../../base/int64.ts';
 import { latin1, putLatin1 } from '../../base/latin1.ts';
@@ -37,6 +53,9 @@ import type { FuseInode } from './inode.ts';
 /** What one call moves at most: all of it is under way at once. */
 const MAX_CALL = 64 * MAX_IO;
 const DIR_BUFFER = 32768;
+const IOC_WRITE = 1 << 30;
+const IOC_READ = 1 << 31;
+const ALWAYS_READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 /** Cookies of directories that a double cannot say exactly are kept in a table; these stand for its rows. */
 const FIRST_ROW = 2 ** 52;
 
@@ -68,16 +87,108 @@ abstract class FuseDescription extends FileDescription {
     const r = connection.ask(opcode, this.node.nodeid, this.handleBody(16, dataOnly ? FUSE_FSYNC_FDATASYNC : 0));
     return typeof r !== 'number' || r === -ENOSYS ? 0 : r;
   }
+
+  /**
+   * fuse_do_ioctl(): what the number says of its argument (_IOC_DIR, _IOC_SIZE) travels with it and comes back. A server of an
+   * ordinary mount may not ask for more of the caller's memory.
+   */
+  override ioctl(t: Task, cmd: number, arg: number): number {
+    const { node } = this;
+    const { connection } = node.fs;
+    if (node.isDir() && connection.minor < 18) return -ENOTTY;
+    // These say `long` and mean an int.
+    const size = cmd === FS_IOC_GETFLAGS || cmd === FS_IOC_SETFLAGS ? 4 : (cmd >>> 16) & 0x3fff;
+    const inSize = (cmd & IOC_WRITE) !== 0 ? size : 0;
+    const outSize = (cmd & IOC_READ) !== 0 ? size : 0;
+    const body = new Uint8Array(IOCTL_IN.size + inSize);
+    const v = new DataView(body.buffer);
+    putLatin1(body, IOCTL_IN.fh, this.fh);
+    v.setUint32(IOCTL_IN.flags, node.isDir() ? FUSE_IOCTL_DIR : 0, true);
+    v.setUint32(IOCTL_IN.cmd, cmd, true);
+    put64(v, IOCTL_IN.arg, arg);
+    v.setUint32(IOCTL_IN.inSize, inSize, true);
+    v.setUint32(IOCTL_IN.outSize, outSize, true);
+    if (inSize > 0 && t.mm.copyIn(arg, body, IOCTL_IN.size, inSize) < 0) return -EFAULT;
+    const r = connection.ask(FUSE_IOCTL, node.nodeid, body);
+    if (typeof r === 'number') return r === -ENOSYS ? -ENOTTY : r;
+    if (r.answer.length < IOCTL_OUT.size || (r.view.getUint32(IOCTL_OUT.flags, true) & FUSE_IOCTL_RETRY) !== 0) return -EIO;
+    const n = r.answer.length - IOCTL_OUT.size;
+    if (n > outSize) return -EIO;
+    if (n > 0 && t.mm.copyOut(arg, r.answer, IOCTL_OUT.size, n) < 0) return -EFAULT;
+    const result = r.view.getInt32(IOCTL_OUT.result, true);
+    // Of all that is negative only what is an errno may reach the caller.
+    return result === -ENOSYS ? -ENOTTY : Math.max(result, -4000);
+  }
 }
 
 export class FuseFile extends FuseDescription {
   private readonly openFlags: number;
   /** Loaded for the program that is to be executed from it. */
   private program: PageCache | null = null;
+  /** FUSE_POLL's kh: 0 until somebody has polled. */
+  private pollHandle = 0;
+  /** The last answer to FUSE_POLL, until it has been told; -1: none. */
+  private polled = -1;
+  private polling = false;
 
   constructor(node: FuseInode, fh: Id, openFlags: number, path: VfsPath, flags: number) {
     super(node, fh, path, flags);
     this.openFlags = openFlags;
+    node.files.add(this);
+  }
+
+  /** What the server knows the open file by. */
+  get handle(): Id {
+    return this.fh;
+  }
+
+  // ---- readiness: fuse_file_poll()
+
+  override canPoll(): boolean {
+    return true;
+  }
+
+  /**
+   * The server is asked, and told to notify of changes. What it says is told once: the next look asks again. A call that does not
+   * wait finds nothing the first time, where Linux waits for the server.
+   */
+  override poll(_t: Task | null): number {
+    const { connection } = this.node.fs;
+    if (connection.missing.has(FUSE_POLL)) return ALWAYS_READY;
+    if (!connection.connected) return POLLERR;
+    if (this.polled >= 0) {
+      const events = this.polled;
+      this.polled = -1;
+      if (events !== 0) return events;
+    } else if (!this.polling) this.askForEvents();
+    return 0;
+  }
+
+  private askForEvents(): void {
+    const { node } = this;
+    const { connection } = node.fs;
+    if (this.pollHandle === 0) this.pollHandle = connection.addPolled(this);
+    const body = new Uint8Array(POLL_IN.size);
+    const v = new DataView(body.buffer);
+    putLatin1(body, POLL_IN.fh, this.fh);
+    put64(v, POLL_IN.kh, this.pollHandle);
+    v.setUint32(POLL_IN.flags, FUSE_POLL_SCHEDULE_NOTIFY, true);
+    v.setUint32(POLL_IN.events, ALWAYS_READY | POLLPRI, true);
+    const r = connection.send(FUSE_POLL, node.nodeid, body, (done) => this.eventsArrived(done));
+    this.polling = typeof r !== 'number';
+  }
+
+  private eventsArrived(r: FuseRequest): void {
+    this.polling = false;
+    if (r.error === -ENOSYS) this.node.fs.connection.missing.add(FUSE_POLL);
+    this.polled = r.error === -ENOSYS ? ALWAYS_READY : r.error < 0 || r.answer.length < 4 ? POLLERR : r.view.getUint32(0, true) & 0xffff;
+    if (this.polled !== 0) this.waiters.notify(this.polled);
+  }
+
+  /** FUSE_NOTIFY_POLL: ask again. */
+  notified(): void {
+    this.polled = -1;
+    if (!this.polling) this.askForEvents();
   }
 
   private get isStream(): boolean {
@@ -236,6 +347,29 @@ export class FuseFile extends FuseDescription {
     return this.node.setattr(t, attr);
   }
 
+  /** fuse_copy_file_range(): the server copies between its own files. */
+  override copyFrom(_t: Task, input: FileDescription, from: number, to: number, n: number): number {
+    const { node } = this;
+    const { connection } = node.fs;
+    if (!(input instanceof FuseFile) || connection.minor < 28 || connection.missing.has(FUSE_COPY_FILE_RANGE)) return -EOPNOTSUPP;
+    const body = new Uint8Array(COPY_IN.size);
+    const v = new DataView(body.buffer);
+    putLatin1(body, COPY_IN.fhIn, input.fh);
+    put64(v, COPY_IN.offIn, from);
+    putLatin1(body, COPY_IN.nodeidOut, node.nodeid);
+    putLatin1(body, COPY_IN.fhOut, this.fh);
+    put64(v, COPY_IN.offOut, to);
+    put64(v, COPY_IN.len, n);
+    const r = connection.ask(FUSE_COPY_FILE_RANGE, input.node.nodeid, body);
+    if (typeof r === 'number') return r === -ENOSYS ? -EOPNOTSUPP : r;
+    if (r.answer.length < 8) return -EIO;
+    const done = Math.min(n, r.view.getUint32(0, true));
+    if (to + done > node.size) node.size = to + done;
+    node.invalidate();
+    node.contentsChanged(to, done);
+    return done;
+  }
+
   override fallocate(_t: Task, mode: number, offset: number, length: number): number {
     const { connection } = this.node.fs;
     if (connection.missing.has(FUSE_FALLOCATE)) return -EOPNOTSUPP;
@@ -307,6 +441,8 @@ export class FuseFile extends FuseDescription {
 
   protected override release(_t: Task | null): void {
     this.writeBack();
+    this.node.files.delete(this);
+    if (this.pollHandle !== 0) this.node.fs.connection.removePolled(this.pollHandle);
     const body = this.handleBody(24, this.flags);
     this.node.fs.connection.send(FUSE_RELEASE, this.node.nodeid, body, null);
   }
@@ -322,32 +458,66 @@ function resumeClose(t: Task, _why: number): number {
 export class FuseDirectory extends FuseDescription {
   /** Cookies that do not fit a double, as eight bytes. */
   private readonly rows: Id[] = [];
+  /** The offset for which wantsAttributes() has been decided, and how. */
+  private decided = '';
+  private decidedPlus = false;
 
+  /** One answer of the server per call, as fuse_readdir_uncached(). */
   override readdir(_t: Task, sink: DirSink): number {
-    let told = false;
-    for (;;) {
-      const body = readBody(this.fh, 0, DIR_BUFFER, 0);
-      if (this.pos >= FIRST_ROW) putLatin1(body, READ_IN.offset, this.rows[this.pos - FIRST_ROW] ?? '\0\0\0\0\0\0\0\0');
-      else put64(new DataView(body.buffer), READ_IN.offset, this.pos);
-      const r = this.node.fs.connection.ask(FUSE_READDIR, this.node.nodeid, body);
-      if (typeof r === 'number') return told ? 0 : r;
-      const { view: v, answer } = r;
-      let at = 0;
-      while (at + DIRENT.size <= answer.length) {
-        const length = v.getUint32(at + DIRENT.namelen, true);
-        if (length === 0 || length > 1024) return told ? 0 : -EIO;
-        const start = at + DIRENT.size;
-        if (start + length > answer.length) break;
-        const name = latin1(answer, start, start + length);
-        if (name.includes('/') || name.includes('\0')) return told ? 0 : -EIO;
-        const next = this.cookie(answer, v, at + DIRENT.off);
-        if (!sink.entry(name, getU64(v, at + DIRENT.ino), v.getUint32(at + DIRENT.type, true) & 15, next)) return 0;
-        told = true;
-        this.pos = next;
-        at = Math.ceil((start + length) / 8) * 8;
-      }
-      if (at === 0) return 0;
+    const { node } = this;
+    const { connection } = node.fs;
+    const body = readBody(this.fh, 0, DIR_BUFFER, 0);
+    if (this.pos >= FIRST_ROW) putLatin1(body, READ_IN.offset, this.rows[this.pos - FIRST_ROW] ?? '\0\0\0\0\0\0\0\0');
+    else put64(new DataView(body.buffer), READ_IN.offset, this.pos);
+    const plus = this.wantsAttributes(body);
+    const r = connection.ask(plus ? FUSE_READDIRPLUS : FUSE_READDIR, node.nodeid, body);
+    if (typeof r === 'number') {
+      if (!plus || r !== -ENOSYS) return r;
+      // Marked as missing by the answer.
+      this.decided = '';
+      return this.readdir(_t, sink);
     }
+    this.decided = '';
+    const { view: v, answer } = r;
+    const head = plus ? ENTRY_OUT_SIZE : 0;
+    let told = false;
+    let full = false;
+    for (let at = 0; at + head + DIRENT.size <= answer.length; ) {
+      const entry = at + head;
+      const length = v.getUint32(entry + DIRENT.namelen, true);
+      if (length === 0 || length > 1024) return told ? 0 : -EIO;
+      const start = entry + DIRENT.size;
+      if (start + length > answer.length) break;
+      const name = latin1(answer, start, start + length);
+      if (name.includes('/') || name.includes('\0')) return told ? 0 : -EIO;
+      // Nodes are counted by the server whether or not the caller has room for their names.
+      if (plus) node.foundByReading(name, answer, v, at);
+      if (!full) {
+        const next = this.cookie(answer, v, entry + DIRENT.off);
+        full = !sink.entry(name, getU64(v, entry + DIRENT.ino), v.getUint32(entry + DIRENT.type, true) & 15, next);
+        if (full && !plus) return 0;
+        if (!full) {
+          told = true;
+          this.pos = next;
+        }
+      }
+      at = Math.ceil((start + length) / 8) * 8;
+    }
+    return 0;
+  }
+
+  /** fuse_use_readdirplus(). The question must be the same one when the call is made again. */
+  private wantsAttributes(body: Uint8Array): boolean {
+    const { flags, missing } = this.node.fs.connection;
+    if ((flags & FUSE_DO_READDIRPLUS) === 0 || missing.has(FUSE_READDIRPLUS)) return false;
+    if ((flags & FUSE_READDIRPLUS_AUTO) === 0) return true;
+    const at = latin1(body, READ_IN.offset, READ_IN.offset + 8);
+    if (this.decided !== at) {
+      this.decided = at;
+      this.decidedPlus = this.pos === 0 || this.node.wantsAttributes;
+      this.node.wantsAttributes = false;
+    }
+    return this.decidedPlus;
   }
 
   private cookie(answer: Uint8Array, v: DataView, at: number): number {

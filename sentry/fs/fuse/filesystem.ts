@@ -10,7 +10,7 @@ import { allocateAnonDev } from '../../vfs/anon-dev.ts';
 import type { VfsContext } from '../../vfs/context.ts';
 import { Filesystem, type StatFs } from '../../vfs/filesystem.ts';
 import type { FilesystemType } from '../../vfs/vfs.ts';
-import { FuseConnection, type Id, type Invalidated, NO_HANDLE } from './connection.ts';
+import { FuseConnection, type Id, NO_HANDLE, type Notified } from './connection.ts';
 import { FuseDevice } from './device.ts';
 import { FuseInode } from './inode.ts';
 
@@ -27,7 +27,7 @@ interface FuseOptions {
   subtype: string;
 }
 
-export class FuseFilesystem extends Filesystem implements Invalidated {
+export class FuseFilesystem extends Filesystem implements Notified {
   readonly connection: FuseConnection;
   readonly rootId: Id = `\x01${NO_HANDLE.slice(1)}`;
   private readonly settings: FuseOptions;
@@ -97,15 +97,35 @@ export class FuseFilesystem extends Filesystem implements Invalidated {
     return made;
   }
 
+  known(nodeid: Id): FuseInode | undefined {
+    return this.nodes.get(nodeid);
+  }
+
   forget(inode: FuseInode): void {
     if (this.nodes.get(inode.nodeid) === inode) this.nodes.delete(inode.nodeid);
   }
 
-  invalidNode(id: Id): number {
+  invalidNode(id: Id, offset: number, length: number): number {
     const node = this.nodes.get(id);
     if (node === undefined) return -ENOENT;
     node.invalidate();
+    if (offset >= 0) node.contentsChanged(offset, length <= 0 ? Number.POSITIVE_INFINITY : length);
     return 0;
+  }
+
+  store(id: Id, offset: number, bytes: Uint8Array): number {
+    const node = this.nodes.get(id);
+    if (node === undefined) return -ENOENT;
+    if (!node.isRegular()) return -EINVAL;
+    node.cache?.wrote(bytes, 0, bytes.length, offset);
+    if (offset + bytes.length > node.size) node.size = offset + bytes.length;
+    return 0;
+  }
+
+  retrieve(id: Id, offset: number, n: number): Uint8Array | number {
+    const node = this.nodes.get(id);
+    if (node === undefined) return -ENOENT;
+    return node.cache?.kept(offset, n) ?? new Uint8Array(0);
   }
 
   invalidEntry(parent: Id, name: string): number {

@@ -15,6 +15,7 @@ import {
   FATTR_MTIME_NOW,
   FATTR_SIZE,
   FATTR_UID,
+  FUSE_ACCESS,
   FUSE_ATTR,
   FUSE_CREATE,
   FUSE_DONT_MASK,
@@ -60,7 +61,7 @@ import {
   type SetAttr,
   type VfsPath,
 } from '../../vfs/filesystem.ts';
-import { genericPermission, MAY_EXEC } from '../../vfs/permissions.ts';
+import { genericPermission, MAY_ACCESS, MAY_CHDIR, MAY_EXEC, MAY_READ, MAY_WRITE } from '../../vfs/permissions.ts';
 import type { PageCache } from './cache.ts';
 import { type FuseRequest, type Id, idAt, NO_HANDLE } from './connection.ts';
 import { FuseDirectory, FuseFile } from './file.ts';
@@ -81,6 +82,17 @@ function withNames(head: number, ...names: string[]): Uint8Array {
   return body;
 }
 
+/** An entry that was read together with its directory, and when. */
+class Ahead {
+  readonly entry: Uint8Array;
+  readonly since: number;
+
+  constructor(entry: Uint8Array, since: number) {
+    this.entry = entry;
+    this.since = since;
+  }
+}
+
 const viewOf = (body: Uint8Array): DataView => new DataView(body.buffer);
 
 export class FuseInode extends Inode {
@@ -97,6 +109,12 @@ export class FuseInode extends Inode {
   private created: { fh: Id; openFlags: number } | null = null;
   /** Contents that are mapped. */
   cache: PageCache | null = null;
+  /** Open regular files of the node. */
+  readonly files: Set<FuseFile> = new Set();
+  /** Names in this directory were looked up one by one: the next reading of it asks for attributes too. */
+  wantsAttributes = false;
+  /** Entries that READDIRPLUS has brought and nobody has looked up yet. */
+  private ahead: Map<string, Ahead> | null = null;
 
   constructor(fs: FuseFilesystem, nodeid: Id, generation: Id, mode: number) {
     super(fs, 0, mode);
@@ -108,8 +126,8 @@ export class FuseInode extends Inode {
     return this.generation === generation && (this.mode & S_IFMT) === (mode & S_IFMT);
   }
 
-  /** The attributes of an answer; they hold for the time that it names. */
-  take(v: DataView, at: number, seconds: number, nanoseconds: number): void {
+  /** The attributes of an answer, which hold until the time that it names. */
+  take(v: DataView, at: number, until: number): void {
     const { fs } = this;
     this.ino = getU64(v, at + FUSE_ATTR.ino);
     this.size = getU64(v, at + FUSE_ATTR.fileSize);
@@ -127,7 +145,7 @@ export class FuseInode extends Inode {
     this.rdev = v.getUint32(at + FUSE_ATTR.rdev, true);
     const blockSize = v.getUint32(at + FUSE_ATTR.blksize, true);
     this.blockSize = blockSize === 0 ? 4096 : blockSize;
-    this.validUntil = untilAfter(seconds, nanoseconds);
+    this.validUntil = until;
   }
 
   invalidate(): void {
@@ -150,7 +168,7 @@ export class FuseInode extends Inode {
     if (r.answer.length < ATTR_OUT.size + FUSE_ATTR.size) return -EIO;
     const mode = r.view.getUint32(ATTR_OUT.size + FUSE_ATTR.mode, true);
     if ((mode & S_IFMT) !== (this.mode & S_IFMT)) return -EIO;
-    this.take(r.view, ATTR_OUT.size, getU64(r.view, ATTR_OUT.attrValid), r.view.getUint32(ATTR_OUT.attrValidNsec, true));
+    this.take(r.view, ATTR_OUT.size, untilOf(r.view, ATTR_OUT.attrValid, ATTR_OUT.attrValidNsec, Date.now()));
     return 0;
   }
 
@@ -162,6 +180,7 @@ export class FuseInode extends Inode {
       const error = this.refresh();
       return error < 0 ? error : genericPermission(this, creds, mask);
     }
+    if ((mask & (MAY_ACCESS | MAY_CHDIR)) !== 0) return this.mayAccess(creds, mask & (MAY_READ | MAY_WRITE | MAY_EXEC));
     // The server decides, but what nobody may execute is no program.
     if ((mask & MAY_EXEC) !== 0 && this.isRegular() && (this.mode & S_IXUGO) === 0) {
       const error = this.refresh();
@@ -171,19 +190,87 @@ export class FuseInode extends Inode {
     return 0;
   }
 
+  /** access(2) and chdir(2) are the server's to judge: fuse_access(). */
+  private mayAccess(creds: Credentials, mask: number): number {
+    const { connection } = this.fs;
+    if (connection.missing.has(FUSE_ACCESS)) return 0;
+    const body = new Uint8Array(8);
+    viewOf(body).setUint32(0, mask, true);
+    connection.actingAs = creds;
+    const r = connection.ask(FUSE_ACCESS, this.nodeid, body);
+    connection.actingAs = null;
+    return typeof r !== 'number' || r === -ENOSYS ? 0 : r;
+  }
+
   // ---- names
+
+  /** An entry of READDIRPLUS at `at` of an answer, which the server has counted as a lookup: fuse_direntplus_link(). */
+  foundByReading(name: string, answer: Uint8Array, v: DataView, at: number): void {
+    const nodeid = idAt(answer, at + ENTRY_OUT.nodeid);
+    if (nodeid === NO_HANDLE || name === '.' || name === '..') return;
+    const now = Date.now();
+    const known = this.fs.known(nodeid);
+    if (known?.is(idAt(answer, at + ENTRY_OUT.generation), v.getUint32(at + ENTRY_OUT.size + FUSE_ATTR.mode, true)))
+      known.take(v, at + ENTRY_OUT.size, untilOf(v, at + ENTRY_OUT.attrValid, at + ENTRY_OUT.attrValidNsec, now));
+    this.ahead ??= new Map();
+    this.forgetAhead(name);
+    if (this.ahead.size >= MAX_NAMES) {
+      const [oldest] = this.ahead.keys();
+      this.forgetAhead(oldest!);
+    }
+    this.ahead.set(name, new Ahead(answer.slice(at, at + ENTRY_OUT_SIZE), now));
+  }
+
+  private forgetAhead(name: string): void {
+    const found = this.ahead?.get(name);
+    if (found === undefined) return;
+    this.ahead!.delete(name);
+    this.fs.connection.forget(idAt(found.entry, ENTRY_OUT.nodeid), 1);
+  }
+
+  /** The inode of what READDIRPLUS has said of a name, if that still holds. */
+  private takeAhead(name: string): FuseInode | undefined {
+    const found = this.ahead?.get(name);
+    if (found === undefined) return undefined;
+    const { entry, since } = found;
+    const v = viewOf(entry);
+    if (Date.now() >= untilOf(v, ENTRY_OUT.entryValid, ENTRY_OUT.entryValidNsec, since)) {
+      this.forgetAhead(name);
+      return undefined;
+    }
+    this.ahead!.delete(name);
+    // What it brought is used: the next reading may bring more.
+    this.wantsAttributes = true;
+    const inode = this.nodeOf(entry, v, name, null, since);
+    if (typeof inode === 'number') {
+      this.fs.connection.forget(idAt(entry, ENTRY_OUT.nodeid), 1);
+      return undefined;
+    }
+    inode.countLookup();
+    return inode;
+  }
+
+  /** FUSE_NOTIFY_INVAL_INODE and copies by the server: what is mapped of the file is read again. */
+  contentsChanged(offset: number, length: number): void {
+    const { cache } = this;
+    if (cache === null) return;
+    let handle: Id | null = null;
+    for (const file of this.files) if (file.readable) handle = file.handle;
+    cache.renew(handle, offset, length);
+  }
 
   private tooLong(name: string): boolean {
     return name.length > FUSE_NAME_MAX;
   }
 
-  private keepName(name: string, seconds: number, nanoseconds: number): void {
+  private keepName(name: string, until: number): void {
     if (this.names === null || this.names.size >= MAX_NAMES) this.names = new Map();
-    this.names.set(name, untilAfter(seconds, nanoseconds));
+    this.names.set(name, until);
   }
 
   dropName(name: string): void {
     this.names?.delete(name);
+    this.forgetAhead(name);
   }
 
   override childStillValid(name: string, _child: Inode | undefined): boolean {
@@ -194,27 +281,35 @@ export class FuseInode extends Inode {
   /** The node that an answer names, and what it says of it; `name` is its name here. */
   private entry(r: FuseRequest, name: string, type: number | null): FuseInode | number {
     if (r.answer.length < ENTRY_OUT_SIZE) return -EIO;
-    const { view: v, answer } = r;
-    const nodeid = idAt(answer, ENTRY_OUT.nodeid);
-    const seconds = getU64(v, ENTRY_OUT.entryValid);
-    const nanoseconds = v.getUint32(ENTRY_OUT.entryValidNsec, true);
+    const inode = this.nodeOf(r.answer, r.view, name, type, Date.now());
+    if (typeof inode === 'number') return inode;
+    if (!r.counted) inode.countLookup();
+    r.counted = true;
+    return inode;
+  }
+
+  /** The node of a struct fuse_entry_out that was received at `since`. */
+  private nodeOf(entry: Uint8Array, v: DataView, name: string, type: number | null, since: number): FuseInode | number {
+    const nodeid = idAt(entry, ENTRY_OUT.nodeid);
+    const until = untilOf(v, ENTRY_OUT.entryValid, ENTRY_OUT.entryValidNsec, since);
     if (nodeid === NO_HANDLE) {
       if (type !== null) return -EIO;
-      this.keepName(name, seconds, nanoseconds);
+      this.keepName(name, until);
       return -ENOENT;
     }
     const mode = v.getUint32(ENTRY_OUT.size + FUSE_ATTR.mode, true);
     if (nodeid === this.fs.rootId || (type !== null && (mode & S_IFMT) !== type)) return -EIO;
-    const inode = this.fs.node(nodeid, idAt(answer, ENTRY_OUT.generation), mode);
-    if (!r.counted) inode.countLookup();
-    r.counted = true;
-    inode.take(v, ENTRY_OUT.size, getU64(v, ENTRY_OUT.attrValid), v.getUint32(ENTRY_OUT.attrValidNsec, true));
-    this.keepName(name, seconds, nanoseconds);
+    const inode = this.fs.node(nodeid, idAt(entry, ENTRY_OUT.generation), mode);
+    inode.take(v, ENTRY_OUT.size, untilOf(v, ENTRY_OUT.attrValid, ENTRY_OUT.attrValidNsec, since));
+    this.keepName(name, until);
     return inode;
   }
 
   override lookup(name: string): Inode | number {
     if (this.tooLong(name)) return -ENAMETOOLONG;
+    const ahead = this.takeAhead(name);
+    if (ahead !== undefined) return ahead;
+    this.wantsAttributes = true;
     const r = this.fs.connection.ask(FUSE_LOOKUP, this.nodeid, withNames(0, name));
     return typeof r === 'number' ? r : this.entry(r, name, null);
   }
@@ -465,6 +560,7 @@ export class FuseInode extends Inode {
     if (this.nodeid === this.fs.rootId) return;
     this.cache?.drop();
     this.cache = null;
+    if (this.ahead !== null) for (const name of this.ahead.keys()) this.forgetAhead(name);
     this.fs.forget(this);
     this.fs.connection.forget(this.nodeid, this.lookups);
     this.lookups = 0;
@@ -476,7 +572,7 @@ function putTime(v: DataView, at: number, nsecAt: number, sec: number, nsec: num
   v.setUint32(nsecAt, nsec, true);
 }
 
-/** A server's validity as a point in time; large ones mean "for good". */
-function untilAfter(seconds: number, nanoseconds: number): number {
-  return Date.now() + Math.min(seconds, 1e9) * 1000 + nanoseconds / 1e6;
+/** A server's validity of so many seconds and nanoseconds as a point in time; large ones mean "for good". */
+function untilOf(v: DataView, secondsAt: number, nanosecondsAt: number, since: number): number {
+  return since + Math.min(getU64(v, secondsAt), 1e9) * 1000 + v.getUint32(nanosecondsAt, true) / 1e6;
 }
