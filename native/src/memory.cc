@@ -166,6 +166,12 @@ napi_value WriteFromGuest(napi_env env, napi_callback_info info) {
   while (left > 0) {
     size_t want = std::min<uint64_t>(left, kBounce);
     size_t have = GuestRead(pid, addr + done, bounce, want);
+    // A stream socket copies up to 32 KiB as a whole or not at all, a pipe a page: skb_copy_to_page_nocache(), pipe_write().
+    if (have < want && offset < 0) {
+      int type;
+      socklen_t size = sizeof type;
+      have -= have % (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 ? 32768 : 4096);
+    }
     if (have == 0) return done == 0 ? integer(env, -EFAULT) : number(env, static_cast<double>(done));
     ssize_t put = offset < 0 ? write(fd, bounce, have) : pwrite(fd, bounce, have, offset + static_cast<int64_t>(done));
     if (put < 0) return done == 0 ? integer(env, -errno) : number(env, static_cast<double>(done));

@@ -224,8 +224,33 @@ static void options(void) {
   CALL(connect(other, (void *)&un, length));
 }
 
+static void badMemory(void) {
+  SECTION("a stream's bytes that end where memory does");
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t size = sizeof at;
+  int server = MUST(socket(AF_INET, SOCK_STREAM, 0)), client = MUST(socket(AF_INET, SOCK_STREAM, 0));
+  MUST(bind(server, (void *)&at, sizeof at));
+  MUST(listen(server, 1));
+  MUST(getsockname(server, (void *)&at, &size));
+  MUST(connect(client, (void *)&at, sizeof at));
+  int accepted = MUST(accept(server, NULL, NULL));
+  char *two = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  MUST(mprotect(two + 4096, 4096, PROT_NONE));
+  CALL(send(client, two, 8192, 0));
+  CALL(write(client, two + 4095, 2));
+  CALL(send(client, two + 4096, 1, 0));
+  CALL(send(client, two, 4096, 0));
+  CALL(recv(accepted, two, 4096, MSG_WAITALL));
+  CALL(recv(accepted, two, 4096, MSG_DONTWAIT));
+  MUST(munmap(two, 8192));
+  close(accepted);
+  close(client);
+  close(server);
+}
+
 int main(void) {
   signal(SIGPIPE, SIG_IGN);
+  badMemory();
   datagrams();
   connections();
   copies();
