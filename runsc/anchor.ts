@@ -38,8 +38,8 @@ export interface AnchorView {
   readonly spec: Spec;
   readonly rootfs: string;
   readonly mounts: readonly ViewMount[];
-  /** The process whose network the container has; undefined: the caller's network. */
-  readonly networkOf: number | undefined;
+  /** A file that stands for the network namespace of the container; undefined: the caller's network. */
+  readonly network: string | undefined;
 }
 
 /** Size of what a sandbox may tell of its processes: the pages are charged to the container. */
@@ -149,7 +149,7 @@ function namespacesOf(view: AnchorView, owned: number[]): { flags: number; joine
     if (namespace.path === undefined) flags |= flag;
     else enter(namespace.path, kind, name);
   }
-  if (view.networkOf !== undefined) enter(`/proc/${view.networkOf}/ns/net`, 'network', 'net');
+  if (view.network !== undefined) enter(view.network, 'network', 'net');
   return { flags, joined };
 }
 

@@ -371,8 +371,8 @@ function anchorOf(
   const client = ControlClient.connect(dir.controlPath);
   try {
     const reply = client.send({ method: 'anchor', pid: 1 });
-    const networkOf = plan.network === 'host' ? undefined : sandbox.sentry.pid;
-    const view = { spec, rootfs: plan.rootfs, mounts: plan.view, networkOf };
+    const network = plan.network === 'host' ? undefined : (sandbox.network ?? `/proc/${sandbox.sentry.pid}/ns/net`);
+    const view = { spec, rootfs: plan.rootfs, mounts: plan.view, network };
     return startAnchor({ args: spec.process.args, connection: client.fd, reply, pid: 1, terminal, view, joinCgroup });
   } finally {
     client.close();

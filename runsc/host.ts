@@ -3,6 +3,7 @@
 export {
   acceptSocket,
   anchorPath,
+  bringUpLoopback,
   closeFd,
   fcntlSetFlags,
   finishProcess,

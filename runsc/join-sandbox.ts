@@ -8,13 +8,18 @@
 // From then on the connection is the container's, as that to a sandbox's own first one is, and the container ends with
 // it until "detach".
 
+import { writeFileSync } from 'node:fs';
+import { CAP_NET_ADMIN } from '../sentry/abi/sched.ts';
 import { SOCK_SEQPACKET } from '../sentry/abi/socket.ts';
 import type { MemberConfig, MemberFds } from '../sentry/boot/boot-config.ts';
 import type { MemberCreated, Reply, SandboxState } from '../sentry/boot/control-protocol.ts';
 import { ControlClient } from './control-client.ts';
-import { errnoText, RunscError } from './errors.ts';
-import { closeFd, pidfdOpen } from './host.ts';
-import type { Pod } from './pod.ts';
+import { describe, errnoText, RunscError } from './errors.ts';
+import { bringUpLoopback, closeFd, forkNetBroker, pidfdOpen } from './host.ts';
+import { debugLine } from './messages.ts';
+import { inNetwork } from './namespaces.ts';
+import { without } from './network-capabilities.ts';
+import { type Pod, sharesNetwork } from './pod.ts';
 import {
   configFd,
   endProcess,
@@ -61,7 +66,10 @@ export function joinSandbox(pod: Pod, options: SandboxOptions, ownCgroup: boolea
     owned.push(client.fd);
 
     const fds = [goferEnds[0]!, region, control];
-    const networkCapabilities = brokerFor(client, pod, options, fds, owned);
+    const ownNetwork = !sharesNetwork(pod, options.network);
+    const network = ownNetwork ? networkFile(options, gofer.pid) : undefined;
+    const networkCapabilities =
+      network === undefined ? brokerFor(client, pod, options, fds, owned) : ownBroker(network, pod, options, fds, owned);
     const places: MemberFds = {
       gofer: 1,
       goferRegion: 2,
@@ -70,9 +78,10 @@ export function joinSandbox(pod: Pod, options: SandboxOptions, ownCgroup: boolea
       stdio: options.stdio.map((_, i) => 1 + fds.length + i),
     };
     const { boot } = options;
-    const config: MemberConfig = { ...boot, share: pod.share, ownCgroup, networkCapabilities, fds: places };
+    const config: MemberConfig = { ...boot, share: pod.share, ownCgroup, ownNetwork, networkCapabilities, fds: places };
     const request = client.send({ method: 'create' }, [configFd('container-config', config, owned), ...fds, ...options.stdio]);
     sandbox = new Sandbox({ name: 'sentry', pid: member.sentry.pid, pidfd: sentryPidfd, errorsFd: -1 }, gofer, client, true);
+    sandbox.network = network;
     for (const fd of [sentryPidfd, client.fd]) owned.splice(owned.indexOf(fd), 1);
     // The gofer's end of its socket must be the only one, so that its death is seen.
     while (owned.length > 0) closeFd(owned.pop()!);
@@ -95,6 +104,45 @@ function brokerFor(client: ControlClient, pod: Pod, options: SandboxOptions, fds
   startBroker({ ...options, networkCapabilities: needs }, broker[1]!, pod.member.sentry.pid);
   fds.push(broker[0]!);
   return needs;
+}
+
+/** What stands for a network that the Sentry is not in. A new one is the gofer's, which has one of its own, and no socket in it. */
+function networkFile(options: SandboxOptions, gofer: number): string {
+  if (options.network === 'new') return `/proc/${gofer}/ns/net`;
+  return options.network === 'host' ? '/proc/self/ns/net' : options.network.path;
+}
+
+/** A broker in a network of the container's own, which opens all its sockets; adds its socket. What it may do. */
+function ownBroker(network: string, pod: Pod, options: SandboxOptions, fds: number[], owned: number[]): number {
+  // Who may change interfaces could send one to the network of another process that it can name: that of the Sentry.
+  const caps = without(options.networkCapabilities, CAP_NET_ADMIN);
+  const ends = pair(SOCK_SEQPACKET, owned);
+  fds.push(ends[0]!);
+  inNetwork(network, () => {
+    if (options.network === 'new') {
+      const raised = bringUpLoopback();
+      if (raised < 0) throw new RunscError('raising lo in the network of the container', errnoText(raised));
+    }
+    if (options.boot.mayTuneNetwork) setNetworkParameters(options);
+    const pid = forkNetBroker(ends[1]!, pod.member.sentry.pid, false, caps, true);
+    if (pid < 0) throw new RunscError('starting the network broker', errnoText(pid));
+    options.joinCgroup?.(pid);
+  });
+  return caps;
+}
+
+/** As the Sentry does in its own network, which it is root of. */
+function setNetworkParameters(options: SandboxOptions): void {
+  const wanted = { ...(options.network === 'new' ? { 'net.ipv4.ping_group_range': '0 2147483647' } : {}), ...options.boot.sysctl };
+  for (const [name, value] of Object.entries(wanted)) {
+    const path = name.replaceAll('.', '/');
+    if (!/^net\/[\w/-]+$/.test(path)) continue;
+    try {
+      writeFileSync(`/proc/sys/${path}`, value);
+    } catch (error) {
+      debugLine(`sysctl ${name}=${value}: ${describe(error)}`);
+    }
+  }
 }
 
 function answer(what: string, sandbox: Sandbox, request: number): MemberCreated {

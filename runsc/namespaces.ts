@@ -2,7 +2,7 @@
 
 import { openSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { CLONE_NEWUTS } from '../sentry/abi/sched.ts';
+import { CLONE_NEWNET, CLONE_NEWUTS } from '../sentry/abi/sched.ts';
 import { errnoText, RunscError } from './errors.ts';
 import { closeFd, setns } from './host.ts';
 
@@ -74,6 +74,29 @@ export function hostnameIn(path: string): string {
     closeFd(own);
     closeFd(other);
   }
+}
+
+/** Does something in another network namespace; processes that it forks stay there. */
+export function inNetwork(path: string, work: () => void): void {
+  const other = openNamespace(path, 'network');
+  let own = -1;
+  try {
+    own = openNamespace('/proc/thread-self/ns/net', 'own network');
+    enterNetwork(other, path);
+    try {
+      work();
+    } finally {
+      enterNetwork(own, 'of our own');
+    }
+  } finally {
+    closeFd(other);
+    if (own >= 0) closeFd(own);
+  }
+}
+
+function enterNetwork(fd: number, what: string): void {
+  const entered = setns(fd, CLONE_NEWNET);
+  if (entered < 0) throw new RunscError(`entering the network namespace ${what}`, errnoText(entered));
 }
 
 /** Opens a namespace file such as /proc/7/ns/net. */

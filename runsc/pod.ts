@@ -124,7 +124,7 @@ function shared(spec: Spec, others: readonly ContainerState[]): SharedNamespaces
   return share;
 }
 
-/** A sandbox has one network, one set of ids and one platform: refuses a container that needs others. */
+/** A sandbox has one set of ids and one platform: refuses a container that needs others. */
 export function checkPod(pod: Pod, plan: BootPlan, config: Config): void {
   const { member } = pod;
   const refuse = (why: string, what: string): never => {
@@ -133,12 +133,6 @@ export function checkPod(pod: Pod, plan: BootPlan, config: Config): void {
       `${why}: ${what}`,
     );
   };
-  const network = plan.network === 'new' ? undefined : namespaceId(plan.network === 'host' ? '/proc/self/ns/net' : plan.network.path);
-  if (network === undefined || network !== namespaceId(`/proc/${member.sentry.pid}/ns/net`))
-    refuse(
-      'its network namespace is another',
-      `give it that of "${member.id}" (--network container:${member.id}), or namespaces of its own`,
-    );
   if (JSON.stringify(plan.maps ?? null) !== JSON.stringify(member.maps ?? null))
     refuse(
       'its user namespace has other ids',
@@ -146,4 +140,11 @@ export function checkPod(pod: Pod, plan: BootPlan, config: Config): void {
     );
   if (config.platform !== 'auto' && member.platform !== 'auto' && config.platform !== member.platform)
     refuse(`the sandbox runs on platform ${member.platform}`, `leave out --platform ${config.platform}`);
+}
+
+/** Whether the container has the network that the Sentry of its pod is in. */
+export function sharesNetwork(pod: Pod, network: BootPlan['network']): boolean {
+  if (network === 'new') return false;
+  const wanted = namespaceId(network === 'host' ? '/proc/self/ns/net' : network.path);
+  return wanted !== undefined && wanted === namespaceId(`/proc/${pod.member.sentry.pid}/ns/net`);
 }

@@ -97,6 +97,8 @@ export class Sandbox {
   readonly control: ControlClient;
   /** The Sentry is that of a sandbox with other containers, and goes on without this one. */
   readonly isShared: boolean;
+  /** A file that stands for the network namespace of a container that has another than its Sentry. */
+  network: string | undefined = undefined;
   /** The process that stands for the container, while it is our child; 0: none. */
   anchorPid = 0;
 
@@ -359,7 +361,7 @@ function startSentry(
 
 /** It ends by itself when the Sentry's end of its socket is closed, however that comes. */
 export function startBroker(options: SandboxOptions, socket: number, sentry: number): void {
-  const pid = forkNetBroker(socket, sentry, options.network !== 'host', options.networkCapabilities);
+  const pid = forkNetBroker(socket, sentry, options.network !== 'host', options.networkCapabilities, false);
   if (pid < 0) throw new RunscError('starting the network broker', errnoText(pid));
   options.joinCgroup?.(pid);
 }

@@ -111,6 +111,8 @@ struct Broker {
   /// What it serves; whether it is the maker; whether there is one.
   int socketFd;
   bool isMaker, hasMaker;
+  /// The network is one that the Sentry is not in: it opens all sockets and tables there.
+  bool opensAll;
   BrokerHeader header;
   alignas(8) uint8_t bytes[kMaxBytes];
   alignas(8) uint8_t control[kControl];
@@ -141,10 +143,10 @@ bool IsInterfaceChange(int32_t request) {
 [[noreturn]] void Loop(Broker& b);
 
 /// A socket for the Sentry, or a netlink, raw or packet one where that needs a capability.
-long MakeSocket(const BrokerHeader& h, bool isMaker, int* made) {
+long MakeSocket(const BrokerHeader& h, bool opensAll, int* made) {
   bool isInet = h.a == AF_INET || h.a == AF_INET6;
-  bool isNetlink = h.a == AF_NETLINK && (h.c == NETLINK_ROUTE || (isMaker && h.c == NETLINK_SOCK_DIAG));
-  if (!(isInet && (isMaker || h.b == SOCK_RAW)) && !isNetlink && h.a != AF_PACKET) return -EPERM;
+  bool isNetlink = h.a == AF_NETLINK && (h.c == NETLINK_ROUTE || (opensAll && h.c == NETLINK_SOCK_DIAG));
+  if (!(isInet && (opensAll || h.b == SOCK_RAW)) && !isNetlink && h.a != AF_PACKET) return -EPERM;
   long fd = Raw(SYS_socket, h.a, h.b | SOCK_NONBLOCK | SOCK_CLOEXEC, h.c);
   if (fd >= 0) *made = static_cast<int>(fd);
   return fd < 0 ? fd : 0;
@@ -215,7 +217,13 @@ long Serve(Broker& b, int fd, int* made, size_t* back) {
     return ServeMaker(b, fd, made, back);
   switch (h.request) {
     case kSocket:
-      return MakeSocket(h, false, made);
+      return MakeSocket(h, b.opensAll, made);
+    case kTable: {
+      if (!b.opensAll || h.a < 1 || h.a >= kPathCount) return -EINVAL;
+      long table = Raw(SYS_openat, AT_FDCWD, Ptr(kPaths[h.a]), kReadFlags, 0);
+      *made = static_cast<int>(table);
+      return table < 0 ? table : 0;
+    }
     case kMaker:
       return b.isMaker ? -EPERM : StartMaker(b, fd);
     case kBind:
@@ -446,9 +454,12 @@ bool BearAmong(int pid) {
   return done;
 }
 
-/** (socket, pid of the Sentry, whether it works in that one's network namespace and not in ours, capability bits): its pid or -errno. */
+/**
+ * (socket, pid of the Sentry, whether it works in that one's network namespace and not in ours, capability bits, whether it opens all
+ * sockets there): its pid or -errno.
+ */
 napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
-  Args<4> a(env, info);
+  Args<5> a(env, info);
   static_assert(sizeof(Broker) + 64 * 1024 <= kRegion);
   void* region = mmap(nullptr, kRegion, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (region == MAP_FAILED) return integer(env, -errno);
@@ -462,6 +473,7 @@ napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
   int pid = a.i32(1);
   bool joins = false;
   napi_get_value_bool(env, a.v[2], &joins);
+  napi_get_value_bool(env, a.v[4], &b->opensAll);
   int64_t answer = dl_iterate_phdr(FindCode, &b->keep[0]) == 1 ? 0 : -ENOEXEC;
   std::sort(b->keep, b->keep + 3, [](const Range& x, const Range& y) { return x.low < y.low; });
   if (answer == 0 && joins) {

@@ -210,6 +210,8 @@ export interface MemberConfig extends ContainerConfig {
   readonly share: SharedNamespaces;
   /** It has a cgroup of its own on the host: its stubs are to come from a process that can be moved there. */
   readonly ownCgroup: boolean;
+  /** Its network is another than the sandbox's: the broker that comes along is in it and opens all its sockets. */
+  readonly ownNetwork: boolean;
   /** What the broker that comes along may do; as in BootConfig. */
   readonly networkCapabilities: number;
   readonly fds: MemberFds;

@@ -145,6 +145,7 @@ const member = shape({
   cgroup: optional(shape({ lines: text, unified: text })),
   share: shape({ pid: optional(text), ipc: optional(text), uts: optional(text) }),
   ownCgroup: flag,
+  ownNetwork: flag,
   networkCapabilities: whole(0, Number.MAX_SAFE_INTEGER),
 });
 
@@ -159,6 +160,7 @@ export function checkMember(config: unknown, count: number): MemberConfig | stri
   const { gofer, goferRegion, control, netBroker, stdio } = checked.fds;
   const places = [gofer, goferRegion, control, ...(netBroker === undefined ? [] : [netBroker]), ...stdio];
   if (new Set(places).size !== places.length) return 'fds names a descriptor twice';
+  if (checked.ownNetwork && netBroker === undefined) return 'a network of its own needs fds.netBroker';
   if (stdio.length < 3) return 'fds.stdio has fewer than three descriptors';
   return checked;
 }

@@ -12,11 +12,12 @@ import { closeFd } from '../host/confine.ts';
 import { useNetBroker } from '../host/net-broker.ts';
 import { GuestContainer } from '../kernel/guest-container.ts';
 import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
-import { CgroupNamespace, IpcNamespace } from '../kernel/namespaces.ts';
+import { CgroupNamespace, IpcNamespace, NetNamespace } from '../kernel/namespaces.ts';
 import { PidNamespace } from '../kernel/pid-namespace.ts';
 import { sendKernelSignal } from '../kernel/task-signals.ts';
 import { Timer } from '../kernel/timers.ts';
 import { UtsNamespace } from '../kernel/uts-namespace.ts';
+import { joinNetwork, type Network } from '../net/network.ts';
 import type { BootConfig, MemberConfig } from './boot-config.ts';
 import { Container } from './container.ts';
 import { deviceAllowed } from './device-rules.ts';
@@ -53,6 +54,8 @@ export class Members extends Timer {
   private readonly living: Map<string, Container> = new Map();
   private readonly gofers: Map<Container, Gofer> = new Map();
   private readonly ended: Set<Remains> = new Set();
+  /** Of containers with one of their own. */
+  private readonly networks: Map<GuestContainer, Network> = new Map();
   /** What the network broker may do, as a bit set of capabilities. */
   networkCapabilities: number;
 
@@ -99,9 +102,10 @@ export class Members extends Timer {
         if (typeof nursery === 'number') throw new Error(`a process for the container's cgroup cannot be made: ${-nursery}`);
         scope.nursery = nursery;
       }
-      setSysctls(kernel, config.sysctl);
+      // Those of a network of its own have been set by who knows it.
+      setSysctls(kernel, config.sysctl, config.ownNetwork);
       for (const fd of stdio) taken.add(fd);
-      this.takeBroker(config, fds, taken);
+      this.takeBroker(config, scope, fds, taken);
       const controlFd = fds[config.fds.control]!;
       taken.add(controlFd);
       this.living.set(config.id, container);
@@ -129,6 +133,7 @@ export class Members extends Timer {
     const pidns = pid?.scope.pidns ?? new PidNamespace(kernel.rootPidNamespace, userns, true);
     const namespaces = kernel.initialNamespaces.with({
       uts: uts?.scope.namespaces.uts ?? new UtsNamespace(userns, config.hostname, config.domainname),
+      ...(config.ownNetwork ? { net: new NetNamespace(userns, true) } : {}),
       ipc: ipc?.scope.namespaces.ipc ?? new IpcNamespace(userns),
       cgroup: new CgroupNamespace(userns),
       pidForChildren: pidns,
@@ -141,11 +146,15 @@ export class Members extends Timer {
     return scope;
   }
 
-  /** Its broker takes the place of the sandbox's, which ends: one for all, with the rights of all. */
-  private takeBroker(config: MemberConfig, fds: readonly number[], taken: Set<number>): void {
+  /** The broker of a network of its own; or one that takes the place of the sandbox's, which ends: one for all, with the rights of all. */
+  private takeBroker(config: MemberConfig, scope: GuestContainer, fds: readonly number[], taken: Set<number>): void {
     if (config.fds.netBroker === undefined) return;
     const fd = fds[config.fds.netBroker]!;
     taken.add(fd);
+    if (config.ownNetwork) {
+      this.networks.set(scope, joinNetwork(scope.namespaces.net, fd));
+      return;
+    }
     useNetBroker(fd);
     this.networkCapabilities = config.networkCapabilities;
   }
@@ -189,6 +198,8 @@ export class Members extends Timer {
       this.ended.delete(remains);
       container.root.fs.decRef();
       gofer.close();
+      this.networks.get(container.scope)?.dispose();
+      this.networks.delete(container.scope);
       const { nursery } = container.scope;
       if (nursery !== null) this.kernel.platform.releaseSpace(nursery.space);
       container.scope.nursery = null;

@@ -87,6 +87,16 @@ export function networkSocket(network: number, family: number, type: number, pro
   return line < 0 ? -EPERM : netBrokerCall(line, SOCKET, family, type, protocol, network, NOTHING, 0, false);
 }
 
+/** Any socket in the network of a broker that opens all there: its descriptor. */
+export function lineSocket(line: number, family: number, type: number, protocol: number): number {
+  return netBrokerCall(line, SOCKET, family, type, protocol, -1, NOTHING, 0, false);
+}
+
+/** The same for a file of /proc/net. index: of NETWORK_TABLES. */
+export function lineTable(line: number, index: number): number {
+  return netBrokerCall(line, TABLE, index + 1, 0, 0, -1, NOTHING, 0, false);
+}
+
 /** A file of /proc/net of a network that was made: its descriptor. index: of NETWORK_TABLES. */
 export function networkTable(network: number, index: number): number {
   return maker <= 0 ? -EPERM : netBrokerCall(maker, TABLE, index + 1, 0, 0, network, NOTHING, 0, false);

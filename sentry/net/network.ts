@@ -8,7 +8,7 @@ import { AF_INET, SOCK_DGRAM } from '../abi/socket.ts';
 import { warn } from '../base/log.ts';
 import { NsInode } from '../fs/nsfs.ts';
 import { close, socketOpen } from '../host/host-net.ts';
-import { brokerLine, makeNetwork, makerLine, networkSocket } from '../host/net-broker.ts';
+import { brokerLine, lineSocket, lineTable, makeNetwork, makerLine, networkSocket, networkTable } from '../host/net-broker.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { NetNamespace } from '../kernel/namespaces.ts';
 
@@ -26,37 +26,56 @@ export class Network {
   /** A socket in it that asks the host about it, and by which the maker knows it; -1 when there is none yet. */
   private own: number;
 
-  constructor(ns: NetNamespace, handle: number) {
+  /** The broker of a network that is neither the sandbox's nor a guest's, but that of a further container; -1: it is one of those. */
+  private readonly ownLine: number;
+
+  constructor(ns: NetNamespace, handle: number, ownLine = -1) {
     this.ns = ns;
+    this.ownLine = ownLine;
     this.isMade = handle >= 0;
     this.own = handle;
   }
 
   /** Who acts there with capabilities: for host/net-broker.ts. */
   get line(): number {
-    return this.isMade ? makerLine() : brokerLine();
+    return this.ownLine >= 0 ? this.ownLine : this.isMade ? makerLine() : brokerLine();
   }
 
   /** A descriptor for questions about the network, or -errno. */
   asker(): number {
-    if (this.own < 0) this.own = socketOpen(AF_INET, SOCK_DGRAM, 0);
+    if (this.own < 0) this.own = this.open(AF_INET, SOCK_DGRAM, 0);
     return this.own;
   }
 
   /** A socket that needs no capability; its descriptor or -errno. */
   open(family: number, type: number, protocol: number): number {
+    if (this.ownLine >= 0) return lineSocket(this.ownLine, family, type, protocol);
     return this.isMade ? networkSocket(this.own, family, type, protocol) : socketOpen(family, type, protocol);
   }
 
   /** The same for one that needs a capability, which the caller has checked. */
   openPrivileged(family: number, type: number, protocol: number): number {
+    if (this.ownLine >= 0) return lineSocket(this.ownLine, family, type, protocol);
     return networkSocket(this.isMade ? this.own : -1, family, type, protocol);
   }
 
+  /** A file of /proc/net, by its place in NETWORK_TABLES: its descriptor or -errno. */
+  table(index: number): number {
+    return this.ownLine >= 0 ? lineTable(this.ownLine, index) : networkTable(this.asker(), index);
+  }
+
   dispose(): void {
-    close(this.own);
+    if (this.own >= 0) close(this.own);
+    if (this.ownLine >= 0) close(this.ownLine);
     this.ns.stack = null;
   }
+}
+
+/** Has a namespace be a network of the host that the Sentry is not in, by the broker that is. dispose() ends that one. */
+export function joinNetwork(ns: NetNamespace, line: number): Network {
+  const network = new Network(ns, -1, line);
+  ns.stack = network;
+  return network;
 }
 
 /** What takes the place of a network that the host refuses. */

@@ -102,10 +102,10 @@ export const cases: readonly Case[] = [
     output: '2\nq\nls: /mine: No such file or directory\npod\n143\n1\nwell\nwell\n127\n3',
   },
   {
-    title: 'the processes of another container by --pid, which needs its network',
+    title: 'the processes of another container by --pid, with its network or another',
     script: `$P run -d --name $N bb sleep 111 >/dev/null; $P run --rm --pid container:$N --network container:$N bb ps -o args | grep -c 'sleep 111'
-      $P exec $N ps -o args | grep -c '^sleep'; $P rm -f -t 0 $N >/dev/null`,
-    output: '1\n1',
+      $P run --rm --pid container:$N bb ps -o args | grep -c 'sleep 111'; $P exec $N ps -o args | grep -c '^sleep'; $P rm -f -t 0 $N >/dev/null`,
+    output: '1\n1\n1',
   },
   {
     title: 'building images',

@@ -1,7 +1,7 @@
 // Several containers in one sandbox: a pod as containerd's CRI and CRI-O ask for it by annotations, and as podman and
 // docker do by the namespaces of another container.
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
@@ -128,7 +128,7 @@ function podTest(title: string, body: (t: ExecutionContext, pod: Pod) => Promise
 }
 
 /** The commands that a container's processes list shows. */
-const PROCESSES = 'for p in /proc/[0-9]*; do tr "\\0" " " < $p/cmdline; echo; done';
+const PROCESSES = 'for p in /proc/[0-9]*; do cat $p/cmdline 2>/dev/null | tr "\\0" " "; echo; done';
 
 podTest('containers of a pod are in one sandbox, each with its own processes, files and end', async (t, pod) => {
   await pod.start();
@@ -213,11 +213,12 @@ podTest('a container that names the pid and ipc namespace of another shares them
 podTest('what cannot be in the sandbox is refused with the reason, and leaves nothing', async (t, pod) => {
   await pod.start();
   const helpers = pod.helpers();
-  const alone = pod.stranger('true', 'pod', 'pid');
-  alone.config.linux.namespaces.find((n: { type: string }) => n.type === 'network').path = undefined;
-  alone.write();
-  const network = await pod.sandbox.runsc(['create', '--bundle', alone.path, 'one']);
-  t.regex(network.stderr, /has to be in the sandbox of container "pod".*its network namespace is another: give it that of "pod"/);
+  const mapped = pod.stranger('true', 'pod', 'pid');
+  mapped.config.linux.namespaces.push({ type: 'user' });
+  mapped.config.linux.uidMappings = mapped.config.linux.gidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+  mapped.write();
+  const ids = await pod.sandbox.runsc(['create', '--bundle', mapped.path, 'one']);
+  t.regex(ids.stderr, /has to be in the sandbox of container "pod".*its user namespace has other ids: give both the same/);
   const nobody = pod.member('true');
   nobody.config.annotations[CRI.sandbox] = '../pod';
   nobody.write();
@@ -315,4 +316,30 @@ podTest('pause, limits and hooks are those of one container', async (t, pod) => 
   await pod.ok('pause', 'pod');
   await pod.ok('delete', '--force', 'two');
   t.is(await pod.status('pod'), 'running');
+});
+
+podTest('a container that shares processes may have a network of its own', async (t, pod) => {
+  await pod.start();
+  const alone = pod.stranger('exec sleep 111', 'pod', 'pid');
+  alone.config.linux.namespaces.find((n: { type: string }) => n.type === 'network').path = undefined;
+  alone.config.linux.sysctl = { 'net.ipv4.ip_unprivileged_port_start': '80' };
+  await pod.run(alone.write(), 'one');
+  t.regex(await pod.ok('exec', 'pod', '/bin/sh', '-c', PROCESSES), /sleep 111/);
+  const network = (pid: number): number => statSync(`/proc/${pid}/ns/net`).ino;
+  t.not(network(pod.pid('one')), network(pod.pid('pod')));
+  // lo is up, and nobody of the pod hears what is said on it.
+  const say =
+    'import socket,sys; s=socket.socket(); s.bind(("127.0.0.1", 81)); s.listen(); c=socket.create_connection(("127.0.0.1", 81)); print(c.getpeername()[1])';
+  t.is(await pod.ok('exec', 'one', 'python3', '-c', say), '81\n');
+  const hold = 'import socket,time; s=socket.socket(); s.bind(("127.0.0.1", 8181)); s.listen(); time.sleep(60)';
+  await pod.ok('exec', '--detach', 'one', 'python3', '-c', hold);
+  const ask = ['python3', '-c', 'import socket; print(socket.socket().connect_ex(("127.0.0.1", 8181)))'];
+  await pod.until(async () => (await pod.ok('exec', 'one', ...ask)) === '0\n');
+  t.is(await pod.ok('exec', 'pod', ...ask), '111\n');
+  // 8181 is 1FF5.
+  t.regex(await pod.ok('exec', 'one', 'cat', '/proc/net/tcp'), /0100007F:1FF5/);
+  t.notRegex(await pod.ok('exec', 'pod', 'cat', '/proc/net/tcp'), /0100007F:1FF5/);
+  const helpers = pod.helpers();
+  await pod.ok('delete', '--force', 'one');
+  await pod.until(() => pod.helpers().length < helpers.length);
 });
