@@ -2,7 +2,7 @@
 // docker do by the namespaces of another container.
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { Bundle } from '../support/bundle.ts';
@@ -31,6 +31,7 @@ class Pod {
 
   async start(words = CRI): Promise<this> {
     this.sandbox.config.hostname = 'pod-host';
+    ownCgroup(this.sandbox);
     this.sandbox.config.annotations = { [words.type]: 'sandbox', [words.sandbox]: 'pod' };
     this.sandbox.write();
     await this.create(this.sandbox, 'pod');
@@ -42,6 +43,7 @@ class Pod {
   member(script: string, words = CRI, ...shared: string[]): Bundle {
     const bundle = new Bundle(script, this.sandbox.root);
     this.bundles.push(bundle);
+    ownCgroup(bundle);
     bundle.config.annotations = { [words.type]: 'container', [words.sandbox]: 'pod' };
     delete bundle.config.hostname;
     this.share(bundle, 'network', 'uts', ...shared);
@@ -111,6 +113,11 @@ class Pod {
     const names = readFileSync(join(dir, 'cgroup.procs'), 'utf8').split('\n').map(commOf);
     return names.filter((name) => name.startsWith('runsc-')).join(' ');
   }
+}
+
+/** A name that containers of the same id, of other runs, do not have. */
+function ownCgroup(bundle: Bundle): void {
+  bundle.config.linux.cgroupsPath = `/${basename(bundle.path)}`;
 }
 
 /** Of a process, or '' when there is none. */
