@@ -584,11 +584,17 @@ napi_value Release(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+/** The bell when no tracee had anything to tell: each stop since has sent a SIGCHLD, which rings. */
+uint32_t quietSince = 0;
+bool isQuiet = false;
+/** How often the bell is looked at before a sleep. */
+constexpr int kLooks = 400;
+
 // ptraceNext(deadlineNs): a context index, -1 at the deadline, -2 for a host descriptor.
 napi_value Next(napi_env env, napi_callback_info info) {
   Args<1> a(env, info);
   double deadline = a.num(0);
-  for (int spins = 0;;) {
+  for (int looks = 0;;) {
     uint32_t seen = BellRead();
     if (!pending.empty()) {
       uint32_t index = pending.front();
@@ -596,7 +602,10 @@ napi_value Next(napi_env env, napi_callback_info info) {
       return integer(env, static_cast<int32_t>(index));
     }
     int status;
-    pid_t tid = waitpid(-1, &status, WNOHANG | __WALL);
+    // The host walks over all tracees to find out, of which there may be thousands.
+    pid_t tid = isQuiet && seen == quietSince ? 0 : waitpid(-1, &status, WNOHANG | __WALL);
+    isQuiet = tid <= 0;
+    quietSince = seen;
     if (tid > 0) {
       auto found = byTid.find(tid);
       if (found == byTid.end()) {
@@ -615,9 +624,13 @@ napi_value Next(napi_env env, napi_callback_info info) {
     if (HostEventPending()) return integer(env, -2);
     if (MonotonicNs() >= deadline) return integer(env, -1);
     // A guest that has just been resumed often calls again at once; a sleep costs two switches.
-    if (spins++ < 20) continue;
+    while (looks < kLooks && BellRead() == seen) {
+      looks++;
+      __builtin_ia32_pause();
+    }
+    if (BellRead() != seen) continue;
     BellSleep(seen, deadline);
-    spins = 0;
+    looks = 0;
   }
 }
 
