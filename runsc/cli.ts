@@ -3,7 +3,7 @@
 import { type Config, configFrom, globalFlags } from './config.ts';
 import { describe, exitCodeOf, RunscError } from './errors.ts';
 import { describeFlags, type Flag, FlagValues, parseFlags } from './flags.ts';
-import { configureMessages, debugLine, hasLogFile, logError } from './messages.ts';
+import { configureMessages, debugLine, hasLogFile, logError, phase } from './messages.ts';
 
 /** What a command gets. */
 export interface Invocation {
@@ -381,7 +381,10 @@ export async function main(words: readonly string[]): Promise<number> {
       );
     }
     debugLine(`runsc ${version()}: ${words.join(' ')}`);
-    return await command.run({ config: configFrom(values), flags, args });
+    phase('command line read');
+    const code = await command.run({ config: configFrom(values), flags, args });
+    phase('command done');
+    return code;
   } catch (error) {
     report(error, values);
     return command?.errorCode ?? exitCodeOf(error);

@@ -10,6 +10,7 @@ import type { Event } from '../sentry/boot/control-protocol.ts';
 import { type Ask, type ControlClient, SandboxGone } from './control-client.ts';
 import { EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, errnoText, RunscError } from './errors.ts';
 import { getTermios, getWindowSize, makeRaw, pollFds, setTermios, signalPipe, waitPid } from './host.ts';
+import { phase } from './messages.ts';
 import { exitCodeOfStatus, type Sandbox } from './sandbox.ts';
 import type { TerminalRelay } from './terminal-relay.ts';
 
@@ -76,7 +77,10 @@ export function runInForeground(sandbox: Sandbox, signals: number, options: Fore
         raw = undefined;
         throw startError(options.name, reply.error, reply.errno);
       }
-      if (reply !== undefined) options.started?.();
+      if (reply !== undefined) {
+        phase('program started');
+        options.started?.();
+      }
       const event = sandbox.control.takeEvent();
       if (event !== undefined) {
         const code = exitCodeFrom(event);
@@ -93,6 +97,7 @@ export function runInForeground(sandbox: Sandbox, signals: number, options: Fore
       forwardSignals(sandbox, signals);
     }
   } finally {
+    phase('program ended');
     sandbox.end();
     options.relay?.drain();
     raw?.restore();

@@ -7,6 +7,10 @@ let logFile = '';
 let json = false;
 let debugging = false;
 
+/** More than a Sentry has, and longer than it calls one. */
+const MOST_PHASES = 32;
+const LONGEST_PHASE = 64;
+
 /** From the global flags, before a command runs. */
 export function configureMessages(log: string | undefined, format: string | undefined, debug: boolean): void {
   logFile = log ?? '';
@@ -47,6 +51,19 @@ export function debugLine(message: string): void {
   } catch {
     // As above.
   }
+}
+
+/** A step of a start is done: with --debug, how long after this process began. */
+export function phase(name: string, uptimeMs: number = process.uptime() * 1000): void {
+  if (debugging) debugLine(`phase: ${name} at ${uptimeMs.toFixed(1)} ms`);
+}
+
+/** Phases of another process, by CLOCK_MONOTONIC in ms. What it says is shown as it is, but not at any length. */
+export function phasesOf(who: string, phases: readonly (readonly [string, number])[]): void {
+  if (!debugging || !Array.isArray(phases)) return;
+  const [seconds, nanoseconds] = process.hrtime();
+  const start = seconds * 1000 + nanoseconds / 1e6 - process.uptime() * 1000;
+  for (const [name, at] of phases.slice(0, MOST_PHASES)) phase(`${who}: ${String(name).slice(0, LONGEST_PHASE)}`, Number(at) - start);
 }
 
 /** What ended the command, for the log file: stderr has it in plain words. Throws what writing throws. */

@@ -35,6 +35,7 @@ import {
   waitPid,
 } from './host.ts';
 import { type IdMap, oneId, writeIdMaps } from './id-maps.ts';
+import { phase, phasesOf } from './messages.ts';
 import { openNamespace } from './namespaces.ts';
 
 /** At least gofer/protocol's REGION_SIZE. */
@@ -111,6 +112,7 @@ export class Sandbox {
 
   /** Starts gofer and Sentry and waits until the Sentry is locked in. */
   static start(options: SandboxOptions): Sandbox {
+    phase('configuration read');
     const owned: number[] = [];
     const started: SandboxProcess[] = [];
     try {
@@ -131,7 +133,9 @@ export class Sandbox {
       owned.splice(owned.indexOf(parent[0]!), 1);
       // Our copies of the children's ends must go before we wait: their death is an end of file here.
       while (owned.length > 0) closeFd(owned.pop()!);
+      phase('processes of the sandbox started');
       sandbox.awaitReady();
+      phase('sandbox ready');
       return sandbox;
     } catch (error) {
       for (const process of started) endProcess(process);
@@ -143,7 +147,10 @@ export class Sandbox {
   private awaitReady(): void {
     for (;;) {
       const event = this.control.takeEvent();
-      if (event?.event === 'ready') return;
+      if (event?.event === 'ready') {
+        phasesOf('Sentry', event.phases);
+        return;
+      }
       if (event?.event === 'failed')
         throw new RunscError('booting the sandbox', event.errno === undefined ? event.error : `${event.error}: ${errnoText(event.errno)}`);
       if (event?.event === 'exit') throw new RunscError('booting the sandbox', 'the Sentry ended early');

@@ -3,6 +3,7 @@
 // Types only: runsc/control-client.ts asks, boot/control-server.ts answers.
 
 import type { ProcessConfig } from './boot-config.ts';
+import type { Phase } from './phases.ts';
 
 export type Request =
   /** Whether the first program is there and may be executed, as things stand; fails as start would. */
@@ -60,7 +61,7 @@ export interface Reply {
 
 export type Event =
   /** Locked down: nothing of the host can be reached any more. */
-  | { readonly event: 'ready' }
+  | { readonly event: 'ready'; readonly phases: readonly Phase[] }
   /** The sandbox could not be made; the process ends after this. */
   | { readonly event: 'failed'; readonly error: string; readonly errno?: number }
   /** The first program has ended: a wait status. The process ends after this. */

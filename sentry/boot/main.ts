@@ -36,6 +36,7 @@ import { deviceAllowed } from './device-rules.ts';
 import { dropBoundingSet, dropPrivileges, enterEmptyRoot, limitProcesses, loadFilter, raiseLimits } from './lock-down.ts';
 import { GOFER_REGION_SIZE, Members } from './members.ts';
 import { Peer } from './peer.ts';
+import { Phases } from './phases.ts';
 import { registerFilesystems } from './register.ts';
 import { setupVfs } from './setup-vfs.ts';
 import { Statistics } from './statistics.ts';
@@ -137,7 +138,7 @@ class GoferWatcher implements HostWatcher {
   }
 }
 
-function boot(config: BootConfig, parent: Peer): Kernel {
+function boot(config: BootConfig, parent: Peer, phases: Phases): Kernel {
   setProcessName('runsc-sentry');
   ignoreDebuggerSignal();
   // The network namespace is ours alone then, and its lo is down.
@@ -147,6 +148,7 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   stepWorkersBack();
   dropBoundingSet();
   const kernel = buildKernel(config);
+  phases.end('platform started');
   registerFilesystems(kernel);
   registerSocketFamilies();
   restrictEgress(config, kernel);
@@ -158,6 +160,7 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   setSysctls(kernel, config.sysctl);
   const scope = kernel.firstContainer;
   const root = setupVfs(kernel.vfs, connectGofer(config), kernel.rootUserNamespace, config, scope);
+  phases.end('files mounted');
   scope.deviceAllowed = (kind, major, minor, access) => deviceAllowed(config.deviceRules, kind, major, minor, access);
   const container = new Container(kernel, config, config.fds.stdio, root, scope, true);
   // Everything that will ever be loaded has been: a checkout keeps what it compiled for the next start.
@@ -180,17 +183,20 @@ function boot(config: BootConfig, parent: Peer): Kernel {
   };
   watchHost(kernel, config.fds.gofer, POLLRDHUP, new GoferWatcher(parent));
   loadFilter(config.network);
+  phases.end('locked in');
   return kernel;
 }
 
 function main(): never {
+  const phases = new Phases();
+  phases.end('program loaded');
   const config = JSON.parse(readFileSync(CONFIG_FD, 'utf8')) as BootConfig;
   closeFd(CONFIG_FD);
   const parent = new Peer(config.fds.parent);
   openLog(config);
   try {
-    const kernel = boot(config, parent);
-    parent.send({ event: 'ready' });
+    const kernel = boot(config, parent, phases);
+    parent.send({ event: 'ready', phases: phases.done });
     runLoop(kernel);
   } catch (error) {
     const { message, stack = message } = error as Error;

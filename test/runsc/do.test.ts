@@ -48,6 +48,28 @@ test.serial('do: environment, working directory, user and host name', async (t) 
   t.is(result.stdout, `1 2\n${dir}\n0\nrunsc\n`);
 });
 
+test.serial('do: --debug tells when each step of the start was done, in order', async (t) => {
+  const { stderr } = await sandbox(['--debug', 'do', 'true']);
+  const steps = [...stderr.matchAll(/phase: (.*) at ([\d.]+) ms/g)].map(([, name, at]) => ({ name, at: Number(at) }));
+  t.deepEqual(
+    steps.map(({ name }) => name),
+    [
+      'command line read',
+      'configuration read',
+      'processes of the sandbox started',
+      'Sentry: program loaded',
+      'Sentry: platform started',
+      'Sentry: files mounted',
+      'Sentry: locked in',
+      'sandbox ready',
+      'program started',
+      'program ended',
+      'command done',
+    ],
+  );
+  for (let i = 1; i < steps.length; i++) t.true(steps[i]!.at >= steps[i - 1]!.at, `${steps[i]!.name} is not before ${steps[i - 1]!.name}`);
+});
+
 test.serial('do: standard input reaches the program', async (t) => {
   const result = await sandbox(['do', 'cat'], { input: 'a\nb\n' });
   t.is(result.stdout, 'a\nb\n');
