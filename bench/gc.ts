@@ -5,17 +5,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Column } from './support/column.ts';
 import { type Group, Unavailable } from './support/group.ts';
+import { buildGuest } from './support/guest-program.ts';
 
 export const gc: Group = {
   name: 'gc',
   what: "the garbage collector's part of the Sentry's CPU time",
   rows: [
-    { name: 'calls', what: 'garbage while files are opened, read and listed', unit: '%' },
+    { name: 'same', what: 'garbage while the same file is looked up, opened and read', unit: '%' },
+    { name: 'calls', what: 'garbage while files are found, opened and listed for the first time', unit: '%' },
     { name: 'processes', what: 'garbage while processes are forked and start programs', unit: '%' },
   ],
   maxRounds: 3,
   measure(column, wanted, sample) {
     if (column.kind !== 'ours') return;
+    const ub = buildGuest('ub');
+    if (wanted.has('same'))
+      sample('same', share(column, ['sh', '-c', `for i in 1 2 3 4 5 6 7 8; do ${ub} stat open-close fstat pread-4k pwrite-4k; done`]));
     if (wanted.has('calls')) sample('calls', share(column, ['find', '/usr/share', '-size', '+1']));
     if (wanted.has('processes'))
       sample('processes', share(column, ['sh', '-c', 'i=0; while [ $i -lt 300 ]; do /bin/true; i=$((i+1)); done']));
