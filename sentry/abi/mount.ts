@@ -43,7 +43,8 @@ export const MOVE_MOUNT_T_SYMLINKS = 16;
 export const MOVE_MOUNT_T_AUTOMOUNTS = 32;
 export const MOVE_MOUNT_T_EMPTY_PATH = 64;
 export const MOVE_MOUNT_SET_GROUP = 0x100;
-export const MOVE_MOUNT__MASK = 0x177;
+export const MOVE_MOUNT_BENEATH = 0x200;
+export const MOVE_MOUNT__MASK = 0x377;
 
 export const MS_NOUSER = -2147483648;
 export const MS_RDONLY = 1;

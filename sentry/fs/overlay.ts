@@ -177,6 +177,8 @@ function mountOverlay(vfs: Vfs, ctx: VfsContext, options: string): OverlayFilesy
     const key = eq < 0 ? option : option.slice(0, eq);
     const value = option.slice(eq + 1);
     if (key === 'lowerdir') lowerText = value;
+    // "The layers are specified one by one, from top to bottom", and colons are nothing special in them.
+    else if (key === 'lowerdir+') lowerText += `${lowerText === '' ? '' : ':'}${value.replace(/:/g, '\\:')}`;
     else if (key === 'upperdir') upperText = value;
     else if (key === 'workdir') workText = value;
     else if (option !== '' && !KNOWN.has(key) && !KNOWN_FLAGS.has(option)) return -EINVAL;

@@ -31,6 +31,7 @@ import {
   MOUNT_ATTR_NOSYMFOLLOW,
   MOUNT_ATTR_RDONLY,
   MOVE_MOUNT__MASK,
+  MOVE_MOUNT_BENEATH,
   MOVE_MOUNT_F_EMPTY_PATH,
   MOVE_MOUNT_F_SYMLINKS,
   MOVE_MOUNT_SET_GROUP,
@@ -218,6 +219,8 @@ export function moveMount(t: Task, a: SyscallArgs): number {
   const flags = a.int(4);
   if (!mayMount(t)) return -EPERM;
   if ((flags & ~MOVE_MOUNT__MASK) !== 0) return -EINVAL;
+  const beneath = (flags & MOVE_MOUNT_BENEATH) !== 0;
+  if (beneath && (flags & MOVE_MOUNT_SET_GROUP) !== 0) return -EINVAL;
   let lookup = (flags & MOVE_MOUNT_F_SYMLINKS) !== 0 ? LOOKUP_FOLLOW : 0;
   if ((flags & MOVE_MOUNT_F_EMPTY_PATH) !== 0) lookup |= LOOKUP_EMPTY;
   const from = placeAt(t, a.int(0), a.addr(1), lookup);
@@ -228,7 +231,7 @@ export function moveMount(t: Task, a: SyscallArgs): number {
   if (typeof to === 'number') return to;
   if (landlockMount(t) < 0) return -EPERM;
   if ((flags & MOVE_MOUNT_SET_GROUP) !== 0) return joinGroup(from.mount, to.mount);
-  return moveMountTo(t, from, to);
+  return moveMountTo(t, from, to, beneath);
 }
 
 /** MOVE_MOUNT_SET_GROUP: the private mount `to` becomes a peer (or a fellow slave) of `from`. do_set_group(). */
@@ -285,11 +288,17 @@ export function fsconfig(t: Task, a: SyscallArgs): number {
       if (value === -ENAMETOOLONG) return -EINVAL;
       return typeof value === 'number' ? value : file.set(key, value);
     }
-    // No file system of ours takes binary blobs, paths or descriptors as parameters.
+    case FSCONFIG_SET_FD: {
+      const key = copyInKey(t, a.addr(2));
+      if (a.addr(3) !== 0 || aux < 0) return -EINVAL;
+      if (typeof key === 'number') return key;
+      // No file system of ours takes one: FUSE's is a number in a string, on Linux 6.18 too.
+      return t.fds.get(aux) === undefined ? -EBADF : -EINVAL;
+    }
+    // Nor binary blobs or paths.
     case FSCONFIG_SET_BINARY:
     case FSCONFIG_SET_PATH:
     case FSCONFIG_SET_PATH_EMPTY:
-    case FSCONFIG_SET_FD:
       return -EINVAL;
     case FSCONFIG_CMD_CREATE:
     case FSCONFIG_CMD_CREATE_EXCL:
@@ -414,17 +423,17 @@ export const fsMountCalls: readonly SyscallLine[] = [
   call(SYS_sync, 'sync', '', sync),
   call(SYS_syncfs, 'syncfs', 'fd:fd', syncfs),
   call(SYS_open_tree, 'open_tree', 'dirfd:dirfd path:path flags:flags', openTree),
-  call(
-    SYS_move_mount,
-    'move_mount',
-    'fromDirfd:dirfd fromPath:path toDirfd:dirfd toPath:path flags:flags',
-    moveMount,
-    'partial',
-    'no MOVE_MOUNT_BENEATH',
-  ),
+  call(SYS_move_mount, 'move_mount', 'fromDirfd:dirfd fromPath:path toDirfd:dirfd toPath:path flags:flags', moveMount),
   call(SYS_fsopen, 'fsopen', 'type:str flags:flags', fsopen, 'partial', 'no message log; parameters are checked by FSCONFIG_CMD_CREATE'),
   call(SYS_fspick, 'fspick', 'dirfd:dirfd path:path flags:flags', fspick),
-  call(SYS_fsconfig, 'fsconfig', 'fd:fd command:uint key:str value:addr aux:int', fsconfig, 'partial', 'flags and strings only'),
+  call(
+    SYS_fsconfig,
+    'fsconfig',
+    'fd:fd command:uint key:str value:addr aux:int',
+    fsconfig,
+    'partial',
+    'flags and strings only; no layers of overlays by descriptor',
+  ),
   call(SYS_fsmount, 'fsmount', 'fd:fd flags:flags attributes:flags', fsmount),
   call(
     SYS_mount_setattr,

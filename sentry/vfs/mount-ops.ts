@@ -38,7 +38,19 @@ import type { VfsContext } from './context.ts';
 import type { Filesystem, VfsPath } from './filesystem.ts';
 import { notifyUnmounted } from './fsnotify.ts';
 import { landlockMount } from './landlock.ts';
-import { attachTree, copyTree, discardTree, fitsNamespaces, MOUNT_FLAGS, Mount, type MountNamespace, umountTree } from './mount.ts';
+import {
+  attachBeneath,
+  attachTree,
+  copiesBusy,
+  copyTree,
+  discardTree,
+  fitsNamespaces,
+  MOUNT_FLAGS,
+  Mount,
+  type MountNamespace,
+  umountTree,
+  wouldOvermount,
+} from './mount.ts';
 import { isDeleted } from './path-name.ts';
 import { LOOKUP_FOLLOW } from './path-walk.ts';
 import { capableOverFs } from './permissions.ts';
@@ -215,8 +227,8 @@ function hasLockedChildren(m: Mount, from: VfsPath): boolean {
   return false;
 }
 
-/** do_move_mount(): an attached mount to another place, or a detached tree to its first. */
-export function moveMount(ctx: VfsContext, from: VfsPath, at: VfsPath): number {
+/** do_move_mount(): an attached mount to another place, or a detached tree to its first; `beneath` puts it below the mount that is there. */
+export function moveMount(ctx: VfsContext, from: VfsPath, at: VfsPath, beneath = false): number {
   const m = from.mount;
   if (from.dentry !== m.root) return -EINVAL;
   const attached = m.parent !== null;
@@ -226,15 +238,36 @@ export function moveMount(ctx: VfsContext, from: VfsPath, at: VfsPath): number {
   // "mount point is shared": its peers could not follow.
   if (attached && m.parent!.peers !== null) return -EINVAL;
   if (at.mount.peers !== null && m.tree().some((c) => c.unbindable)) return -EINVAL;
-  const place = topmost(at);
+  if (beneath) {
+    const error = canMoveBeneath(ctx, m, at);
+    if (error < 0) return error;
+  }
+  const over = beneath ? at.mount : null;
+  const place = over === null ? topmost(at) : { mount: over.parent!, dentry: over.mountpoint! };
   if (place.mount.isUnder(m)) return -ELOOP;
   if (!fitsNamespaces(place.mount, place.dentry, m.tree().length, !attached, MOUNT_MAX)) return -ENOSPC;
   if (isDeleted(place.dentry)) return -ENOENT;
   m.anonymous = false;
   m.detach();
-  attachTree(m, place.mount, place.dentry);
+  if (over !== null) attachBeneath(m, over);
+  else attachTree(m, place.mount, place.dentry);
   ctx.fs.mountNamespace.changed();
   return 0;
+}
+
+/** can_move_mount_beneath(). */
+function canMoveBeneath(ctx: VfsContext, m: Mount, at: VfsPath): number {
+  const over = at.mount;
+  const { parent } = over;
+  if (parent === null || at.dentry !== over.root || over.locked) return -EINVAL;
+  // What lies over the root of the moved mount would stay hidden below the one it goes beneath.
+  if (m.childAt(m.root) !== undefined) return -EINVAL;
+  // "Mounting beneath the rootfs only makes sense when the semantics of pivot_root(".", ".") are used."
+  if (over === ctx.fs.root.mount || parent === ctx.fs.mountNamespace.root) return -EINVAL;
+  if (m.isUnder(over)) return -EINVAL;
+  const point = over.mountpoint!;
+  if (wouldOvermount(parent, over, point)) return -EINVAL;
+  return isOurs(ctx, m) && wouldOvermount(parent, m, point) ? -EINVAL : 0;
 }
 
 // ---- changes of what is mounted
@@ -369,7 +402,7 @@ export function umountPath(ctx: VfsContext, at: VfsPath, flags: number, isBusy: 
     return 0;
   }
   if (m.parent === null) return -EINVAL;
-  if ((flags & MNT_DETACH) === 0 && (m.children.size > 0 || isBusy(m))) return -EBUSY;
+  if ((flags & MNT_DETACH) === 0 && (m.children.size > 0 || isBusy(m) || copiesBusy(m, isBusy))) return -EBUSY;
   notifyUnmounted(m);
   umountTree(m, true);
   return 0;

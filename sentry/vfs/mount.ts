@@ -473,6 +473,33 @@ function propagate(top: Mount, parent: Mount, mountpoint: Dentry): void {
   for (const ns of changed) ns.changed();
 }
 
+/** Puts a detached tree between `over` and what that is mounted on: mnt_set_mountpoint_beneath(). */
+export function attachBeneath(top: Mount, over: Mount): void {
+  const parent = over.parent!;
+  const mountpoint = over.mountpoint!;
+  over.detach();
+  attachTree(top, parent, mountpoint);
+  over.attach(top, top.root);
+}
+
+/**
+ * Whether what is mounted at `mountpoint` of `parent` would come to lie over `m` too, because `m` receives from `parent` and
+ * shows the mount point as its root: propagation_would_overmount().
+ */
+export function wouldOvermount(parent: Mount, m: Mount, mountpoint: Dentry): boolean {
+  return m.root === mountpoint && receivers(parent).some((r) => r.mount === m);
+}
+
+/** Whether a copy of this mount, which would go with it, is in use: propagate_mount_busy(). Copies with mounts of their own stay, so they do not count. */
+export function copiesBusy(m: Mount, isBusy: (m: Mount) => boolean): boolean {
+  const { parent, mountpoint } = m;
+  if (parent === null || parent.peers === null) return false;
+  return showing(parent, mountpoint!).some((r) => {
+    const copy = r.mount.childAt(mountpoint!);
+    return copy !== undefined && copy.children.size === 0 && isBusy(copy);
+  });
+}
+
 /** What lies over the root of a mount. */
 function overmount(m: Mount): Mount | undefined {
   return m.childAt(m.root);
