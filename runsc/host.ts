@@ -3,7 +3,6 @@
 export {
   acceptSocket,
   anchorPath,
-  bringUpLoopback,
   closeFd,
   fcntlSetFlags,
   finishProcess,

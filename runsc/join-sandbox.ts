@@ -15,9 +15,9 @@ import type { MemberConfig, MemberFds } from '../sentry/boot/boot-config.ts';
 import type { MemberCreated, Reply, SandboxState } from '../sentry/boot/control-protocol.ts';
 import { ControlClient } from './control-client.ts';
 import { describe, errnoText, RunscError } from './errors.ts';
-import { bringUpLoopback, closeFd, forkNetBroker, pidfdOpen } from './host.ts';
+import { closeFd, forkNetBroker, pidfdOpen } from './host.ts';
 import { debugLine } from './messages.ts';
-import { inNetwork } from './namespaces.ts';
+import { inNetwork, inUserNamespace, openNamespace } from './namespaces.ts';
 import { without } from './network-capabilities.ts';
 import { type Pod, sharesNetwork } from './pod.ts';
 import {
@@ -118,31 +118,33 @@ function ownBroker(network: string, pod: Pod, options: SandboxOptions, fds: numb
   const caps = without(options.networkCapabilities, CAP_NET_ADMIN);
   const ends = pair(SOCK_SEQPACKET, owned);
   fds.push(ends[0]!);
-  inNetwork(network, () => {
-    if (options.network === 'new') {
-      const raised = bringUpLoopback();
-      if (raised < 0) throw new RunscError('raising lo in the network of the container', errnoText(raised));
-    }
-    if (options.boot.mayTuneNetwork) setNetworkParameters(options);
-    const pid = forkNetBroker(ends[1]!, pod.member.sentry.pid, false, caps, true);
-    if (pid < 0) throw new RunscError('starting the network broker', errnoText(pid));
-    options.joinCgroup?.(pid);
-  });
+  const fd = openNamespace(network, 'network');
+  owned.push(fd);
+  if (options.boot.mayTuneNetwork) setNetworkParameters(network, options);
+  const pid = forkNetBroker(ends[1]!, pod.member.sentry.pid, false, caps, fd, options.network === 'new');
+  if (pid < 0) throw new RunscError('starting the network broker', errnoText(pid));
+  options.joinCgroup?.(pid);
   return caps;
 }
 
-/** As the Sentry does in its own network, which it is root of. */
-function setNetworkParameters(options: SandboxOptions): void {
-  const wanted = { ...(options.network === 'new' ? { 'net.ipv4.ping_group_range': '0 2147483647' } : {}), ...options.boot.sysctl };
-  for (const [name, value] of Object.entries(wanted)) {
-    const path = name.replaceAll('.', '/');
-    if (!/^net\/[\w/-]+$/.test(path)) continue;
-    try {
-      writeFileSync(`/proc/sys/${path}`, value);
-    } catch (error) {
-      debugLine(`sysctl ${name}=${value}: ${describe(error)}`);
-    }
+/** As the Sentry does in its own network, which it is root of. Who is root of a user namespace alone could not come back from there. */
+function setNetworkParameters(network: string, options: SandboxOptions): void {
+  const given = options.network === 'new' ? { 'net.ipv4.ping_group_range': '0 2147483647', ...options.boot.sysctl } : options.boot.sysctl;
+  const wanted = Object.entries(given).filter(([name]) => /^net[./][\w./-]+$/.test(name));
+  if (wanted.length === 0) return;
+  if (inUserNamespace()) {
+    debugLine(`parameters of the container's network are left as they are: ${wanted.map(([name]) => name).join(', ')}`);
+    return;
   }
+  inNetwork(network, () => {
+    for (const [name, value] of wanted) {
+      try {
+        writeFileSync(`/proc/sys/${name.replaceAll('.', '/')}`, value);
+      } catch (error) {
+        debugLine(`sysctl ${name}=${value}: ${describe(error)}`);
+      }
+    }
+  });
 }
 
 function answer(what: string, sandbox: Sandbox, request: number): MemberCreated {

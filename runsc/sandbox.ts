@@ -368,7 +368,7 @@ function startSentry(
 
 /** It ends by itself when the Sentry's end of its socket is closed, however that comes. */
 export function startBroker(options: SandboxOptions, socket: number, sentry: number): void {
-  const pid = forkNetBroker(socket, sentry, options.network !== 'host', options.networkCapabilities, false);
+  const pid = forkNetBroker(socket, sentry, options.network !== 'host', options.networkCapabilities, -1, false);
   if (pid < 0) throw new RunscError('starting the network broker', errnoText(pid));
   options.joinCgroup?.(pid);
 }

@@ -101,18 +101,23 @@ constexpr uintptr_t kLowest = 65536, kHighest = 0x7ffffffff000;
 /// What the child works with: all of it lies in the region that survives.
 struct Broker {
   int userFd, netFd;
+  /// The pid namespace that it is to stand in, or -1.
+  int pidFd;
   uint32_t capabilities;
   /// It stands in the sandbox's pid namespace.
   bool isAmongGuests;
-  /// In memory that the command line shares, until all is given back.
+  /// In memory that the command line shares, until all is given back: its number there, and whether it is among the guests.
   int* hostPid;
+  int* place;
+  /// What `place` points at where there is no such memory.
+  int tried;
   /// By address: our code, the region, and what is around the thread pointer, where the host looks for rseq(2)'s words.
   Range keep[3];
   /// What it serves; whether it is the maker; whether there is one.
   int socketFd;
   bool isMaker, hasMaker;
   /// The network is one that the Sentry is not in: it opens all sockets and tables there.
-  bool opensAll;
+  bool opensAll, raisesLo;
   BrokerHeader header;
   alignas(8) uint8_t bytes[kMaxBytes];
   alignas(8) uint8_t control[kControl];
@@ -293,6 +298,9 @@ void PutDescriptor(msghdr& m, uint8_t* control, int fd) {
   }
 }
 
+/// Where it has come to stand: Broker::place.
+constexpr int kAmongGuests = 1, kBesideRunsc = 2;
+
 /// What a filter is written into.
 struct Program {
   sock_filter code[96];
@@ -374,7 +382,17 @@ bool Confine(uint32_t& wanted) {
 /// The child's life, on a stack in the region.
 int BrokerMain(void* arg) {
   Broker& b = *static_cast<Broker*>(arg);
+  // Nobody but a process that ends right away goes into that namespace with its children: who is root of a user namespace only
+  // may go there, but not back to where all of us come from.
+  b.isAmongGuests = b.pidFd >= 0 && Raw(SYS_setns, b.pidFd, CLONE_NEWPID) == 0;
+  *const_cast<volatile int*>(b.place) = b.isAmongGuests ? kAmongGuests : kBesideRunsc;
   if (b.isAmongGuests) {
+    long first = Raw(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (first < 0) Leave();
+    if (first > 0) {
+      Raw(SYS_wait4, first, 0, 0, 0);
+      Leave();
+    }
     // A child of the Sentry's from now on: its pid namespace ends only when all in it have been waited for.
     long child = Raw(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     if (child < 0) Leave();
@@ -405,6 +423,15 @@ int BrokerMain(void* arg) {
     // Who is not root owns the sandbox's user namespace, and is root in it.
     if (Raw(SYS_setns, b.userFd, CLONE_NEWUSER) < 0 || Raw(SYS_setns, b.netFd, CLONE_NEWNET) < 0) Leave();
     isBelow = true;
+  }
+  if (b.raisesLo) {
+    struct ifreq lo = {};
+    lo.ifr_name[0] = 'l';
+    lo.ifr_name[1] = 'o';
+    lo.ifr_flags = IFF_UP | IFF_RUNNING;
+    long asker = Raw(SYS_socket, AF_INET, SOCK_DGRAM, 0);
+    Raw(SYS_ioctl, asker, SIOCSIFFLAGS, Ptr(&lo));
+    if (asker >= 0) Raw(SYS_close, asker);
   }
   if (!isBelow) {
     b.capabilities &= ~(1u << CAP_NET_ADMIN);
@@ -446,20 +473,12 @@ int OpenNamespace(int pid, const char* name) {
   return open(path.c_str(), O_RDONLY | O_CLOEXEC);
 }
 
-/// Has the next child of this thread be born in the pid namespace of that process, or in our own for 0.
-bool BearAmong(int pid) {
-  int fd = OpenNamespace(pid, "pid");
-  bool done = fd >= 0 && setns(fd, CLONE_NEWPID) == 0;
-  if (fd >= 0) close(fd);
-  return done;
-}
-
 /**
- * (socket, pid of the Sentry, whether it works in that one's network namespace and not in ours, capability bits, whether it opens all
- * sockets there): its pid or -errno.
+ * (socket, pid of the Sentry, whether it works in that one's network namespace and not in ours, capability bits, a network namespace
+ * where it opens all sockets instead or -1, whether it raises lo there): its pid or -errno.
  */
 napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
-  Args<5> a(env, info);
+  Args<6> a(env, info);
   static_assert(sizeof(Broker) + 64 * 1024 <= kRegion);
   void* region = mmap(nullptr, kRegion, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (region == MAP_FAILED) return integer(env, -errno);
@@ -470,10 +489,13 @@ napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
   b->keep[2] = {thread - 2 * 4096, thread + 3 * 4096};
   b->capabilities = a.u32(3);
   b->userFd = b->netFd = -1;
+  int pidFd = -1;
   int pid = a.i32(1);
   bool joins = false;
   napi_get_value_bool(env, a.v[2], &joins);
-  napi_get_value_bool(env, a.v[4], &b->opensAll);
+  int ownNetwork = a.i32(4);
+  b->opensAll = ownNetwork >= 0;
+  napi_get_value_bool(env, a.v[5], &b->raisesLo);
   int64_t answer = dl_iterate_phdr(FindCode, &b->keep[0]) == 1 ? 0 : -ENOEXEC;
   std::sort(b->keep, b->keep + 3, [](const Range& x, const Range& y) { return x.low < y.low; });
   if (answer == 0 && joins) {
@@ -483,17 +505,22 @@ napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
   }
   // Descriptors 0 to 3 are the child's to arrange, so none that it needs may lie there.
   int socketFd = answer == 0 ? fcntl(a.i32(0), F_DUPFD_CLOEXEC, kSocketFd + 1) : -1;
-  int netFd = b->netFd < 0 ? -1 : fcntl(b->netFd, F_DUPFD_CLOEXEC, kSocketFd + 1);
+  int givenFd = ownNetwork >= 0 ? ownNetwork : b->netFd;
+  int netFd = givenFd < 0 ? -1 : fcntl(givenFd, F_DUPFD_CLOEXEC, kSocketFd + 1);
   int userFd = b->userFd < 0 ? -1 : fcntl(b->userFd, F_DUPFD_CLOEXEC, kSocketFd + 1);
   if (b->netFd >= 0) close(b->netFd);
   if (b->userFd >= 0) close(b->userFd);
-  if (answer == 0 && (socketFd < 0 || (joins && (netFd < 0 || userFd < 0)))) answer = -EMFILE;
+  if (answer == 0 && (socketFd < 0 || (joins && (netFd < 0 || userFd < 0)) || (ownNetwork >= 0 && netFd < 0))) answer = -EMFILE;
   if (answer == 0) {
     b->netFd = netFd;
     b->userFd = userFd;
     void* page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     b->hostPid = page == MAP_FAILED ? nullptr : static_cast<int*>(page);
-    b->isAmongGuests = b->hostPid != nullptr && BearAmong(pid);
+    b->place = b->hostPid == nullptr ? &b->tried : b->hostPid + 1;
+    int opened = b->hostPid == nullptr ? -1 : OpenNamespace(pid, "pid");
+    pidFd = opened < 0 ? -1 : fcntl(opened, F_DUPFD_CLOEXEC, kSocketFd + 1);
+    if (opened >= 0) close(opened);
+    b->pidFd = pidFd;
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -506,18 +533,17 @@ napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
       __builtin_unreachable();
     }
     pthread_sigmask(SIG_SETMASK, &old, nullptr);
-    if (b->isAmongGuests) {
-      bool isBack = BearAmong(0);
-      if (answer > 0) {
+    if (answer > 0 && b->hostPid != nullptr) {
+      timespec pause = {0, 50000};
+      for (int looks = 0; looks < 100000 && *const_cast<volatile int*>(b->place) == 0; looks++) nanosleep(&pause, nullptr);
+      if (*const_cast<volatile int*>(b->place) == kAmongGuests) {
         waitpid(static_cast<pid_t>(answer), nullptr, 0);
         answer = *b->hostPid > 0 ? *b->hostPid : -ESRCH;
       }
-      // All further children of ours would be lost with the sandbox.
-      if (!isBack) answer = -EPERM;
     }
     if (b->hostPid != nullptr) munmap(b->hostPid, 4096);
   }
-  for (int fd : {socketFd, netFd, userFd})
+  for (int fd : {socketFd, netFd, userFd, pidFd})
     if (fd >= 0) close(fd);
   munmap(region, kRegion);
   return integer(env, static_cast<int32_t>(answer));

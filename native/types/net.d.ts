@@ -46,7 +46,14 @@ export function interfaceList(fd: number, out: Uint8Array): number;
  * in the pid namespace of the Sentry, and in its network namespace or in the caller's, with at most the capabilities of the bit set.
  * Its pid or -errno.
  */
-export function forkNetBroker(fd: number, sentryPid: number, joinsNetwork: boolean, capabilities: number, opensAll: boolean): number;
+export function forkNetBroker(
+  fd: number,
+  sentryPid: number,
+  joinsNetwork: boolean,
+  capabilities: number,
+  ownNetwork: number,
+  raisesLo: boolean,
+): number;
 /**
  * One request to the broker, with the descriptor fd (-1: none) and bytes[0, n), which the answer's bytes replace when `back` is
  * true. A descriptor that was made, the result, or -errno; -EPERM when the broker is gone.
