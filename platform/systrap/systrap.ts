@@ -196,6 +196,8 @@ const HELD_LOOKS = 3000;
 const HELD_TIMEOUT_NS = 2e9;
 const VERIFY_TIMEOUT_NS = 5e8;
 const MAX_NICE = 19;
+/** For so long after the host has refused one no process is made before somebody asks for it. */
+const REFUSED_MS = 5000;
 const USER_CS = 0x33;
 const USER_SS = 0x2b;
 const INITIAL_EFLAGS = 0x202;
@@ -295,6 +297,8 @@ export class SystrapPlatform implements Platform {
   private due: SystrapContext | null = null;
   private readonly cpus: number = availableParallelism();
   private readonly ownNice: number = getPriority();
+  /** When the host has last refused a process or thread; 0 for never. */
+  private refusedMs = 0;
   private readonly hostEvent = new Int32Array(1);
   private readonly out = new Int32Array(3);
   private readonly word8 = new Uint8Array(8);
@@ -494,7 +498,7 @@ export class SystrapPlatform implements Platform {
       this.closeSpace(gone);
       return true;
     }
-    if (this.ready.length < READY && this.zygote.cloning === null && !this.zygote.space.dead) {
+    if (this.ready.length < READY && this.zygote.cloning === null && !this.zygote.space.dead && !this.wasRefused()) {
       const ready = this.spawn(this.zygote);
       if (typeof ready === 'number') return false;
       this.ready.push(ready);
@@ -507,6 +511,11 @@ export class SystrapPlatform implements Platform {
     this.region.i32[spare.word] = 1;
     this.spares.push(spare);
     return true;
+  }
+
+  /** The host has no room for more: what there is, is for those who ask. */
+  private wasRefused(): boolean {
+    return this.refusedMs !== 0 && performance.now() - this.refusedMs < REFUSED_MS;
   }
 
   private hasToTidy(): boolean {
@@ -579,6 +588,7 @@ export class SystrapPlatform implements Platform {
     if (isProcess) space.maker = null;
     if (result <= 0 || (isProcess && !this.isFreePid(child, result))) {
       debug(`a stub could not be cloned: ${result}`);
+      this.refusedMs = performance.now();
       // Those that are as good as gone count, and the next try is to find their room.
       while (this.endDoomed());
       child.birthError = result < 0 && result >= MIN_ERRNO ? result : -EAGAIN;

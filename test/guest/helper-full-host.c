@@ -18,33 +18,34 @@ int main(void) {
     }
   }
   printf("fork: %s\n", n == 400 ? "no end" : strerrorname_np(errno));
+  // The sandbox's own threads come and go: there may be room for one again.
   pid_t child = vfork();
   if (child == 0) _exit(0);
-  printf("vfork: %s\n", child < 0 ? strerrorname_np(errno) : "ok");
+  printf("vfork is EAGAIN or ok: %d\n", child > 0 || errno == EAGAIN);
+  if (child > 0) waitpid(child, &status, 0);
   pthread_t thread;
   int error = pthread_create(&thread, NULL, sleeper, NULL);
-  printf("pthread_create: %s\n", error != 0 ? strerrorname_np(error) : "ok");
+  printf("pthread_create is EAGAIN or ok: %d\n", error == 0 || error == EAGAIN);
   fflush(stdout);
   printf("children that have ended: %d\n", waitpid(-1, &status, WNOHANG));
-  // An exec needs no more than there is.
-  for (int i = 0; i < 3; i++) {
+  int born = 0, died = 0;
+  for (int i = 0; i < 5; i++) {
     kill(children[i], SIGTERM);
     waitpid(children[i], &status, 0);
     // A sandbox's host may need a moment to take the dead one away.
-    for (int tries = 0; tries < 200 && (children[i] = fork()) < 0; tries++) sleep_ms(10);
-    if (children[i] < 0) {
-      printf("no new process\n");
-      continue;
-    }
+    for (int tries = 0; tries < 100 && (children[i] = fork()) < 0; tries++) sleep_ms(10);
+    if (children[i] < 0) continue;
     if (children[i] == 0) {
       execl("/bin/true", "true", NULL);
       _exit(98);
     }
     waitpid(children[i], &status, 0);
-    print_status("a new program", status);
+    born++;
+    died += !WIFEXITED(status);
   }
-  for (int i = 3; i < n; i++) kill(children[i], SIGTERM);
+  printf("new processes: %d, killed at exec: %d\n", born > 0, died);
+  for (int i = 5; i < n; i++) kill(children[i], SIGTERM);
   while (wait(&status) > 0) by_signal += WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM;
-  printf("all others ended by the signal: %d\n", by_signal == n - 3);
+  printf("all others ended by the signal: %d\n", by_signal == n - 5);
   return 0;
 }
