@@ -7,13 +7,12 @@ import { SIGCONT, SIGKILL, SIGSTOP } from '../sentry/abi/signal.ts';
 import type { SandboxState } from '../sentry/boot/control-protocol.ts';
 import { startAnchor } from './anchor.ts';
 import { type BootPlan, planBoot } from './boot-from-spec.ts';
-import { Cgroup, type CgroupRecord, createCgroup, startScope } from './cgroup.ts';
-import { cgroupPath, systemdUnit } from './cgroup-hierarchies.ts';
+import { Cgroup, type CgroupRecord } from './cgroup.ts';
 import type { Config } from './config.ts';
 import { sendConsole, sendPidfdOf } from './console.ts';
+import { prepareCgroup } from './container-cgroup.ts';
 import { ControlClient, SandboxGone } from './control-client.ts';
 import { RunscError } from './errors.ts';
-import { Field } from './field.ts';
 import { startError } from './foreground.ts';
 import { type OciState, runHooks, runHooksAnyway } from './hooks.ts';
 import { closeFd, killProcess } from './host.ts';
@@ -21,8 +20,7 @@ import { joinSandbox } from './join-sandbox.ts';
 import { openEgressLog, openLog } from './log.ts';
 import { debugLine } from './messages.ts';
 import { hostNumberOf, processesInNamespaceOf } from './namespaces.ts';
-import { checkPod, findPod, type Pod } from './pod.ts';
-import { checkResources, type Resources } from './resources.ts';
+import { checkPod, findPod } from './pod.ts';
 import { Sandbox, type SandboxOptions } from './sandbox.ts';
 import { readSpec, type Spec } from './spec.ts';
 import { runGuestHook } from './start-hooks.ts';
@@ -385,75 +383,6 @@ function checkConsole(spec: Spec, socket: string | undefined): void {
     throw new RunscError('config.json: process.terminal', 'a detached container with a terminal needs --console-socket');
   if (!spec.process.terminal && socket !== undefined)
     throw new RunscError('--console-socket', 'is of no use without process.terminal in config.json');
-}
-
-/** Rules for devices are the guest's to keep: nothing of the host is needed for them. */
-function hasLimits(r: Resources): boolean {
-  const nothing = checkResources(new Field('', undefined));
-  return JSON.stringify({ ...r, devices: [] }) !== JSON.stringify(nothing);
-}
-
-interface PreparedCgroup {
-  /** Puts the Sentry or the gofer in; the first call makes it. */
-  readonly joinSandbox: (pid: number) => void;
-  /** Moves a gofer to where the Sentry of its pod is. */
-  readonly joinPod: (pid: number) => void;
-  /** Puts a process in that stands for one of the container's. */
-  readonly join: (pid: number, isNursery?: boolean) => void;
-  readonly cgroup: () => Cgroup | undefined;
-}
-
-/** The cgroup is made when the first process is there, since systemd wants one to begin with. */
-function prepareCgroup(config: Config, dir: StateDir, spec: Spec, pod: Pod | undefined): PreparedCgroup {
-  const { id } = dir;
-  let made: Cgroup | undefined;
-  let tried = config.ignoreCgroups;
-  let madeBySystemd = false;
-  const tolerant = config.rootless || (!hasLimits(spec.resources) && spec.cgroupsPath === undefined);
-  const beside = pod?.member.cgroup === undefined ? undefined : new Cgroup(pod.member.cgroup as CgroupRecord);
-  const make = (pid: number): void => {
-    if (!tried) {
-      tried = true;
-      if (config.systemdCgroup) {
-        const { slice, unit } = systemdUnit(spec.cgroupsPath, id);
-        madeBySystemd = startScope(slice, unit, pid);
-      }
-      const path = cgroupPath(spec.cgroupsPath, id, config.systemdCgroup);
-      made = createCgroup(
-        path,
-        spec.resources,
-        { tolerant, madeBySystemd, alone: pod !== undefined, planned: (record) => dir.saveRemains({ cgroup: record }) },
-        debugLine,
-      );
-    }
-    setOomScore(pid, spec.process.oomScoreAdj);
-  };
-  const joinSandbox = (pid: number): void => {
-    make(pid);
-    // A pod's gofers are beside their Sentry, which waits for them: a container that is frozen must not freeze its own. A
-    // scope of systemd's would end if nobody was left in it.
-    if (pod === undefined || madeBySystemd) made?.joinSandbox(pid);
-    else beside?.joinSandbox(pid);
-  };
-  const join = (pid: number, isNursery = false): void => {
-    make(pid);
-    if (isNursery) made?.joinNursery(pid);
-    else made?.join(pid);
-    setOomScore(pid, spec.process.oomScoreAdj);
-  };
-  return { joinSandbox, joinPod: (pid) => beside?.joinSandbox(pid), join, cgroup: () => made };
-}
-
-/** Before the process runs, so that all it forks inherits it. An ordinary user may only raise it. */
-function setOomScore(pid: number, adjust: number | undefined): void {
-  if (adjust === undefined) return;
-  try {
-    writeFileSync(`/proc/${pid}/oom_score_adj`, String(adjust));
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    // Without CAP_SYS_RESOURCE on the host it cannot be lowered there: the guest has a value of its own.
-    if (code !== 'EACCES' && code !== 'EPERM') throw new RunscError('config.json: process.oomScoreAdj', error);
-  }
 }
 
 /** As a whole or not at all: whoever waits for the file reads it at once. */

@@ -44,7 +44,8 @@ export function interfaceList(fd: number, out: Uint8Array): number;
 /**
  * Forks the network broker of a sandbox (src/netbroker.cc), which serves the socket `fd` until its other end is closed:
  * in the pid namespace of the Sentry, and in its network namespace or in the caller's, with at most the capabilities of the bit set.
- * Its pid or -errno.
+ * ownNetwork: a network namespace to stand in instead, and to open all sockets in, or -1; raisesLo: and to raise lo there. Its pid or
+ * -errno.
  */
 export function forkNetBroker(
   fd: number,

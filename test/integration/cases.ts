@@ -106,6 +106,7 @@ export const cases: readonly Case[] = [
     script: `$P run -d --name $N bb sleep 111 >/dev/null; $P run --rm --pid container:$N --network container:$N bb ps -o args | grep -c 'sleep 111'
       $P run --rm --pid container:$N bb ps -o args | grep -c 'sleep 111'; $P exec $N ps -o args | grep -c '^sleep'; $P rm -f -t 0 $N >/dev/null`,
     output: '1\n1\n1',
+    rootless: true,
   },
   {
     title: 'building images',
