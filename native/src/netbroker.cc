@@ -89,7 +89,7 @@ constexpr char kPaths[][40] = {
     "/proc/thread-self/net/udp6",
 };
 constexpr int kPathCount = sizeof kPaths / sizeof kPaths[0];
-constexpr size_t kControl = CMSG_SPACE(sizeof(int));
+constexpr size_t kControl = CMSG_SPACE(2 * sizeof(int));
 
 struct Range {
   uintptr_t low, high;
@@ -216,7 +216,7 @@ long StartMaker(Broker& b, int fd) {
 }
 
 /// Serves one request; *made is a descriptor that goes with the answer, *back how many bytes do.
-long Serve(Broker& b, int fd, int* made, size_t* back) {
+long Serve(Broker& b, int fd, int other, int* made, size_t* back) {
   const BrokerHeader& h = b.header;
   if (b.isMaker && (h.request == kSocket || h.request == kNetwork || h.request == kTable || h.request == kTun))
     return ServeMaker(b, fd, made, back);
@@ -238,6 +238,16 @@ long Serve(Broker& b, int fd, int* made, size_t* back) {
     case kSend:
       // Of all sockets netlink alone asks for the sender's capabilities. The last `a` bytes are the address.
       if (h.a < 0 || h.a > h.length) return -EINVAL;
+      if (h.b != 0) {
+        // An interface for another network: its message says by which descriptor of ours, at this place.
+        if (h.b < 0 || h.b % 4 != 0 || h.b > h.length - h.a - 4) return -EINVAL;
+        long network = Raw(SYS_ioctl, other, SIOCGSKNS, 0);
+        if (network < 0) return network;
+        *reinterpret_cast<int32_t*>(b.bytes + h.b) = static_cast<int32_t>(network);
+        long sent = Raw(SYS_sendto, fd, Ptr(b.bytes), h.length - h.a, MSG_DONTWAIT | MSG_NOSIGNAL, h.a == 0 ? 0 : Ptr(b.bytes + h.length - h.a), h.a);
+        Raw(SYS_close, network);
+        return sent;
+      }
       return Raw(SYS_sendto, fd, Ptr(b.bytes), h.length - h.a, MSG_DONTWAIT | MSG_NOSIGNAL, h.a == 0 ? 0 : Ptr(b.bytes + h.length - h.a), h.a);
     case kIoctl:
       if (!IsInterfaceChange(h.a) || h.length != sizeof(struct ifreq)) return -EPERM;
@@ -254,21 +264,26 @@ long Serve(Broker& b, int fd, int* made, size_t* back) {
   }
 }
 
-/// The one descriptor of a message, or -1.
-int DescriptorOf(msghdr& m) {
+/// The first of at most two descriptors of a message, or -1; the second goes to `other`.
+int DescriptorOf(msghdr& m, int* other = nullptr) {
   cmsghdr* c = CMSG_FIRSTHDR(&m);
-  if (c == nullptr || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int))) return -1;
-  return *reinterpret_cast<int*>(CMSG_DATA(c));
+  if (c == nullptr || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len < CMSG_LEN(sizeof(int))) return -1;
+  const int* fds = reinterpret_cast<int*>(CMSG_DATA(c));
+  if (other != nullptr && c->cmsg_len >= CMSG_LEN(2 * sizeof(int))) *other = fds[1];
+  return fds[0];
 }
 
-void PutDescriptor(msghdr& m, uint8_t* control, int fd) {
+void PutDescriptor(msghdr& m, uint8_t* control, int fd, int other = -1) {
+  size_t count = other < 0 ? 1 : 2;
   m.msg_control = control;
-  m.msg_controllen = kControl;
+  m.msg_controllen = CMSG_SPACE(count * sizeof(int));
   cmsghdr* c = CMSG_FIRSTHDR(&m);
   c->cmsg_level = SOL_SOCKET;
   c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
-  *reinterpret_cast<int*>(CMSG_DATA(c)) = fd;
+  c->cmsg_len = CMSG_LEN(count * sizeof(int));
+  int* fds = reinterpret_cast<int*>(CMSG_DATA(c));
+  fds[0] = fd;
+  if (other >= 0) fds[1] = other;
 }
 
 [[noreturn]] void Loop(Broker& b) {
@@ -282,11 +297,12 @@ void PutDescriptor(msghdr& m, uint8_t* control, int fd) {
     long n = Raw(SYS_recvmsg, b.socketFd, Ptr(&m), MSG_CMSG_CLOEXEC);
     if (n == -EINTR) continue;
     if (n < static_cast<long>(sizeof b.header)) Leave();
-    int fd = DescriptorOf(m);
+    int other = -1;
+    int fd = DescriptorOf(m, &other);
     int made = -1;
     size_t back = 0;
     long fits = b.header.length >= 0 && b.header.length <= n - static_cast<long>(sizeof b.header);
-    int32_t answer = static_cast<int32_t>(fits ? Serve(b, fd, &made, &back) : -EINVAL);
+    int32_t answer = static_cast<int32_t>(fits ? Serve(b, fd, other, &made, &back) : -EINVAL);
     iovec reply[2] = {{&answer, sizeof answer}, {b.bytes, back}};
     msghdr r = {};
     r.msg_iov = reply;
@@ -295,6 +311,7 @@ void PutDescriptor(msghdr& m, uint8_t* control, int fd) {
     Raw(SYS_sendmsg, b.socketFd, Ptr(&r), MSG_NOSIGNAL);
     if (made >= 0) Raw(SYS_close, made);
     if (fd >= 0) Raw(SYS_close, fd);
+    if (other >= 0) Raw(SYS_close, other);
   }
 }
 
@@ -549,9 +566,9 @@ napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
   return integer(env, static_cast<int32_t>(answer));
 }
 
-/** (socket, request, a, b, c, fd or -1, bytes, n, back): the result or -errno. A descriptor that was made is the result; bytes of an ioctl's struct replace those sent when `back` is true. */
+/** (socket, request, a, b, c, fd or -1, bytes, n, back, another fd or -1): the result or -errno. A descriptor that was made is the result; bytes of an ioctl's struct replace those sent when `back` is true. */
 napi_value NetBrokerCall(napi_env env, napi_callback_info info) {
-  Args<9> a(env, info);
+  Args<10> a(env, info);
   uint32_t n = a.u32(7);
   uint8_t* bytes = a.span(6, 0, n);
   if (n > kMaxBytes || (bytes == nullptr && n > 0)) return integer(env, -EINVAL);
@@ -562,7 +579,7 @@ napi_value NetBrokerCall(napi_env env, napi_callback_info info) {
   m.msg_iov = parts;
   m.msg_iovlen = 2;
   alignas(8) uint8_t control[kControl] = {};
-  if (fd >= 0) PutDescriptor(m, control, fd);
+  if (fd >= 0) PutDescriptor(m, control, fd, a.i32(9));
   ssize_t r;
   do r = sendmsg(sock, &m, MSG_NOSIGNAL);
   while (r < 0 && errno == EINTR);

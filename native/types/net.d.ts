@@ -56,7 +56,7 @@ export function forkNetBroker(
   raisesLo: boolean,
 ): number;
 /**
- * One request to the broker, with the descriptor fd (-1: none) and bytes[0, n), which the answer's bytes replace when `back` is
+ * One request to the broker, with the descriptors fd and other (-1: none) and bytes[0, n), which the answer's bytes replace when `back` is
  * true. A descriptor that was made, the result, or -errno; -EPERM when the broker is gone.
  */
 export function netBrokerCall(
@@ -69,4 +69,5 @@ export function netBrokerCall(
   bytes: Uint8Array,
   n: number,
   back: boolean,
+  other: number,
 ): number;

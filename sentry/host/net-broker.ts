@@ -68,7 +68,7 @@ export function makerLine(): number {
   const ends = new Int32Array(2);
   maker = socketPair(SOCK_SEQPACKET, ends);
   if (maker < 0) return maker;
-  const n = netBrokerCall(broker, MAKER, 0, 0, 0, ends[1]!, NOTHING, 0, false);
+  const n = netBrokerCall(broker, MAKER, 0, 0, 0, ends[1]!, NOTHING, 0, false, -1);
   close(ends[1]!);
   maker = n < 0 ? n : ends[0]!;
   if (n < 0) close(ends[0]!);
@@ -78,55 +78,66 @@ export function makerLine(): number {
 /** A network of its own: a socket in it that names it. */
 export function makeNetwork(): number {
   const line = makerLine();
-  return line < 0 ? line : netBrokerCall(line, NETWORK, 0, 0, 0, -1, NOTHING, 0, false);
+  return line < 0 ? line : netBrokerCall(line, NETWORK, 0, 0, 0, -1, NOTHING, 0, false, -1);
 }
 
 /** Any socket in a network that was made, named by `network`; or, for -1, a raw, packet or netlink one in the sandbox's: its descriptor. */
 export function networkSocket(network: number, family: number, type: number, protocol: number): number {
   const line = network < 0 ? broker : maker;
-  return line < 0 ? -EPERM : netBrokerCall(line, SOCKET, family, type, protocol, network, NOTHING, 0, false);
+  return line < 0 ? -EPERM : netBrokerCall(line, SOCKET, family, type, protocol, network, NOTHING, 0, false, -1);
 }
 
 /** Any socket in the network of a broker that opens all there: its descriptor. */
 export function lineSocket(line: number, family: number, type: number, protocol: number): number {
-  return netBrokerCall(line, SOCKET, family, type, protocol, -1, NOTHING, 0, false);
+  return netBrokerCall(line, SOCKET, family, type, protocol, -1, NOTHING, 0, false, -1);
 }
 
 /** The same for a file of /proc/net. index: of NETWORK_TABLES. */
 export function lineTable(line: number, index: number): number {
-  return netBrokerCall(line, TABLE, index + 1, 0, 0, -1, NOTHING, 0, false);
+  return netBrokerCall(line, TABLE, index + 1, 0, 0, -1, NOTHING, 0, false, -1);
 }
 
 /** A file of /proc/net of a network that was made: its descriptor. index: of NETWORK_TABLES. */
 export function networkTable(network: number, index: number): number {
-  return maker <= 0 ? -EPERM : netBrokerCall(maker, TABLE, index + 1, 0, 0, network, NOTHING, 0, false);
+  return maker <= 0 ? -EPERM : netBrokerCall(maker, TABLE, index + 1, 0, 0, network, NOTHING, 0, false, -1);
 }
 
 export function brokerBind(line: number, hostFd: number, name: Uint8Array, length: number): number {
-  return line < 0 ? -EPERM : netBrokerCall(line, BIND, 0, 0, 0, hostFd, name, length, false);
+  return line < 0 ? -EPERM : netBrokerCall(line, BIND, 0, 0, 0, hostFd, name, length, false, -1);
 }
 
 export function brokerSetOption(line: number, hostFd: number, level: number, name: number, value: Uint8Array, length: number): number {
-  return line < 0 ? -EPERM : netBrokerCall(line, SET_OPTION, level, name, 0, hostFd, value, length, false);
+  return line < 0 ? -EPERM : netBrokerCall(line, SET_OPTION, level, name, 0, hostFd, value, length, false, -1);
 }
 
-/** Sends a netlink message; the last `nameLength` of the n bytes are where to, 0 for the host's kernel. */
-export function brokerSend(line: number, hostFd: number, bytes: Uint8Array, n: number, nameLength: number): number {
-  return line < 0 ? -EPERM : netBrokerCall(line, SEND, nameLength, 0, 0, hostFd, bytes, n, false);
+/**
+ * Sends a netlink message; the last `nameLength` of the n bytes are where to, 0 for the host's kernel. At bytes[targetAt, +4), unless
+ * that is 0, goes a descriptor of the network that the socket `target` is in.
+ */
+export function brokerSend(
+  line: number,
+  hostFd: number,
+  bytes: Uint8Array,
+  n: number,
+  nameLength: number,
+  targetAt: number,
+  target: number,
+): number {
+  return line < 0 ? -EPERM : netBrokerCall(line, SEND, nameLength, targetAt, 0, hostFd, bytes, n, false, target);
 }
 
 /** An ioctl that changes an interface, by a struct ifreq. */
 export function brokerIoctl(line: number, hostFd: number, cmd: number, ifreq: Uint8Array, n: number): number {
-  return line < 0 ? -EPERM : netBrokerCall(line, IOCTL, cmd, 0, 0, hostFd, ifreq, n, true);
+  return line < 0 ? -EPERM : netBrokerCall(line, IOCTL, cmd, 0, 0, hostFd, ifreq, n, true, -1);
 }
 
 /** TUNSETIFF on a fresh descriptor of /dev/net/tun: the descriptor. network: as for networkSocket(). */
 export function brokerTun(network: number, ifreq: Uint8Array, n: number): number {
   const line = network < 0 ? broker : maker;
-  return line < 0 ? -EPERM : netBrokerCall(line, TUN, 0, 0, 0, network, ifreq, n, true);
+  return line < 0 ? -EPERM : netBrokerCall(line, TUN, 0, 0, 0, network, ifreq, n, true, -1);
 }
 
 /** Writes to a file of /proc/sys/net, at its start. */
 export function brokerWrite(hostFd: number, bytes: Uint8Array, n: number): number {
-  return broker < 0 ? -EPERM : netBrokerCall(broker, WRITE, 0, 0, 0, hostFd, bytes, n, false);
+  return broker < 0 ? -EPERM : netBrokerCall(broker, WRITE, 0, 0, 0, hostFd, bytes, n, false, -1);
 }

@@ -28,6 +28,7 @@ import type { Task } from '../kernel/task.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
 import { netCapable } from './host-privileges.ts';
 import { HostSocket } from './host-socket.ts';
+import { findTarget, target } from './link-target.ts';
 import type { Message } from './message.ts';
 import { networkOf } from './network.ts';
 import type { Socket, SocketName } from './socket.ts';
@@ -214,7 +215,10 @@ class RouteSocket extends NetlinkSocket {
       return super.send(t, io, m);
     }
     bytes.set(m.name.subarray(0, m.nameLength), n);
-    return brokerSend(line, this.hostFd, bytes, n + m.nameLength, m.nameLength);
+    findTarget(t, view, n);
+    const { at, network } = target;
+    const asker = network === null ? -1 : network.asker();
+    return brokerSend(line, this.hostFd, bytes, n + m.nameLength, m.nameLength, asker < 0 ? 0 : at, asker);
   }
 }
 

@@ -210,9 +210,14 @@ export function cloneForBind(ctx: VfsContext, from: VfsPath, recursive: boolean)
   const m = from.mount;
   if (m.unbindable) return -EINVAL;
   // A mount of nobody's namespace may only be copied while it belongs to a tree that nobody has attached yet: may_copy_tree().
-  if (!isOurs(ctx, m) && !isAnonymous(m)) return -EINVAL;
+  if (!isOurs(ctx, m) && !isAnonymous(m) && !isNamespaceFile(from)) return -EINVAL;
   if (!recursive && hasLockedChildren(m, from)) return -EINVAL;
   return copyTree(m, from.dentry, { single: !recursive });
+}
+
+/** One of /proc/[pid]/ns, which are mounted nowhere; a mount namespace could so come to lie in itself: mnt_ns_loop(). */
+function isNamespaceFile(at: VfsPath): boolean {
+  return at.mount.internal && at.mount.fs.type === 'nsfs' && !at.dentry.name.startsWith('mnt:');
 }
 
 /** Whether the mount belongs to a tree of open_tree(2) or fsmount(2). */

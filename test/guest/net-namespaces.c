@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -105,6 +106,56 @@ static int bringUp(void) {
   return ((struct nlmsgerr *)NLMSG_DATA((struct nlmsghdr *)answer))->error;
 }
 
+struct Link {
+  struct nlmsghdr h;
+  struct ifinfomsg i;
+  char attributes[256];
+};
+
+static void *put(struct Link *m, int type, const void *data, size_t n) {
+  struct rtattr *a = (void *)((char *)m + NLMSG_ALIGN(m->h.nlmsg_len));
+  a->rta_type = type;
+  a->rta_len = RTA_LENGTH(n);
+  if (n > 0) memcpy(RTA_DATA(a), data, n);
+  m->h.nlmsg_len = NLMSG_ALIGN(m->h.nlmsg_len) + RTA_ALIGN(a->rta_len);
+  return a;
+}
+
+static void ended(struct Link *m, struct rtattr *a) { a->rta_len = (char *)m + m->h.nlmsg_len - (char *)a; }
+
+/** Sends it: 0 or the -errno of the answer. */
+static int asked(struct Link *m) {
+  int fd = MUST(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
+  MUST(send(fd, m, m->h.nlmsg_len, 0));
+  char answer[4096];
+  MUST(recv(fd, answer, sizeof answer, 0));
+  close(fd);
+  return ((struct nlmsgerr *)NLMSG_DATA((struct nlmsghdr *)answer))->error;
+}
+
+/** A veth pair whose second interface goes to another namespace, -1 for none: `type` says what `where` is. */
+static int makesPair(const char *name, const char *peer, int type, int where) {
+  struct Link m = {{NLMSG_LENGTH(sizeof(struct ifinfomsg)), RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, 1, 0}, {0}, {0}};
+  struct ifinfomsg none = {0};
+  put(&m, IFLA_IFNAME, name, strlen(name) + 1);
+  struct rtattr *info = put(&m, IFLA_LINKINFO, NULL, 0);
+  put(&m, IFLA_INFO_KIND, "veth", 4);
+  struct rtattr *data = put(&m, IFLA_INFO_DATA, NULL, 0);
+  struct rtattr *other = put(&m, 1 /* VETH_INFO_PEER */, &none, sizeof none);
+  put(&m, IFLA_IFNAME, peer, strlen(peer) + 1);
+  if (where >= 0) put(&m, type, &where, sizeof where);
+  ended(&m, other);
+  ended(&m, data);
+  ended(&m, info);
+  return asked(&m);
+}
+
+static int moves(const char *name, int type, int where) {
+  struct Link m = {{NLMSG_LENGTH(sizeof(struct ifinfomsg)), RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, 1, 0}, {.ifi_index = if_nametoindex(name)}, {0}};
+  put(&m, type, &where, sizeof where);
+  return asked(&m);
+}
+
 static int ends(pid_t child) {
   int status;
   MUST(waitpid(child, &status, 0));
@@ -196,6 +247,48 @@ int main(void) {
     _exit(0);
   }
   HOLDS(ends(child) == 0);
+
+  SECTION("interfaces go from one to another");
+  MUST(unshare(CLONE_NEWNET));
+  int first = MUST(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  HOLDS(makesPair("left", "right", IFLA_NET_NS_FD, inside) == 0);
+  HOLDS(if_nametoindex("left") != 0 && if_nametoindex("right") == 0);
+  HOLDS(makesPair("here", "there", 0, -1) == 0);
+  HOLDS(moves("there", IFLA_NET_NS_FD, inside) == 0);
+  HOLDS(if_nametoindex("there") == 0);
+  HOLDS(moves("here", IFLA_NET_NS_FD, 999) == -EBADF || moves("here", IFLA_NET_NS_FD, 999) == -EINVAL);
+  fflush(stdout);
+  int told[2];
+  MUST(pipe(told));
+  child = MUST(fork());
+  if (child == 0) {
+    MUST(setns(inside, CLONE_NEWNET));
+    MUST(write(told[1], "x", 1));
+    sleep_ms(300);
+    _exit(if_nametoindex("here") != 0 && if_nametoindex("right") != 0 && if_nametoindex("there") != 0 ? 0 : 1);
+  }
+  char byte;
+  MUST(read(told[0], &byte, 1));
+  HOLDS(moves("here", IFLA_NET_NS_PID, child) == 0);
+  HOLDS(ends(child) == 0);
+  HOLDS(links() == 2);
+  close(first);
+
+  SECTION("a namespace with a name");
+  char place[] = "/tmp/network-XXXXXX";
+  close(MUST(mkstemp(place)));
+  MUST(unshare(CLONE_NEWNS));
+  MUST(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+  CALL(mount("/proc/self/ns/net", place, NULL, MS_BIND, NULL));
+  MUST(setns(outside, CLONE_NEWNET));
+  HOLDS(if_nametoindex("left") == 0);
+  int named = MUST(open(place, O_RDONLY));
+  CALL(setns(named, CLONE_NEWNET));
+  HOLDS(if_nametoindex("left") != 0);
+  close(named);
+  CALL(umount(place));
+  CALL(mount("/proc/self/ns/mnt", place, NULL, MS_BIND, NULL));
+  CALL(unlink(place));
 
   SECTION("the last descriptor of a namespace");
   for (int i = 0; i < 40; i++) {
