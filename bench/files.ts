@@ -118,33 +118,43 @@ function dropCaches(): void {
 
 // ---- what is worked on
 
-function prepare(): void {
+function prepare(wanted: ReadonlySet<string>): void {
   fb = buildGuest('fb');
   // Not below /tmp, which may be memory.
   work = mkdtempSync('/var/tmp/runsc-bench-');
-  for (const name of ['scratch', 'small', 'tracked', 'many', 'project']) mkdirSync(join(work, name));
+  mkdirSync(join(work, 'scratch'));
   copyFileSync(fb, join(work, 'fb'));
   fb = join(work, 'fb');
+  if (wanted.has('tar')) prepareTar();
+  if (wanted.has('git-status')) prepareGit();
+  if (wanted.has('npm-ci')) prepareNpm();
+  if (wanted.has('read-1g') || wanted.has('random-read')) prepareLarge();
+  if (wanted.has('sqlite')) prepareSqlite();
+  if (wanted.has('dentries')) fill(join(work, 'many'), STATTED_FILES, 0);
+}
+
+function prepareTar(): void {
   fill(join(work, 'small'), SMALL_FILES, 2600);
   must('tar', ['cf', join(work, 'small.tar'), '-C', join(work, 'small'), '.']);
-  fill(join(work, 'many'), STATTED_FILES, 0);
+}
+
+function prepareLarge(): void {
   const large = openSync(join(work, 'large'), 'w');
   const block = Buffer.alloc(1 << 20, 'large file');
   for (let at = 0; at < GIBIBYTE; at += block.length) writeSync(large, block);
   closeSync(large);
-  writeFileSync(
-    join(work, 'inserts.sql'),
-    `PRAGMA synchronous=OFF;\nCREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT);\n${"INSERT INTO t(b) VALUES('a value of a row');\n".repeat(INSERTS)}`,
-  );
-  if (!has('sqlite3', ['--version'])) lacking.add('sqlite');
-  if (has('git', ['--version'])) prepareGit();
-  else lacking.add('git-status');
-  if (has('npm', ['--version'])) prepareNpm();
-  else lacking.add('npm-ci');
+}
+
+function prepareSqlite(): void {
+  if (lacks('sqlite', 'sqlite3')) return;
+  const insert = "INSERT INTO t(b) VALUES('a value of a row');\n";
+  const script = `PRAGMA synchronous=OFF;\nCREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT);\n${insert.repeat(INSERTS)}`;
+  writeFileSync(join(work, 'inserts.sql'), script);
 }
 
 /** `count` files of `bytes` bytes, a hundred a folder. */
 function fill(folder: string, count: number, bytes: number): void {
+  mkdirSync(folder, { recursive: true });
   const text = Buffer.alloc(bytes, 'text of a file\n');
   for (let i = 0; i < count; i++) {
     if (i % 100 === 0) mkdirSync(join(folder, `d${i / 100}`));
@@ -153,6 +163,7 @@ function fill(folder: string, count: number, bytes: number): void {
 }
 
 function prepareGit(): void {
+  if (lacks('git-status', 'git')) return;
   const tracked = join(work, 'tracked');
   fill(tracked, TRACKED_FILES, 40);
   const run = (...args: string[]) => must('git', ['-C', tracked, '-c', 'user.name=bench', '-c', 'user.email=bench@localhost', ...args]);
@@ -163,9 +174,10 @@ function prepareGit(): void {
 
 /** A project with forty dependencies of fifty files, which npm takes from tarballs. */
 function prepareNpm(): void {
+  if (lacks('npm-ci', 'npm')) return;
   const project = join(work, 'project');
   const dependencies: Record<string, string> = {};
-  mkdirSync(join(project, 'tarballs'));
+  mkdirSync(join(project, 'tarballs'), { recursive: true });
   for (let i = 0; i < 40; i++) {
     const name = `bench-dependency-${i}`;
     const folder = join(work, 'package');
@@ -181,8 +193,11 @@ function prepareNpm(): void {
   must('npm', ['install', '--package-lock-only', '--offline', '--no-audit', '--no-fund', ...cache], { cwd: project });
 }
 
-function has(program: string, args: string[]): boolean {
-  return spawnSync(program, args, { stdio: 'ignore' }).status === 0;
+/** Whether this machine has no such program; the row is then left out. */
+function lacks(row: string, program: string): boolean {
+  if (spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0) return false;
+  lacking.add(row);
+  return true;
 }
 
 function must(program: string, args: readonly string[], options: SpawnSyncOptions = {}): void {

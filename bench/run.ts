@@ -75,7 +75,7 @@ async function runGroup(group: Group): Promise<void> {
   if (wanted.size === 0) return;
   const lost = new Set<Column>();
   try {
-    await group.prepare?.();
+    await group.prepare?.(wanted);
     for (const row of group.rows) if (wanted.has(row.name)) lines.push({ group: group.name, row });
     const count = Math.min(rounds, group.maxRounds ?? rounds);
     for (let round = 1; round <= count; round++) {

@@ -29,8 +29,8 @@ export interface Group {
   maxRounds?: number;
   /** Left out unless it is named. */
   isOptional?: boolean;
-  /** Builds what is needed, once. Throws Unavailable if this machine cannot measure it. */
-  prepare?(): void | Promise<void>;
+  /** Builds what the `wanted` rows need, once. Throws Unavailable if this machine cannot measure it. */
+  prepare?(wanted: ReadonlySet<string>): void | Promise<void>;
   /** One round of one column. `wanted` are names of rows. Throws Unavailable where the column cannot do it. */
   measure(column: Column, wanted: ReadonlySet<string>, sample: Sample): void | Promise<void>;
   /** Removes what prepare() has made. */
