@@ -19,6 +19,7 @@
  * it reads. What is read twice here can only harm the guest that changes it. */
 #pragma GCC visibility push(hidden) // no GOT: every symbol is in this one file
 #include "sysmsg.h"
+#include <asm/fcntl.h>
 #include <asm/unistd.h>
 
 typedef unsigned char u8;
@@ -442,11 +443,17 @@ static void fetch_vector(struct fetched *f, u64 from, u64 entries, int follows) 
   for (u64 i = 0; i < entries && f->used < most; i++) fetch(f, U64(vector, i * IOVEC_SIZE), U64(vector, i * IOVEC_SIZE + 8));
 }
 
+/* Other commands of fcntl have a number where these have a struct flock. */
+static int takes_lock(u32 cmd) {
+  return (cmd >= F_GETLK && cmd <= F_SETLKW) || (cmd >= F_OFD_GETLK && cmd <= F_OFD_SETLKW);
+}
+
 static void prefetch(u8 *c, u64 nr) {
   static const u8 argument[8] = {RDI, RSI, RDX, R10, R8, R9, R9, R9};
   U32(c, CTX_NOUT) = 0;
   u64 words = nr < 512 ? *(u64 *)(CONF + CONF_PREFETCH + nr * 8) : 0;
   struct fetched f = {c, 0, 0};
+  if (nr == __NR_fcntl && !takes_lock((u32)REG(c, RSI))) words = 0;
   for (; words != 0; words >>= 16) {
     u32 word = (u16)words, kind = (word >> 3) & 3, size = (word >> 8) & PREFETCH_SIZE, follows = (word >> 8) & PREFETCH_FOLLOW;
     u64 from = REG(c, argument[word & 7]), counted = REG(c, argument[(word >> 5) & 7]);

@@ -11,7 +11,7 @@
 //
 // A prefetch is a cache: what is missing here is read from the guest's memory when it is asked for.
 
-import { SYS_pwritev, SYS_pwritev2, SYS_sendmsg, SYS_writev } from '../../sentry/abi/sysno-x64.ts';
+import { SYS_fcntl, SYS_pwritev, SYS_pwritev2, SYS_sendmsg, SYS_writev } from '../../sentry/abi/sysno-x64.ts';
 
 const CALLS = 512;
 const WORDS = 4;
@@ -24,6 +24,9 @@ const STRUCTS: Readonly<Record<string, number>> = { sigset: 8, sigaction: 32 };
 /** A timespec is a result as often as an argument: the name tells. */
 const TIMES_READ = new Set(['req', 'tmo']);
 const IOVEC_SIZE = 16;
+/** fcntl's third argument points at this for some commands, and the stub knows which: native/stub/stub.c:takes_lock(). */
+const FLOCK_SIZE = 32;
+const FLOCK_ARGUMENT = 2;
 const MSGHDR_SIZE = 56;
 const MSGHDR = 0x4000;
 const FOLLOWS = 0x8000;
@@ -47,6 +50,7 @@ export function prefetchTable(calls: readonly (CallArguments | undefined)[]): Ui
       if (word !== 0 && count < WORDS) view.setUint16(nr * 8 + count++ * 2, word, true);
     });
   }
+  if (calls[SYS_fcntl] !== undefined) view.setUint16(SYS_fcntl * 8, FLOCK_ARGUMENT | (FIXED << 3) | ((FLOCK_SIZE / 8) << 8), true);
   return bytes;
 }
 

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { prefetchTable } from '../../platform/systrap/prefetch.ts';
 import {
+  SYS_fcntl,
   SYS_getpid,
   SYS_linkat,
   SYS_mount,
@@ -36,6 +37,7 @@ test('paths, buffers and vectors of the system-call table are fetched by the arg
   t.deepEqual(words(SYS_write), [[1, 2, 2, 0]]);
   t.deepEqual(words(SYS_writev), [[1, 0, 2, 16]]);
   t.deepEqual(words(SYS_poll), [[0, 0, 1, 8]]);
+  t.deepEqual(words(SYS_fcntl), [[2, 3, 0, 4]]);
   t.deepEqual(words(SYS_getpid), []);
 });
 
