@@ -84,6 +84,12 @@ export function setRangeLock(inode: Inode, owner: object, pid: number, type: num
   if (type === F_UNLCK && inode.locks === null) return 0;
   if (type !== F_UNLCK && conflictingLock(inode, owner, type, start, end) !== undefined) return -EAGAIN;
   const locks = locksOf(inode);
+  const at = onlyTouched(locks.ranges, owner, type, start, end);
+  if (at !== MANY) {
+    setOne(locks, at, owner, pid, type, start, end);
+    dropIfUnused(inode, locks);
+    return 0;
+  }
   const kept: RangeLock[] = [];
   let added = type === F_UNLCK ? null : new RangeLock(owner, pid, type, start, end);
   let weakened = false;
@@ -110,6 +116,45 @@ export function setRangeLock(inode: Inode, owner: object, pid: number, type: num
   dropIfUnused(inode, locks);
   if (weakened) locks.waiters.notify(LOCK_EVENT);
   return 0;
+}
+
+const NONE = -1;
+const MANY = -2;
+
+/**
+ * Databases set and clear the same few ranges all the time: the index of the owner's lock on just [start, end] if that is
+ * the only one of its own that the change touches, NONE if none is, else MANY.
+ */
+function onlyTouched(ranges: readonly RangeLock[], owner: object, type: number, start: number, end: number): number {
+  let only = NONE;
+  for (let i = 0; i < ranges.length; i++) {
+    const held = ranges[i];
+    const reach = held.type === type ? 1 : 0;
+    if (held.owner !== owner || held.end + reach < start || held.start - reach > end) continue;
+    if (only !== NONE || held.start !== start || held.end !== end) return MANY;
+    only = i;
+  }
+  return only;
+}
+
+/** Sets or clears the lock at index `at`, which is on [start, end], or (NONE) makes one where it belongs. */
+function setOne(locks: FileLocks, at: number, owner: object, pid: number, type: number, start: number, end: number): void {
+  const { ranges } = locks;
+  if (at === NONE) {
+    if (type === F_UNLCK) return;
+    let to = ranges.length;
+    while (to > 0 && ranges[to - 1].start > start) to--;
+    ranges.splice(to, 0, new RangeLock(owner, pid, type, start, end));
+    return;
+  }
+  const held = ranges[at];
+  const weakened = type === F_UNLCK || (held.type === F_WRLCK && type === F_RDLCK);
+  if (type === F_UNLCK) ranges.splice(at, 1);
+  else {
+    held.type = type;
+    held.pid = pid;
+  }
+  if (weakened) locks.waiters.notify(LOCK_EVENT);
 }
 
 /** An inode without locks is like one that never had any. */

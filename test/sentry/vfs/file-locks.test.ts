@@ -22,6 +22,26 @@ function someInode(): Inode {
 const held = (inode: Inode): string =>
   inode.locks?.ranges.map((r) => `${r.type === F_WRLCK ? 'w' : 'r'}${r.start}-${r.end}`).join(' ') ?? '';
 
+test('a lock set again on its very range changes type in place, is merged with its neighbours, and tells who waits', (t) => {
+  const inode = someInode();
+  const me = {};
+  const other = {};
+  t.is(setRangeLock(inode, me, 1, F_RDLCK, 20, 29), 0);
+  t.is(setRangeLock(inode, other, 2, F_RDLCK, 0, 9), 0);
+  t.is(setRangeLock(inode, other, 2, F_RDLCK, 20, 29), 0);
+  t.is(held(inode), 'r0-9 r20-29 r20-29');
+  t.is(setRangeLock(inode, me, 1, F_WRLCK, 20, 29), -EAGAIN);
+  t.is(setRangeLock(inode, other, 2, F_UNLCK, 20, 29), 0);
+  t.is(setRangeLock(inode, me, 1, F_WRLCK, 20, 29), 0);
+  t.is(held(inode), 'r0-9 w20-29');
+  t.is(setRangeLock(inode, me, 1, F_RDLCK, 30, 39), 0);
+  t.is(setRangeLock(inode, me, 1, F_RDLCK, 20, 29), 0);
+  t.is(held(inode), 'r0-9 r20-39');
+  releasePosixLocks(inode, me);
+  releasePosixLocks(inode, other);
+  t.is(inode.locks, null);
+});
+
 test('locks of one owner split, merge and change type', (t) => {
   const inode = someInode();
   const me = {};
