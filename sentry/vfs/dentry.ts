@@ -185,11 +185,27 @@ export function unhash(d: Dentry): void {
   if (d.pins === 0) d.releaseInode();
 }
 
-/** After unlink, rmdir or being renamed over: the name is gone. A file that nobody has open is given back at once, a directory when it is nobody's cwd. */
+/**
+ * After unlink or rmdir: the name is known not to exist, since who has removed it may ask for it next, as databases do with
+ * their journals. A file that nobody has open is given back at once, a directory when it is nobody's cwd.
+ */
 export function removed(d: Dentry): void {
+  const dir = d.parent!;
+  overwritten(d);
+  addChild(dir, d.name, null);
+}
+
+/** After being renamed over, or before removed() says that the name is free. */
+function overwritten(d: Dentry): void {
   if (d.pins === 0) notifyIfGone(d);
+  if (d.isDir() && d.children !== null) forgetChildren(d);
   unhash(d);
   if (d.inode !== null && !d.inode.isDir()) inodeReleased(d.inode);
+}
+
+/** A directory that is gone has no names any more, not even ones that are known not to exist: shrink_dcache_parent(). */
+function forgetChildren(dir: Dentry): void {
+  for (const child of dir.children!.values()) if (child.inode === null) unhash(child);
 }
 
 /** Keeps a dentry in the cache, whatever its age; unpin() takes it back. */
@@ -216,7 +232,7 @@ export function moveDentry(d: Dentry, target: Dentry): void {
     newParent.children?.delete(target.name);
     target.hashed = false;
     target.lru?.remove(target);
-  } else removed(target);
+  } else overwritten(target);
   const siblings = d.parent?.children;
   if (siblings?.get(d.name) === d) siblings.delete(d.name);
   d.lru?.remove(d);

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { ENOENT } from '../../../sentry/abi/errno.ts';
 import { O_RDONLY } from '../../../sentry/abi/fcntl.ts';
 import { DENTRY_LIMIT, DIRECTORY_LIMIT, dentryCount, dropDentries, setDentryLimit } from '../../../sentry/vfs/dentry.ts';
 import type { VfsPath } from '../../../sentry/vfs/filesystem.ts';
@@ -47,6 +48,32 @@ test('caches that are dropped keep what is in use, and the rest is found again',
   t.is(pathName(held.path!, ctx.fs.root), '/kept/f');
   t.is(getFile(tree, '/a/b/f7'), 'x');
   held.decRef(null);
+});
+
+test('a name that was removed is known to be free, without asking the file system', (t) => {
+  const tree = makeTree();
+  const { vfs, ctx } = tree;
+  vfs.mkdirAt(ctx, null, '/d', 0o755);
+  putFile(tree, '/d/journal', 'x');
+  t.is(vfs.unlinkAt(ctx, null, '/d/journal'), 0);
+  const dir = (vfs.lookup(ctx, null, '/d', 0) as VfsPath).dentry;
+  const inode = dir.inode!;
+  let asked = 0;
+  const lookup = inode.lookup.bind(inode);
+  inode.lookup = (name) => {
+    asked++;
+    return lookup(name);
+  };
+  t.is(vfs.stat(ctx, null, '/d/journal', 0), -ENOENT);
+  putFile(tree, '/d/journal', 'again');
+  t.is(getFile(tree, '/d/journal'), 'again');
+  t.is(asked, 0);
+  t.is(vfs.unlinkAt(ctx, null, '/d/journal'), 0);
+  const before = dentryCount();
+  t.is(vfs.rmdirAt(ctx, null, '/d'), 0);
+  // Its own name is free now, and the names in it are nobody's.
+  t.is(dentryCount(), before - 1);
+  t.is(vfs.stat(ctx, null, '/d/journal', 0), -ENOENT);
 });
 
 test('an unlinked file is given back when its last description closes, and not before', (t) => {
