@@ -20,6 +20,8 @@ import { Appetite } from './listing.ts';
 /** Files of all trees that keep a donated descriptor though nobody has them open just now, the longest so first. */
 const idleFiles: Set<GoferInode> = new Set();
 export const IDLE_FDS = 1024;
+/** Names that a layer of an overlay is known not to have, the longest known so first. */
+const ABSENT_NAMES = 8192;
 const TWO48 = 2 ** 48;
 /** Host devices whose inode numbers are told apart by their high bits. */
 const MAX_DEVICES = 16;
@@ -51,6 +53,8 @@ export class GoferFilesystem extends Filesystem {
   /** TREE_*. */
   private readonly flags: number;
   private believed = false;
+  /** Of a layer below an overlay, "directory's number/name": the overlay asks for a name with each unlink and rename in its upper tree. */
+  private readonly absent: Set<string> = new Set();
 
   private constructor(client: GoferClient, dev: number, reply: AttachReply, shownAs: string) {
     super(shownAs, dev, V9FS_MAGIC);
@@ -103,6 +107,7 @@ export class GoferFilesystem extends Filesystem {
       inode.giveBack();
     }
     this.inodes.clear();
+    this.absent.clear();
     this.client.flush();
   }
 
@@ -133,6 +138,21 @@ export class GoferFilesystem extends Filesystem {
   opensHostNode(mode: number): boolean {
     const type = mode & S_IFMT;
     return (type === S_IFIFO && (this.flags & TREE_HOST_FIFO) !== 0) || (type === S_IFCHR && (this.flags & TREE_DEVICES) !== 0);
+  }
+
+  /** Whether nobody can have made the name since it was found to be missing. */
+  knowsAbsent(directory: GoferInode, name: string): boolean {
+    return this.believed && this.absent.has(`${directory.ino}/${name}`);
+  }
+
+  foundAbsent(directory: GoferInode, name: string): void {
+    if (!this.believed) return;
+    this.absent.add(`${directory.ino}/${name}`);
+    if (this.absent.size <= ABSENT_NAMES) return;
+    for (const oldest of this.absent) {
+      this.absent.delete(oldest);
+      return;
+    }
   }
 
   /** A handle for a name in a directory, or -errno. flags: 0 or WALK_OPEN. */

@@ -18,6 +18,7 @@ import {
 import { major, makedev, minor } from '../../abi/device.ts';
 import { EACCES, EMFILE, ENFILE, ENODATA, ENOENT, EPERM, ESTALE } from '../../abi/errno.ts';
 import { O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, O_WRONLY, RENAME_EXCHANGE } from '../../abi/fcntl.ts';
+import { NAME_MAX } from '../../abi/limits.ts';
 import { MS_NOATIME, MS_RDONLY } from '../../abi/mount.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from '../../abi/stat.ts';
 import { fileAttributes, HostFd, statxBuffer } from '../../host/host-fd.ts';
@@ -183,15 +184,19 @@ export class GoferInode extends Inode {
 
   override lookup(name: string): Inode | number {
     if (this.listing !== null && this.namesCheckedAt !== this.fs.doubts) this.checkNames();
-    if (this.listing !== null) {
-      const known = this.listed(this.listing, name);
+    const { listing } = this;
+    if (listing !== null) {
+      const known = this.listed(listing, name);
       if (known !== null) return known;
+      if (listing.complete && name.length <= NAME_MAX && listing.find(name) < 0) return -ENOENT;
     }
+    if (this.fs.knowsAbsent(this, name)) return -ENOENT;
     this.fs.keepWithinLimit();
     const parent = this.ensureHandle();
     if (parent < 0) return parent;
     const opens = openIntent.reading && openIntent.isLast;
     const handle = this.fs.walkOne(parent, name, opens ? WALK_OPEN : 0);
+    if (handle === -ENOENT) this.fs.foundAbsent(this, name);
     if (handle < 0) return handle;
     const inode = this.fs.adopt(handle, this.fs.client.attributes, this, name);
     inode.seenIn = openIntent.walks;

@@ -448,3 +448,33 @@ test('what the host changes in an exclusive tree is seen after a doubt, and only
   doubt();
   t.true(root.childStillValid('known', known));
 });
+
+test('what is known to be missing is not asked for again: by a whole listing, and below an overlay', (t) => {
+  const { g, fs, root } = mounted(t);
+  mkdirSync(join(g.dir, 'd'));
+  writeFileSync(join(g.dir, 'd', 'here'), '');
+  let asked = 0;
+  const walkOne = fs.client.walkOne.bind(fs.client);
+  fs.client.walkOne = (...args) => {
+    asked++;
+    return walkOne(...args);
+  };
+  t.is(root.lookup('missing'), -ENOENT);
+  t.is(root.lookup('missing'), -ENOENT);
+  t.is(asked, 2);
+  const folder = found(root.lookup('d'));
+  t.not(typeof folder.list(), 'number');
+  asked = 0;
+  t.is(folder.lookup('missing'), -ENOENT);
+  t.is(asked, 0);
+  // Whoever makes a name itself knows no more whether the listing is whole.
+  found(folder.create(creds, 'made', 0o100644));
+  found(folder.lookup('made'));
+  t.is(folder.lookup('missing'), -ENOENT);
+  t.is(asked, 2);
+
+  fs.becomeLayer();
+  asked = 0;
+  for (let i = 0; i < 5; i++) t.is(root.lookup('missing'), -ENOENT);
+  t.is(asked, 1);
+});
