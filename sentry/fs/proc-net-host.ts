@@ -7,6 +7,7 @@ import { latin1 } from '../base/latin1.ts';
 import { registerNetText } from './proc-net.ts';
 
 const NAMES: readonly string[] = [
+  'anycast6',
   'arp',
   'dev',
   'dev_mcast',

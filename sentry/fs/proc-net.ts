@@ -43,6 +43,7 @@ function counters(prefix: string, names: string, first: string = ''): string {
   return `${prefix}: ${names}\n${prefix}: ${list.map((_name, i) => given[i] ?? '0').join(' ')}\n`;
 }
 
+header('anycast6', '');
 header('arp', 'IP address       HW type     Flags       HW address            Mask     Device\n');
 header(
   'dev',

@@ -142,6 +142,12 @@ const ENTRIES: readonly Entry[] = [
   file('timerslack_ns', 0o666, timerslackText, writeTimerslack, false, 'process'),
   file('patch_state', 0o400, () => '-1\n'),
   file('arch_status', 0o444, () => ''),
+  // Pages of guests are never merged: fs/proc/base.c:proc_pid_ksm_stat().
+  file(
+    'ksm_stat',
+    0o400,
+    () => 'ksm_rmap_items 0\nksm_zero_pages 0\nksm_merging_pages 0\nksm_process_profit 0\nksm_merge_any: no\nksm_mergeable: no\n',
+  ),
 ];
 
 const PROCESS_ENTRIES: readonly Entry[] = ENTRIES.filter((e) => e.only !== 'thread');
