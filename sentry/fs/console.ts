@@ -33,7 +33,8 @@ const SIZE_INTERVAL_NS = 250e6;
 const DRAIN_MS = 100;
 
 const bytes = new Uint8Array(WRITE_SIZE);
-const sizeBytes = new Uint8Array(WINSIZE.size);
+/** As long as the longest of a terminal's structures, whose requests do not say what they take. */
+const sizeBytes = new Uint8Array(64);
 const sizeView = new DataView(sizeBytes.buffer);
 
 /** Told by the pty that there is output to fetch or room for input. */
