@@ -24,6 +24,8 @@ export interface ProcessConfig {
   /** ioprio_set(2)'s word. */
   readonly ioPriority?: number;
   readonly scheduler?: SchedulerConfig;
+  /** Numbers of the processors that it begins on: process.execCPUAffinity. */
+  readonly processors?: readonly number[];
   /** A terminal of the sandbox's own is its stdio, bridged to stdioFds[0]. */
   readonly terminal: boolean;
   /** Its terminal leaves newlines alone: whoever reads it is no terminal. ONLCR of termios(3). */

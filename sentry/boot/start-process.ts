@@ -142,6 +142,7 @@ function searchPath(kernel: Kernel, ctx: KernelContext, config: ProcessConfig, n
 function schedule(t: Task, config: ProcessConfig): void {
   if (config.personality !== undefined) t.group.personality = config.personality;
   if (config.ioPriority !== undefined) t.sched.ioprio = config.ioPriority;
+  if (config.processors !== undefined) pin(t, config.processors);
   const { scheduler } = config;
   if (scheduler === undefined) return;
   t.sched.policy = scheduler.policy;
@@ -151,6 +152,16 @@ function schedule(t: Task, config: ProcessConfig): void {
   t.sched.runtimeNs = scheduler.runtimeNs;
   t.sched.relativeDeadlineNs = scheduler.deadlineNs;
   t.sched.periodNs = scheduler.periodNs;
+}
+
+/** Only what there is: sched_setaffinity(2). */
+function pin(t: Task, processors: readonly number[]): void {
+  const { machine, platform } = t.kernel;
+  const mask = new Uint8Array(t.sched.affinity.length);
+  for (const cpu of processors) if (t.sched.allows(cpu)) mask[cpu >> 3]! |= 1 << (cpu & 7);
+  if (mask.every((byte) => byte === 0)) return;
+  t.sched.affinity = mask;
+  if (machine.hasHostNumbers) platform.setAffinity(t.context, mask);
 }
 
 /** The last of two variables of one name counts, and HOME is never empty: runc's prepareEnv(). */

@@ -3,6 +3,7 @@
 
 import { openSync, readFileSync, readSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { processorList } from '../base/processor-list.ts';
 import { randomUuid } from '../host/entropy.ts';
 import { UTS_MACHINE, UTS_RELEASE, UTS_SYSNAME, UTS_VERSION } from './uts-namespace.ts';
 
@@ -76,6 +77,8 @@ export class Machine extends MemoryShare {
   readonly hardware: string = UTS_MACHINE;
   /** Processor numbers are the host's own: what a thread asks to run on can be asked of the host. */
   readonly hasHostNumbers: boolean;
+  /** Processors that programs may run on, as bits; undefined: all. */
+  readonly allowed: Uint8Array | undefined;
 
   constructor(
     cpuCount: number,
@@ -85,12 +88,14 @@ export class Machine extends MemoryShare {
     memoryUsageFd = -1,
     hasHostNumbers = false,
     hostBytes = memoryBytes,
+    allowed: Uint8Array | undefined = undefined,
   ) {
     super(memoryBytes, hostBytes, memoryUsageFd);
     this.cpuCount = cpuCount;
     this.cpuinfo = cpuinfo;
     this.caches = caches;
     this.hasHostNumbers = hasHostNumbers;
+    this.allowed = allowed;
   }
 
   /** "0-3": the list of all processors as sysfs and status print it. */
@@ -101,7 +106,10 @@ export class Machine extends MemoryShare {
 
 /** Reads the host. Call before lock-down; never fails, a value that cannot be had gets a plain default. */
 export function loadMachine(limits: MachineLimits = {}): Machine {
-  const cpuCount = Math.max(1, limits.cpus ?? availableParallelism());
+  const allowed = limits.cpus === undefined ? allowedProcessors() : [];
+  // A cpuset that leaves out the first ones: numbers are the host's, up to the last that may be used.
+  const sparse = allowed.length > 0 && allowed.at(-1)! + 1 > allowed.length;
+  const cpuCount = Math.max(1, limits.cpus ?? (sparse ? allowed.at(-1)! + 1 : availableParallelism()));
   const hostBytes = hostMemory();
   const memoryBytes = Math.min(limits.memoryBytes ?? hostBytes, hostBytes);
   return new Machine(
@@ -110,15 +118,27 @@ export function loadMachine(limits: MachineLimits = {}): Machine {
     cpuinfoFor(readHost('/proc/cpuinfo'), cpuCount),
     hostCaches(),
     limits.memoryUsagePath === undefined ? openMemoryUsage() : openHost(limits.memoryUsagePath),
-    startsAtZero(cpuCount),
+    sparse || startsAtZero(cpuCount),
     hostBytes,
+    sparse ? maskOf(allowed, cpuCount) : undefined,
   );
 }
 
 /** Whether the host processors that we may run on begin with 0 to count-1. */
 function startsAtZero(count: number): boolean {
-  const list = /^Cpus_allowed_list:\s*(\d+)(?:-(\d+))?/m.exec(readHost('/proc/self/status'));
-  return list !== null && list[1] === '0' && Number(list[2] ?? 0) >= count - 1;
+  return allowedProcessors()[count - 1] === count - 1;
+}
+
+/** Numbers of the host processors that we may run on, ascending. */
+function allowedProcessors(): number[] {
+  const list = /^Cpus_allowed_list:\s*(\S+)/m.exec(readHost('/proc/self/status'));
+  return list === null ? [] : (processorList(list[1]!) ?? []);
+}
+
+function maskOf(processors: readonly number[], count: number): Uint8Array {
+  const mask = new Uint8Array(Math.ceil(count / 8));
+  for (const cpu of processors) mask[cpu >> 3]! |= 1 << (cpu & 7);
+  return mask;
 }
 
 /** A machine for tests and for a kernel that was given none. */

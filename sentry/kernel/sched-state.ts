@@ -27,8 +27,13 @@ export class SchedState {
   affinity: Uint8Array;
   readonly cpuCount: number;
 
-  constructor(cpuCount: number) {
+  /** allowed: as affinity; undefined: all. It is not written to. */
+  constructor(cpuCount: number, allowed?: Uint8Array) {
     this.cpuCount = cpuCount;
+    if (allowed !== undefined) {
+      this.affinity = allowed;
+      return;
+    }
     this.affinity = new Uint8Array(Math.ceil(cpuCount / 8));
     for (let cpu = 0; cpu < cpuCount; cpu++) this.affinity[cpu >> 3]! |= 1 << (cpu & 7);
   }

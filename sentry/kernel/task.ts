@@ -217,7 +217,7 @@ export class Task implements ListNode<Task> {
     this.creds = creds;
     this.comm = comm;
     this.startNs = kernel.clock.monotonicNs();
-    this.sched = new SchedState(kernel.machine.cpuCount);
+    this.sched = new SchedState(kernel.machine.cpuCount, kernel.machine.allowed);
   }
 
   get creds(): Credentials {

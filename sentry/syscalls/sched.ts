@@ -300,13 +300,14 @@ export function sched_yield(): number {
 
 /** sched_setaffinity(2). */
 export function sched_setaffinity(t: Task, a: SyscallArgs): number {
-  const { cpuCount } = t.kernel.machine;
+  const { cpuCount, allowed } = t.kernel.machine;
   const bytes = Math.ceil(cpuCount / 8);
   const mask = new Uint8Array(bytes);
   if (t.mm.copyIn(a.addr(2), mask, 0, Math.min(a.uint(1), bytes)) < 0) return -EFAULT;
   const target = find(t, a.int(0));
   if (target === undefined) return -ESRCH;
   if (!maySchedule(t, target)) return -EPERM;
+  if (allowed !== undefined) for (let i = 0; i < bytes; i++) mask[i]! &= allowed[i]!;
   let any = 0;
   for (let cpu = 0; cpu < bytes * 8; cpu++) {
     if (cpu >= cpuCount) mask[cpu >> 3]! &= ~(1 << (cpu & 7));
