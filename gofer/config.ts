@@ -10,6 +10,8 @@ export interface GoferTree {
    * for messages only.
    */
   overlay?: string;
+  /** The tree as open_tree(2) has cloned it, to be used instead of hostPath: where our ids cannot reach that, or are mapped. */
+  mountFd?: number;
   /** An O_PATH descriptor of the root to be used instead of hostPath. Only without confinement: pivoted trees are mounts. */
   dirFd?: number;
   readOnly: boolean;

@@ -7,7 +7,7 @@
 //
 // and everything else leaves its mount namespace. Capabilities, new privileges and system calls go after that.
 
-import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { fstatSync, mkdirSync, writeFileSync } from 'node:fs';
 import {
   close,
   dropAllCapabilities,
@@ -65,10 +65,10 @@ const KEPT: readonly number[] = [CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARC
 
 /** Makes `newRoot` (any directory of the host, in our own mount namespace) the root described above. */
 export function enterTrees(trees: readonly GoferTree[], newRoot: string): void {
-  const clones = trees.map((tree) =>
-    tree.overlay === undefined ? cloneTree(tree.hostPath, AT_RECURSIVE) : mountOverlay(tree.overlay, newRoot),
+  const clones = trees.map(
+    (tree) => tree.mountFd ?? (tree.overlay === undefined ? cloneTree(tree.hostPath, AT_RECURSIVE) : mountOverlay(tree.overlay, newRoot)),
   );
-  const areDirectories = trees.map((tree) => tree.overlay !== undefined || statSync(Buffer.from(tree.hostPath, 'latin1')).isDirectory());
+  const areDirectories = clones.map((fd) => fstatSync(fd).isDirectory());
   const fdClone = cloneTree('/proc/self/fd', 0);
   restrict(fdClone, FD_PATH, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 

@@ -47,7 +47,8 @@ function openTrees(config: GoferConfig): Tree[] {
 /** Serves until the Sentry is gone; then the process ends. */
 export function goferMain(config: GoferConfig): never {
   if (config.logFd >= 0) setLogSink((line) => writeSync(config.logFd, `gofer: ${line}`), config.debug === true);
-  for (const fd of [config.regionFd, config.socketFd, config.logFd]) if (fd > 2) fcntlSetCloexec(fd, 1);
+  const donated = config.trees.map((tree) => tree.mountFd ?? -1);
+  for (const fd of [config.regionFd, config.socketFd, config.logFd, ...donated]) if (fd > 2) fcntlSetCloexec(fd, 1);
   const memory = mapShared(config.regionFd, REGION_SIZE);
   if (typeof memory === 'number') throw new Error(`mapping the channel: ${errnoName(-memory)}`);
   close(config.regionFd);

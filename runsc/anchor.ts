@@ -2,18 +2,24 @@
 // names. It is no part of the sandbox. It has namespaces of its own, so that whoever joins those of "the container's
 // process", as podman's cp and top or a second container do, finds the container's files, network and name there.
 
+import { fstatSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS } from '../sentry/abi/sched.ts';
+import { SOCK_SEQPACKET } from '../sentry/abi/socket.ts';
 import { errnoText, RunscError } from './errors.ts';
-import { anchorPath, closeFd, finishProcess, killProcess, memfdWith, startProcess, waitPid } from './host.ts';
+import { anchorPath, closeFd, finishProcess, killProcess, memfdWith, socketPair, startProcess, waitPid } from './host.ts';
+import { type IdMap, idMapsOf } from './id-maps.ts';
 import { openNamespace } from './namespaces.ts';
 import type { Spec } from './spec.ts';
 
 /** A mount as it is to look from outside. */
 export interface ViewMount {
-  readonly kind: 'bind' | 'tmpfs';
-  /** A path of the host; '' for a tmpfs. */
+  /** folder: of what is mounted there nothing can be shown. */
+  readonly kind: 'bind' | 'tmpfs' | 'folder';
+  /** A path of the host; '' but for binds. */
   readonly source: string;
+  /** A bound file is no folder. */
+  readonly isFile: boolean;
   readonly target: string;
   readonly readOnly: boolean;
 }
@@ -40,6 +46,8 @@ export interface AnchorView {
   readonly mounts: readonly ViewMount[];
   /** A file that stands for the network namespace of the container; undefined: the caller's network. */
   readonly network: string | undefined;
+  /** A namespace file: the user namespace that the container has; undefined: the caller's. */
+  readonly userNamespace: string | undefined;
 }
 
 /** Size of what a sandbox may tell of its processes: the pages are charged to the container. */
@@ -52,8 +60,13 @@ export function startAnchor(options: AnchorOptions): number {
   try {
     if (view === undefined) return begin(options, [], 0, [], owned);
     const { flags, joined } = namespacesOf(view, owned);
+    let userNamespace = -1;
+    if (view.userNamespace !== undefined) {
+      userNamespace = openNamespace(view.userNamespace, 'user');
+      owned.push(userNamespace);
+    }
     try {
-      return begin(options, planOf(view), flags, joined, owned);
+      return begin(options, planOf(view), flags, joined, owned, userNamespace);
     } catch (error) {
       // Who may not make namespaces has a container without a view: nobody can look for it then, either.
       if (!(error instanceof RunscError) || (process.geteuid!() === 0 && !refusedByHost(error))) throw error;
@@ -74,6 +87,7 @@ function begin(
   cloneFlags: number,
   joined: readonly (readonly [number, string])[],
   owned: number[],
+  userNamespace = -1,
 ): number {
   const text = plan.map((word) => `${word}\0`).join('');
   const planFd = memfdWith('anchor-plan', Buffer.from(text, 'utf8'));
@@ -88,7 +102,12 @@ function begin(
       // Who lists the processes of the host sees the program's words: `docker top`.
       argv: options.args.map(shown),
       env: [String(options.reply), String(options.pid)],
-      fds: [[0, options.connection], [3, planFd], ...(hasTerminal ? [[4, terminal] as const] : [])],
+      fds: [
+        [0, options.connection],
+        [3, planFd],
+        ...(hasTerminal ? [[4, terminal] as const] : []),
+        ...(userNamespace >= 0 ? [[5, userNamespace] as const] : []),
+      ],
       cwd: '/',
       session: true,
       ...(hasTerminal ? { ctty: terminal } : {}),
@@ -129,6 +148,39 @@ export function endAnchor(pid: number): void {
   waitPid(pid, 0);
 }
 
+/** A connection on which nothing comes. Its other end goes with it, and with that the process that watches it. */
+function idleConnection(owned: number[]): number {
+  const ends = new Int32Array(2);
+  const made = socketPair(SOCK_SEQPACKET, ends);
+  if (made < 0) throw new RunscError('making a socket pair', errnoText(made));
+  owned.push(ends[0]!, ends[1]!);
+  return ends[0]!;
+}
+
+/** How long a process may take to enter a namespace. */
+const ENTER_MS = 2000;
+
+/** The maps of a user namespace that is known by its file alone: a process enters it for the moment that it takes to ask. */
+export function idMapsIn(path: string): { uid: IdMap[]; gid: IdMap[] } {
+  const owned: number[] = [];
+  try {
+    const userNamespace = openNamespace(path, 'user');
+    owned.push(userNamespace);
+    const connection = idleConnection(owned);
+    const wanted = `user:[${fstatSync(userNamespace).ino}]`;
+    const pid = begin({ connection, reply: 1, args: ['runsc'], pid: 1 }, ['u'], 0, [], owned, userNamespace);
+    try {
+      for (const until = Date.now() + ENTER_MS; readlinkSync(`/proc/${pid}/ns/user`) !== wanted; )
+        if (Date.now() > until) throw new RunscError(`entering the user namespace ${path}`, 'the host refuses it');
+      return idMapsOf(pid);
+    } finally {
+      endAnchor(pid);
+    }
+  } finally {
+    for (const fd of owned) closeFd(fd);
+  }
+}
+
 /** Namespaces of its own where the container has them, and those of others by path. */
 function namespacesOf(view: AnchorView, owned: number[]): { flags: number; joined: [number, string][] } {
   let flags = CLONE_NEWNS;
@@ -159,10 +211,27 @@ function planOf(view: AnchorView): string[] {
   const uts = spec.namespaces.find((n) => n.type === 'uts');
   if (uts !== undefined && uts.path === undefined && spec.hostname !== undefined) plan.push('h', spec.hostname);
   plan.push('r', view.rootfs);
+  const empty: string[] = [];
   for (const mount of view.mounts) {
+    plan.push(...placesFor(mount, empty));
     if (mount.kind === 'bind') plan.push('b', mount.source, mount.target, mount.readOnly ? 'ro' : 'rw');
-    else plan.push('t', mount.target, 'size=0,mode=755');
+    else if (mount.kind === 'tmpfs') {
+      plan.push('t', mount.target, 'size=0,mode=755');
+      empty.push(mount.target);
+    }
   }
   plan.push('p', join('/', 'proc'), PROC_OPTIONS, 'v');
+  if (view.userNamespace !== undefined) plan.push('u');
   return plan;
+}
+
+/** Steps that make the place of a mount and the folders on the way to it, where one of `empty` (tmpfs that are ours) hides what is there. */
+function placesFor(mount: ViewMount, empty: readonly string[]): string[] {
+  const below = empty.findLast((at) => mount.target.startsWith(`${at}/`));
+  if (below === undefined) return [];
+  const steps: string[] = [];
+  for (let slash = mount.target.indexOf('/', below.length + 1); slash > 0; slash = mount.target.indexOf('/', slash + 1))
+    steps.push('d', mount.target.slice(0, slash));
+  steps.push(mount.isFile ? 'f' : 'd', mount.target);
+  return steps;
 }

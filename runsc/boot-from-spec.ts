@@ -3,27 +3,27 @@
 import { realpathSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
-import type { GoferTree } from '../gofer/config.ts';
 import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../sentry/abi/mount.ts';
 import { S_IFBLK, S_IFCHR, S_IFIFO } from '../sentry/abi/stat.ts';
 import type { BootConfig, DeviceConfig, IdRangeConfig, MountConfig, ProcessConfig } from '../sentry/boot/boot-config.ts';
-import type { ViewMount } from './anchor.ts';
+import { idMapsIn, type ViewMount } from './anchor.ts';
 import { cgroupView, planCgroupMount } from './cgroup-view.ts';
 import type { Config } from './config.ts';
 import { egressPolicies } from './egress-policy.ts';
 import { RunscError } from './errors.ts';
 import { sourceOf } from './host-mounts.ts';
-import { type IdMap, ownIdMaps } from './id-maps.ts';
+import { type IdMap, idMapsOf, sameIdMap } from './id-maps.ts';
 import { parseMountOptions } from './mount-options.ts';
 import { hostnameIn, inUserNamespace, isOwnNamespace } from './namespaces.ts';
 import { isHostNetwork, networkCapabilities } from './network-capabilities.ts';
 import type { SandboxOptions } from './sandbox.ts';
 import type { Spec, SpecDevice, SpecMount, SpecProcess } from './spec.ts';
 import { guestText } from './text.ts';
+import type { MountIdMaps, PlannedTree } from './trees.ts';
 
 export interface BootPlan {
   readonly boot: Omit<BootConfig, 'fds' | 'ownNetwork' | 'networkCapabilities'>;
-  readonly trees: readonly GoferTree[];
+  readonly trees: readonly PlannedTree[];
   readonly network: SandboxOptions['network'];
   readonly networkCapabilities: number;
   readonly maps: SandboxOptions['maps'];
@@ -43,25 +43,18 @@ const requiredMounts: readonly MountConfig[] = [
 /** podMaps: ids of the sandbox that the container is made in, for a user namespace by path. */
 export function planBoot(id: string, bundle: string, spec: Spec, config: Config, podMaps?: BootPlan['maps']): BootPlan {
   const rootfs = findRootfs(bundle, spec);
+  const maps = planIdMaps(spec, podMaps);
   const hostPolicy = { hostUds: config.hostUds, hostFifo: config.hostFifo === 'open' };
   const rootOverlay = config.overlay !== 'none';
-  const trees: GoferTree[] = [
+  const trees: PlannedTree[] = [
     { hostPath: guestText(rootfs), readOnly: rootOverlay, shared: config.fileAccess === 'shared', ...hostPolicy },
   ];
   const mounts: MountConfig[] = [];
   for (const mount of spec.mounts) {
     if (mount.type.startsWith('cgroup')) mounts.push(...planCgroupMount(mount, normalize(mount.destination), id, spec, config, trees));
-    else mounts.push(planMount(mount, bundle, config, trees, hostPolicy));
+    else mounts.push(planMount(mount, bundle, config, trees, hostPolicy, mountIdMaps(mount, maps)));
   }
   for (const mount of [...requiredMounts].reverse()) if (!mounts.some((m) => m.target === mount.target)) mounts.unshift(mount);
-
-  // Our own by its path is none: a pod's whose containers are in the caller's.
-  const user = spec.namespaces.find((n) => n.type === 'user' && (n.path === undefined || !isOwnNamespace(n.path, 'user')));
-  if (user?.path !== undefined && podMaps === undefined)
-    throw new RunscError('config.json: linux.namespaces', 'joining a user namespace by its path is not supported');
-  const given = user !== undefined && spec.uidMappings.length > 0 ? { uid: spec.uidMappings, gid: spec.gidMappings } : undefined;
-  const maps = user?.path === undefined ? given : podMaps;
-  if (maps !== undefined && maps.gid.length === 0) throw new RunscError('config.json: linux.gidMappings', 'is missing beside uidMappings');
 
   const cpus =
     spec.resources.cpu.quota !== undefined && spec.resources.cpu.quota > 0
@@ -73,7 +66,7 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config,
   const egress = egressPolicies(config.egressPolicy, spec.annotations);
   // dockerd's way to set it.
   const domainname = spec.domainname ?? spec.sysctl['kernel.domainname'];
-  const shown = maps ?? (inUserNamespace() ? ownIdMaps() : undefined);
+  const shown = maps ?? (inUserNamespace() ? idMapsOf('self') : undefined);
   return {
     boot: {
       hostIds: shown === undefined ? undefined : { uids: shown.uid.map(idRange), gids: shown.gid.map(idRange) },
@@ -95,7 +88,8 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config,
       maskedPaths: spec.maskedPaths.map(guestText),
       readonlyPaths: spec.readonlyPaths.map(guestText),
       sysctl: spec.sysctl,
-      process: { ...planProcess(spec.process), personality: spec.personality },
+      // execCPUAffinity is about exec alone: config.md.
+      process: { ...planProcess(spec.process), processors: undefined, personality: spec.personality },
       deviceRules: spec.resources.devices.map((rule) => ({
         allow: rule.allow,
         kind: rule.type === 'c' ? S_IFCHR : rule.type === 'b' ? S_IFBLK : 0,
@@ -127,10 +121,43 @@ function viewOf(spec: Spec, bundle: string): ViewMount[] {
     const readOnly = (flags & MS_RDONLY) !== 0;
     if (mount.type === 'bind' || (flags & MS_BIND) !== 0) {
       const source = isAbsolute(mount.source) ? mount.source : join(bundle, mount.source);
-      view.push({ kind: 'bind', source, target, readOnly });
-    } else if (mount.type === 'tmpfs') view.push({ kind: 'tmpfs', source: '', target, readOnly });
+      view.push({ kind: 'bind', source, target, readOnly, isFile: !isFolder(source) });
+    } else view.push({ kind: mount.type === 'tmpfs' ? 'tmpfs' : 'folder', source: '', target, readOnly, isFile: false });
   }
   return view;
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? true;
+}
+
+/** The maps of the container's user namespace; undefined: it has none of its own. */
+function planIdMaps(spec: Spec, podMaps: BootPlan['maps']): BootPlan['maps'] {
+  // Our own by its path is none: a pod's whose containers are in the caller's.
+  const user = spec.namespaces.find((n) => n.type === 'user' && (n.path === undefined || !isOwnNamespace(n.path, 'user')));
+  const { uidMappings: uid, gidMappings: gid } = spec;
+  if (user?.path === undefined) {
+    if (user === undefined || uid.length === 0) return undefined;
+    if (gid.length === 0) throw new RunscError('config.json: linux.gidMappings', 'is missing beside uidMappings');
+    return { uid, gid };
+  }
+  const maps = podMaps ?? idMapsAt(user.path);
+  if (maps.uid.length === 0 || maps.gid.length === 0)
+    throw new RunscError(`config.json: linux.namespaces: ${user.path}`, 'the user namespace has no id maps');
+  if ((uid.length > 0 && !sameIdMap(uid, maps.uid)) || (gid.length > 0 && !sameIdMap(gid, maps.gid)))
+    throw new RunscError('config.json: linux.uidMappings', `are not the maps of the user namespace ${user.path}`);
+  return maps;
+}
+
+/** A process's namespace has its maps beside it; any other is entered for them. */
+function idMapsAt(path: string): { uid: IdMap[]; gid: IdMap[] } {
+  const process = /^\/proc\/(\d+|self)\/ns\/user$/.exec(path);
+  if (process === null) return idMapsIn(path);
+  try {
+    return idMapsOf(process[1] === 'self' ? 'self' : Number(process[1]));
+  } catch (error) {
+    throw new RunscError(`config.json: linux.namespaces: reading the id maps of ${path}`, error);
+  }
 }
 
 function idRange(map: IdMap): IdRangeConfig {
@@ -166,8 +193,9 @@ function planMount(
   mount: SpecMount,
   bundle: string,
   config: Config,
-  trees: GoferTree[],
+  trees: PlannedTree[],
   hostPolicy: { hostUds: Config['hostUds']; hostFifo: boolean },
+  idMaps: MountIdMaps | undefined,
 ): MountConfig {
   const { flags, propagation, data } = parseMountOptions(mount.options);
   const target = normalize(mount.destination);
@@ -205,7 +233,8 @@ function planMount(
   // The kernel's own file systems of the host would show the host: the Sentry has its own.
   const overlay = config.overlay === 'all';
   const readOnly = (flags & MS_RDONLY) !== 0;
-  trees.push({ hostPath: guestText(hostPath), readOnly: readOnly || overlay, shared: config.fileAccessMounts === 'shared', ...hostPolicy });
+  const shared = config.fileAccessMounts === 'shared';
+  trees.push({ hostPath: guestText(hostPath), readOnly: readOnly || overlay, shared, ...(idMaps && { idMaps }), ...hostPolicy });
   const tree = { tree: trees.length - 1, readOnly, exclusive: config.fileAccessMounts === 'exclusive', overlay, isFile };
   return {
     target: guestText(target),
@@ -216,6 +245,21 @@ function planMount(
     data: '',
     tree,
   };
+}
+
+/** Mappings alone mean "idmap", and "idmap" alone the container's own: config.md, uidMappings. */
+function mountIdMaps(mount: SpecMount, container: BootPlan['maps']): MountIdMaps | undefined {
+  const { uidMappings: uid, gidMappings: gid, options } = mount;
+  const recursive = options.includes('ridmap');
+  if (!recursive && !options.includes('idmap') && uid.length === 0 && gid.length === 0) return undefined;
+  const refuse = (why: string): never => {
+    throw new RunscError(`config.json: the id-mapped mount at ${mount.destination}`, why);
+  };
+  if (mount.type !== 'bind' && (parseMountOptions(options).flags & MS_BIND) === 0) refuse('only bind mounts can have their ids mapped');
+  if (uid.length > 0 !== gid.length > 0) refuse('needs both uidMappings and gidMappings');
+  if (uid.length > 0) return { uid, gid, recursive };
+  const { uid: ownUid, gid: ownGid } = container ?? refuse('has neither uidMappings nor a container with a user namespace of its own');
+  return { uid: ownUid, gid: ownGid, recursive };
 }
 
 /** "/a//b/" as "/a/b", without leaving the root. */
@@ -245,6 +289,7 @@ export function planProcess(process: SpecProcess): ProcessConfig {
     oomScoreAdj: process.oomScoreAdj,
     ioPriority: process.ioPriority,
     scheduler: process.scheduler,
+    processors: process.execProcessors,
     terminal: process.terminal,
     consoleSize: process.consoleSize,
   };

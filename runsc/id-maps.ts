@@ -20,14 +20,19 @@ export function idMapText(map: readonly IdMap[]): string {
   return map.map((m) => `${m.containerID} ${m.hostID} ${m.size}\n`).join('');
 }
 
-/** The maps of our own user namespace, as it shows them. */
-export function ownIdMaps(): { uid: IdMap[]; gid: IdMap[] } {
-  return { uid: readIdMap('uid'), gid: readIdMap('gid') };
+/** The maps of a process's user namespace; of another one than ours, in our ids: user_namespaces(7). */
+export function idMapsOf(pid: number | 'self'): { uid: IdMap[]; gid: IdMap[] } {
+  return { uid: readIdMap(pid, 'uid'), gid: readIdMap(pid, 'gid') };
 }
 
-function readIdMap(kind: string): IdMap[] {
+/** Whether two maps say the same, line for line. */
+export function sameIdMap(a: readonly IdMap[], b: readonly IdMap[]): boolean {
+  return idMapText(a) === idMapText(b);
+}
+
+function readIdMap(pid: number | 'self', kind: string): IdMap[] {
   const map: IdMap[] = [];
-  for (const line of readFileSync(`/proc/self/${kind}_map`, 'latin1').split('\n')) {
+  for (const line of readFileSync(`/proc/${pid}/${kind}_map`, 'latin1').split('\n')) {
     const [containerID, hostID, size] = line.trim().split(/\s+/).map(Number);
     if (size !== undefined && !Number.isNaN(size)) map.push({ containerID: containerID!, hostID: hostID!, size });
   }

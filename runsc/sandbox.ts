@@ -11,7 +11,7 @@
 import { openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { isSea } from 'node:sea';
-import type { GoferConfig, GoferTree } from '../gofer/config.ts';
+import type { GoferConfig } from '../gofer/config.ts';
 import { POLLIN } from '../sentry/abi/poll.ts';
 import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS } from '../sentry/abi/sched.ts';
 import { SIGKILL } from '../sentry/abi/signal.ts';
@@ -29,6 +29,7 @@ import {
   memfdWith,
   pidfdSendSignal,
   pollFds,
+  setAffinity,
   socketPair,
   startProcess,
   unixListen,
@@ -37,15 +38,18 @@ import {
 import { type IdMap, oneId, writeIdMaps } from './id-maps.ts';
 import { phase, phasesOf } from './messages.ts';
 import { openNamespace } from './namespaces.ts';
+import { donateTrees, type PlannedTree } from './trees.ts';
 
 /** At least gofer/protocol's REGION_SIZE. */
 const GOFER_REGION_SIZE = 1024 * 1024;
+/** As many as Linux can be built for; it takes away those that there are not. */
+const ALL_PROCESSORS = new Uint8Array(8192 / 8).fill(0xff);
 /** A folder that every host has; the gofer's new root is made on it, in its own mount namespace. */
 const GOFER_NEW_ROOT = '/proc';
 
 export interface SandboxOptions {
   readonly boot: Omit<BootConfig, 'fds' | 'ownNetwork' | 'networkCapabilities'>;
-  readonly trees: readonly GoferTree[];
+  readonly trees: readonly PlannedTree[];
   /** The container's stdio, and what it gets from 3 on. */
   readonly stdio: readonly number[];
   /** Where the control socket is bound; none for a sandbox that nobody else asks. */
@@ -294,8 +298,9 @@ export function startGofer(options: SandboxOptions, socket: number, region: numb
   const errorsFd = options.logFd === undefined ? stderrOf() : -1;
   const errors = options.logFd ?? errorsFd;
   const maps = options.maps ?? (process.geteuid!() === 0 ? undefined : callersMaps());
+  const donated = donateTrees(options.trees, options.maps !== undefined, 6, owned);
   const config: GoferConfig = {
-    trees: [...options.trees],
+    trees: donated.trees,
     regionFd: 5,
     socketFd: 4,
     logFd: options.logFd === undefined ? -1 : 2,
@@ -311,6 +316,7 @@ export function startGofer(options: SandboxOptions, socket: number, region: numb
     [3, configFd('gofer-config', config, owned)],
     [4, socket],
     [5, region],
+    ...donated.fds,
   ];
   const flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWPID;
   return begin('gofer', { fds, flags, maps, join: [], cwd: '/', pdeathsig: 0, errorsFd }, options);
@@ -420,6 +426,8 @@ function begin(name: 'sentry' | 'gofer', role: RoleOptions, options: SandboxOpti
   }
   try {
     if (maps !== undefined) writeIdMaps(child.pid, maps.uid, maps.gid);
+    // The container's processors are those of its cgroup, whatever its caller was pinned to. A refusal changes nothing.
+    setAffinity(child.pid, ALL_PROCESSORS);
     options.joinCgroup?.(child.pid);
   } catch (error) {
     finishProcess(child.pid, true);

@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as sched from '../sentry/abi/sched.ts';
+import { processorList } from '../sentry/base/processor-list.ts';
 import type { CapabilitySets, SchedulerConfig } from '../sentry/boot/boot-config.ts';
 import { RunscError } from './errors.ts';
 import { Field, MAX_SAFE, MAX_U32, stringMap } from './field.ts';
@@ -27,6 +28,8 @@ export interface SpecProcess {
   readonly oomScoreAdj: number | undefined;
   readonly ioPriority: number | undefined;
   readonly scheduler: SchedulerConfig | undefined;
+  /** Where programs of exec run: execCPUAffinity.final. */
+  readonly execProcessors: readonly number[] | undefined;
   readonly consoleSize: readonly [number, number] | undefined;
 }
 
@@ -35,6 +38,8 @@ export interface SpecMount {
   readonly type: string;
   readonly source: string;
   readonly options: readonly string[];
+  readonly uidMappings: readonly IdMap[];
+  readonly gidMappings: readonly IdMap[];
 }
 
 export interface SpecDevice {
@@ -189,6 +194,7 @@ export function checkProcess(process: Field): SpecProcess {
     oomScoreAdj: process.get('oomScoreAdj').optionalInteger(-1000, 1000),
     ioPriority: checkIoPriority(process.get('ioPriority')),
     scheduler: checkScheduler(process.get('scheduler')),
+    execProcessors: checkAffinity(process.get('execCPUAffinity')),
     consoleSize: size.exists ? [size.get('height').integer(0, 65535), size.get('width').integer(0, 65535)] : undefined,
   };
 }
@@ -201,6 +207,18 @@ function checkIoPriority(field: Field): number | undefined {
   const name = field.get('class').string();
   const number = IO_CLASSES[name] ?? field.get('class').fail(`"${name}" is not an I/O scheduling class`);
   return number * 8192 + (field.get('priority').optionalInteger(0, 7) ?? 0);
+}
+
+/** `initial` is for runc's own steps towards the program, which there are none of here: it is only checked. */
+function checkAffinity(field: Field): readonly number[] | undefined {
+  const list = (name: string): readonly number[] | undefined => {
+    const member = field.get(name);
+    const text = member.optionalString();
+    if (text === undefined || text === '') return undefined;
+    return processorList(text) ?? member.fail(`"${text}" is not a list of processors such as 0-2,5`);
+  };
+  list('initial');
+  return list('final');
 }
 
 const POLICIES = ['SCHED_OTHER', 'SCHED_FIFO', 'SCHED_RR', 'SCHED_BATCH', 'SCHED_IDLE', 'SCHED_DEADLINE'];
@@ -324,6 +342,8 @@ function checkMount(field: Field): SpecMount {
     type: field.get('type').optionalString() ?? '',
     source: field.get('source').optionalString() ?? '',
     options: field.get('options').strings(),
+    uidMappings: field.get('uidMappings').array().map(checkIdMap),
+    gidMappings: field.get('gidMappings').array().map(checkIdMap),
   };
 }
 

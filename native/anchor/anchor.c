@@ -8,6 +8,7 @@
 //   fd 3  a plan of what this process is to look like from outside, if it has namespaces of its own
 //   fd 4  our controlling terminal, where the program's is joined to one of the host: the host tells changes of its
 //         size to the terminal's foreground group, which is us, and we pass them on
+//   fd 5  the container's user namespace, if it has one
 //
 // A plan is a sequence of records of NUL-ended words, the first of one letter:
 //
@@ -15,8 +16,10 @@
 //   r DIR           the container's root on the host: bound onto itself, so that it can become ours
 //   b SRC DST ro|rw bind SRC (a path of the host) at DST in the root
 //   t DST OPTIONS   mount an empty tmpfs there
+//   d DST, f DST    make a folder or an empty file, which a plan asks for in such a tmpfs alone
 //   p DST OPTIONS   the same, and keep the process files in it
 //   v               make the root ours
+//   u               enter the user namespace of fd 5
 //
 // A step that fails is left out: what is at stake is a view, which nobody inside the sandbox has. Who joins our mount
 // namespace (podman cp, podman top, nsenter) finds the container's files, and in /proc what the sandbox tells of its
@@ -35,6 +38,7 @@
 #include <linux/seccomp.h>
 #include <linux/signalfd.h>
 #include <stddef.h>
+#include <asm/stat.h>
 #include <asm/unistd.h>
 
 typedef unsigned char u8;
@@ -45,6 +49,7 @@ typedef unsigned long u64;
 #define CONNECTION 0
 #define PLAN 3
 #define TERMINAL 4
+#define USER_NAMESPACE 5
 #define EINTR 4
 #define POLLIN 1
 #define SIGKILL 9
@@ -61,6 +66,8 @@ typedef unsigned long u64;
 #define NO_SUID 2
 #define NO_DEV 4
 #define NO_EXEC 8
+#define REGULAR 0100000 // S_IFREG
+#define NEW_USER 0x10000000 // CLONE_NEWUSER
 
 static long call(long nr, long a, long b, long c, long d, long e) {
   long result;
@@ -95,6 +102,11 @@ static size_t decimal(char *to, u32 value) {
   for (size_t i = 0; i < n; i++) to[i] = digits[n - 1 - i];
   to[n] = 0;
   return n;
+}
+
+static size_t append(char *to, size_t at, const char *text) {
+  for (; *text != 0; text++) to[at++] = *text;
+  return at;
 }
 
 static u32 number(const char *text) {
@@ -158,6 +170,23 @@ static int tmpfsAt(const char *target, const char *options) {
   return made < 0 ? (int)made : inRoot(target);
 }
 
+/// The last name of `path` is made in what is before it.
+static void makeAt(const char *path, int folder) {
+  size_t slash = 0;
+  for (size_t i = 0; path[i] != 0; i++)
+    if (path[i] == '/') slash = i;
+  static char parent[4096];
+  if (slash + 2 > sizeof parent) return;
+  for (size_t i = 0; i <= slash; i++) parent[i] = path[i];
+  parent[slash + 1] = 0;
+  int at = inRoot(parent);
+  if (at < 0) return;
+  const char *name = path + slash + 1;
+  if (folder) call(__NR_mkdirat, at, (long)name, 0755, 0, 0);
+  else call(__NR_mknodat, at, (long)name, REGULAR | 0644, 0, 0);
+  call(__NR_close, at, 0, 0, 0, 0);
+}
+
 static void enterRoot(void) {
   if (root < 0 || call(__NR_fchdir, root, 0, 0, 0, 0) < 0) return;
   // pivot_root(2), "new_root and put_old may be the same directory".
@@ -165,6 +194,8 @@ static void enterRoot(void) {
   call(__NR_umount2, (long)".", UMOUNT_DETACH, 0, 0, 0);
   call(__NR_chdir, (long)"/", 0, 0, 0, 0);
 }
+
+static void enterUserNamespace(void);
 
 static const char *word(size_t *at, size_t size) {
   const char *start = plan + *at;
@@ -190,8 +221,13 @@ static void carryOut(size_t size) {
       int made = root < 0 ? -1 : tmpfsAt(target, options);
       if (step == 'p' && made >= 0) files = (int)call(__NR_openat, made, (long)".", O_DIRECTORY | O_CLOEXEC, 0, 0);
       if (made >= 0) call(__NR_close, made, 0, 0, 0, 0);
+    } else if (step == 'd' || step == 'f') {
+      const char *path = word(&at, size);
+      if (root >= 0) makeAt(path, step == 'd');
     } else if (step == 'v') {
       enterRoot();
+    } else if (step == 'u') {
+      enterUserNamespace();
     }
   }
 }
@@ -241,6 +277,7 @@ struct __attribute__((packed)) Files {
 #define LINKS 2
 static const char *const linkNames[LINKS] = {"ns/pid", "ns/user"};
 static char linkTexts[LINKS][64];
+static int userLinkKept;
 
 static void readLinks(void) {
   static const char *const own[LINKS] = {"/proc/self/ns/pid", "/proc/self/ns/user"};
@@ -248,6 +285,35 @@ static void readLinks(void) {
     long n = call(__NR_readlink, (long)own[i], (long)linkTexts[i], sizeof linkTexts[i] - 1, 0, 0);
     linkTexts[i][n < 0 ? 0 : n] = 0;
   }
+}
+
+/// As the last step: all before are the host's to allow. The link is written anew, since /proc may be ours by now.
+///
+/// It is kept in the folder of process files, too, for podman's top, which enters it there: a process's ns/user.
+static void enterUserNamespace(void) {
+  struct stat about;
+  if (files >= 0) {
+    int at = (int)call(__NR_openat, files, (long)".user", O_WRONLY | O_CREAT | O_EXCL, 0444, 0);
+    int tree = (int)call(__NR_open_tree, USER_NAMESPACE, (long)"", OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH, 0, 0);
+    long moved = -1;
+    if (at >= 0 && tree >= 0) moved = call(__NR_move_mount, tree, (long)"", files, (long)".user", MOVE_MOUNT_F_EMPTY_PATH);
+    if (at >= 0) call(__NR_close, at, 0, 0, 0, 0);
+    if (tree >= 0) call(__NR_close, tree, 0, 0, 0, 0);
+    userLinkKept = moved >= 0;
+  }
+  if (call(__NR_fstat, USER_NAMESPACE, (long)&about, 0, 0, 0) == 0 && call(__NR_setns, USER_NAMESPACE, NEW_USER, 0, 0, 0) == 0) {
+    char *text = linkTexts[1];
+    size_t n = 0;
+    if (userLinkKept) {
+      n = append(text, n, "../../.user");
+    } else {
+      n = append(text, n, "user:[");
+      n += decimal(text + n, (u32)about.st_ino);
+      text[n++] = ']';
+    }
+    text[n] = 0;
+  }
+  call(__NR_close, USER_NAMESPACE, 0, 0, 0, 0);
 }
 
 static const char *const processFiles[3] = {"stat", "status", "cmdline"};
@@ -278,6 +344,9 @@ static void keepFiles(const char *message, size_t size) {
     dir = (int)call(__NR_openat, files, (long)name, O_DIRECTORY | O_NOFOLLOW | O_PATH, 0, 0);
     if (dir < 0) return;
     if (made == 0) {
+      // A tmpfs lists first what came last; whoever lists processes looks for the first one there.
+      call(__NR_renameat, files, (long)"1", files, (long)".1", 0);
+      call(__NR_renameat, files, (long)".1", files, (long)"1", 0);
       call(__NR_mkdirat, dir, (long)"ns", 0755, 0, 0);
       for (int i = 0; i < LINKS; i++) call(__NR_symlinkat, (long)linkTexts[i], dir, (long)linkNames[i], 0, 0);
     }
@@ -310,11 +379,6 @@ static void readPlan(void) {
 // ---------------------------------------------------------------- the loop
 
 static int hasTerminal;
-
-static size_t append(char *to, size_t at, const char *text) {
-  for (; *text != 0; text++) to[at++] = *text;
-  return at;
-}
 
 /// The size of the terminal as a request; whether there is a terminal.
 static int passOnSize(u32 pid) {

@@ -413,12 +413,13 @@ Value PivotRoot(const CallbackInfo& info) { return Result(info, syscall(SYS_pivo
 Value Chroot(const CallbackInfo& info) { return Result(info, chroot(Bytes(info[0]).c_str())); }
 Value Fchdir(const CallbackInfo& info) { return Result(info, fchdir(Int(info, 0))); }
 
-/// mountSetattr(dirfd, path, flags, set, clear, propagation)
+/// mountSetattr(dirfd, path, flags, set, clear, propagation, userNamespace?)
 Value MountSetattr(const CallbackInfo& info) {
   struct mount_attr attr = {};
   attr.attr_set = static_cast<uint64_t>(Double(info, 3));
   attr.attr_clr = static_cast<uint64_t>(Double(info, 4));
   attr.propagation = static_cast<uint64_t>(Double(info, 5));
+  if (Has(info, 6)) attr.userns_fd = static_cast<uint64_t>(Double(info, 6));
   return Result(info, syscall(SYS_mount_setattr, Int(info, 0), Bytes(info[1]).c_str(), Int(info, 2), &attr, sizeof attr));
 }
 

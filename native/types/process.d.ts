@@ -55,7 +55,16 @@ export function umount2(target: string, flags: number): number;
 export function pivotRoot(newRoot: string, putOld: string): number;
 export function chroot(path: string): number;
 export function fchdir(fd: number): number;
-export function mountSetattr(dirFd: number, path: string, flags: number, set: number, clear: number, propagation: number): number;
+/** userNamespace: a descriptor, for MOUNT_ATTR_IDMAP. */
+export function mountSetattr(
+  dirFd: number,
+  path: string,
+  flags: number,
+  set: number,
+  clear: number,
+  propagation: number,
+  userNamespace?: number,
+): number;
 export function openTree(dirFd: number, path: string, flags: number): number;
 export function moveMount(fromFd: number, fromPath: string, toFd: number, toPath: string, flags: number): number;
 /** Raises lo in the network namespace of the calling thread. */

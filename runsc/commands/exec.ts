@@ -97,7 +97,8 @@ function processOf(container: Container, flags: FlagValues, args: readonly strin
     } catch (error) {
       throw new RunscError(`opening ${file}`, error);
     }
-    return checkProcess(Field.parse(file, text));
+    const process = checkProcess(Field.parse(file, text));
+    return { ...process, execProcessors: process.execProcessors ?? container.state.process.execProcessors };
   }
   if (args.length === 0) throw new RunscError('exec needs a command or --process');
   const base = container.state.process;
