@@ -67,8 +67,6 @@ export const CTX_NONCE = 112;
 /** systrap: the page's own address in the stub, the top of the thread's stub stack. */
 export const CTX_SELF = 120;
 export const CTX_STUB_STACK = 128;
-/** systrap: where a patched call goes on in guest code. */
-export const CTX_RETURN = 136;
 /** systrap: a call site that could be patched, and the protection of its page (and PATCH_ALONE) once it is to be, else 0. */
 export const CTX_PATCH_SITE = 144;
 export const CTX_PATCH_PROT = 152;
@@ -80,8 +78,6 @@ export const CTX_SITES_PATCHED = 164;
 export const CTX_SITES_NO_FORM = 168;
 export const CTX_SITES_SPLIT = 172;
 export const CTX_SITES_FULL = 176;
-/** While the stub clones: 0; 1 once the call's result is stored, so that the guest goes on at once; 2 when the stub has looked. */
-export const CTX_CLONE_ANSWER = 180;
 
 export const DIRTY_FS = 1;
 export const DIRTY_GS = 2;

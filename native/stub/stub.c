@@ -240,21 +240,8 @@ static int run_batch(u8 *c, long *last) {
 /* VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, CHILD_CLEARTID. */
 #define THREAD_FLAGS (0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 | 0x200000)
 
-static void acknowledge(u8 *c);
-
-/* Tells what came of a clone. True when the Sentry has answered the guest's call meanwhile: then nobody waits for the report. */
-static int report_clone(u8 *c, long result) {
-  U32(c, CTX_CLONE_RESULT) = (u32)result;
-  if (result > 0 && __atomic_exchange_n(&U32(c, CTX_CLONE_ANSWER), 2, __ATOMIC_SEQ_CST) == 1) {
-    acknowledge(c);
-    return 1;
-  }
-  post(c, EVENT_CLONED);
-  return 0;
-}
-
-/* A copy of the process, whose context window is that of the received memfd. True when the guest is to go on. */
-static int make_process(u8 *c) {
+/* A copy of the process, whose context window is that of the received memfd. */
+static void make_process(u8 *c) {
   int fds[2] = {-1, -1};
   long pid = receive(fds, 2);
   if (pid == 0) {
@@ -265,12 +252,13 @@ static int make_process(u8 *c) {
       SYS3(__NR_close, fds[0], 0, 0);
       sys6(__NR_mmap, STUB_WINDOW, WINDOW_SIZE, 3, 0x11, fds[1], 0);
       SYS3(__NR_close, fds[1], 0, 0);
-      return 0;
+      return;
     }
     SYS3(__NR_close, fds[0], 0, 0);
     SYS3(__NR_close, fds[1], 0, 0);
   }
-  return report_clone(c, pid);
+  U32(c, CTX_CLONE_RESULT) = (u32)pid;
+  post(c, EVENT_CLONED);
 }
 
 long clone_thread(u64 flags, u64 stack, u32 *tid_word, u64 slot);
@@ -292,7 +280,7 @@ __asm__(".text\nclone_thread:\n"
 struct ucontext;
 static void load_fp(struct ucontext *uc);
 
-static int make_thread(u8 *c, struct ucontext *uc) {
+static void make_thread(u8 *c, struct ucontext *uc) {
   u32 slot = U32(c, CTX_CLONE_SLOT);
   long tid = -11;
   if (slot < MAX_SLOTS) {
@@ -301,7 +289,8 @@ static int make_thread(u8 *c, struct ucontext *uc) {
     if (uc != 0) load_fp(uc);
     tid = clone_thread(THREAD_FLAGS, STUB_STACKS + slot * STACK_SIZE + STUB_STACK_SIZE, (u32 *)(child + CTX_ALIVE), slot);
   }
-  return report_clone(c, tid);
+  U32(c, CTX_CLONE_RESULT) = (u32)tid;
+  post(c, EVENT_CLONED);
 }
 
 static void copy_outs(u8 *c) {
@@ -365,10 +354,11 @@ static u32 serve(u8 *c, struct ucontext *uc) {
         return ACTION_RAX;
       }
       case ACTION_FORK:
+        make_process(c);
+        break;
       case ACTION_THREAD:
-        if (!(action == ACTION_FORK ? make_process(c) : make_thread(c, uc))) break;
-        REG(c, RAX) = U64(c, CTX_RESULT);
-        return ACTION_RAX;
+        make_thread(c, uc);
+        break;
       case ACTION_EXIT:
         SYS3(__NR_exit, 0, 0, 0);
         break;

@@ -65,8 +65,6 @@
 #define CTX_SITES_NO_FORM 168
 #define CTX_SITES_SPLIT 172
 #define CTX_SITES_FULL 176
-/* While the stub clones: 0; 1 once the Sentry has stored the call's result, so that the guest goes on at once; 2 when the stub has looked. */
-#define CTX_CLONE_ANSWER 180
 /* So that the argument registers, from r10 to rdi, are one cache line. */
 #define CTX_REGS 0x108
 #define CTX_INS 0x300
@@ -121,16 +119,15 @@
 #define DIRTY_GS 2
 
 /* The address space of a stub on the systrap platform. */
-/* Text, ring, configuration and the first thread's stacks lie within 2 MiB: one page of page tables, which each fork has to make. */
 #define STUB_RING 0x7ff000100000UL
 #define RING_SIZE 0x10000UL
 /* Read-only for the stub, behind the ring in the same memfd. */
-#define STUB_CONF 0x7ff000110000UL
+#define STUB_CONF 0x7ff000200000UL
 #define CONF_SIZE 0x5000UL
 #define STUB_WINDOW 0x7ff010000000UL
 #define MAX_SLOTS 1024
 #define WINDOW_SIZE ((unsigned long)MAX_SLOTS * CONTEXT_SIZE)
-#define STUB_STACKS 0x7ff000120000UL
+#define STUB_STACKS 0x7ff100000000UL
 #define STACK_SIZE 0x10000UL
 /* Below: the stack of the patched path and of a thread's first steps; above: the alternate signal stack. */
 #define STUB_STACK_SIZE 0x4000UL

@@ -28,7 +28,7 @@ export const CONF_FUTEX_WAITERS = 0x4000;
 /** Where a stub has the contexts of its address space, and how many there can be. */
 export const WINDOW = 0x7ff010000000;
 export const MAX_SLOTS = 1024;
-export const STACKS = 0x7ff000120000;
+export const STACKS = 0x7ff100000000;
 export const STACK_SIZE = 0x10000;
 export const STUB_STACK_SIZE = 0x4000;
 

@@ -53,10 +53,6 @@ export class SystrapContext extends Context {
   batchSeq = 0;
   /** The context that this one's stub is making, or is to make once its address space is free for it. */
   cloning: SystrapContext | null = null;
-  /** The guest's call is answered while the stub still clones: it goes on without waiting, and leaves what came of the clone in the page. */
-  isCloneAnswered = false;
-  /** The context whose stub makes this one's thread; null once its number is known. */
-  maker: SystrapContext | null = null;
   /** What the thread is to do once `cloning` is made: an ACTION_*, or 0. */
   deferred = 0;
   /** Kicked before its host thread's number was known. */

@@ -62,7 +62,6 @@ import {
   CTX_ALIVE,
   CTX_BATCH_SEQ,
   CTX_CALLS,
-  CTX_CLONE_ANSWER,
   CTX_CLONE_RESULT,
   CTX_CLONE_SLOT,
   CTX_CPU,
@@ -82,7 +81,6 @@ import {
   CTX_REGS,
   CTX_REGS_SIZE,
   CTX_RESULT,
-  CTX_RETURN,
   CTX_SELF,
   CTX_SLEEPING,
   CTX_STATE,
@@ -548,8 +546,6 @@ export class SystrapPlatform implements Platform {
       return;
     }
     region.u8.copyWithin(base + CTX_REGS, parent.base + CTX_REGS, parent.base + CTX_REGS + CTX_REGS_SIZE);
-    // A copy of the process returns from the parent's call the way that the parent does.
-    region.u8.copyWithin(base + CTX_RETURN, parent.base + CTX_RETURN, parent.base + CTX_RETURN + 8);
     // A thread starts with the stub's gs base.
     if (c.space === parent.space && c.reg(GS_BASE) !== 0) region.i32[word + (CTX_DIRTY >> 2)] = DIRTY_GS;
     const dirty = region.i32[parent.word + (CTX_DIRTY >> 2)]!;
@@ -559,15 +555,13 @@ export class SystrapPlatform implements Platform {
   /** Has parent's stub make `child`, now or when its address space is free for it. */
   private startClone(parent: SystrapContext, child: SystrapContext): void {
     parent.cloning = child;
-    child.maker = parent;
     if (this.isFree(parent)) this.sendClone(parent);
     else parent.space.waiting.push(parent);
   }
 
   private sendClone(parent: SystrapContext): void {
     const child = parent.cloning!;
-    this.region.i32[parent.word + (CTX_CLONE_ANSWER >> 2)] = 0;
-    this.beginChange(parent);
+    parent.space.busy = parent;
     if (child.space === parent.space) {
       this.region.i32[parent.word + (CTX_CLONE_SLOT >> 2)] = child.slot;
       this.go(parent, ACTION_THREAD);
@@ -584,48 +578,11 @@ export class SystrapPlatform implements Platform {
     else this.go(parent, ACTION_FORK);
   }
 
-  /** The guest's call has its result while the stub clones: true if the stub has not looked for it yet, and so will go on by itself. */
-  private answerClone(c: SystrapContext): boolean {
-    // A site is patched on the way back from a call of the usual kind; and who is held has not been told to clone yet.
-    if (c.held || c.isAtSite || c.space.dead) return false;
-    if (Atomics.compareExchange(this.region.i32, c.word + (CTX_CLONE_ANSWER >> 2), 0, 1) !== 0) return false;
-    c.isCloneAnswered = true;
-    return true;
-  }
-
-  /** Takes what such a stub has left of its clone. False when there is nothing to take, or not yet. */
-  private noteClone(parent: SystrapContext): boolean {
-    if (!parent.isCloneAnswered || !this.hasDone(parent)) return false;
-    parent.deferred = 0;
-    this.born(parent, this.region.i32[parent.word + (CTX_CLONE_RESULT >> 2)]!);
-    return true;
-  }
-
-  /** Likewise; if it is not there yet, the stub rings when it is. */
-  private askForClone(parent: SystrapContext): boolean {
-    if (!parent.isCloneAnswered) return false;
-    if (this.noteClone(parent)) return true;
-    Atomics.store(this.region.i32, parent.word + (CTX_DONE_WAITER >> 2), 1);
-    return this.noteClone(parent);
-  }
-
-  /** The stub of `parent` waits with its answer: the host's number of the child, or -errno. */
+  /** The stub of `parent` has answered: the host's number of the child, or -errno. */
   private cloned(parent: SystrapContext, result: number): void {
-    this.born(parent, result);
-    this.proceed(parent);
-    if (this.births.length > 0 && parent.cloning === null) {
-      const at = this.births.findIndex((birth) => birth.space.maker === parent);
-      if (at >= 0) this.startClone(parent, this.births.splice(at, 1)[0]!);
-    }
-    this.flush(parent.space);
-  }
-
-  private born(parent: SystrapContext, result: number): void {
     const child = parent.cloning!;
     const space = child.space;
     parent.cloning = null;
-    parent.isCloneAnswered = false;
-    child.maker = null;
     if (parent.space.busy === parent) parent.space.busy = null;
     const isProcess = space !== parent.space;
     if (isProcess) space.maker = null;
@@ -654,6 +611,12 @@ export class SystrapPlatform implements Platform {
       if (child.nice !== parent.nice) this.applyNice(child);
     }
     if (isProcess && space.released) this.closeSpace(space);
+    this.proceed(parent);
+    if (this.births.length > 0 && parent.cloning === null) {
+      const at = this.births.findIndex((birth) => birth.space.maker === parent);
+      if (at >= 0) this.startClone(parent, this.births.splice(at, 1)[0]!);
+    }
+    this.flush(parent.space);
   }
 
   /** Whether a child may be of this number: no other process is, or only one whose maker has made its number up. */
@@ -706,7 +669,6 @@ export class SystrapPlatform implements Platform {
     const at = space.contexts.indexOf(c);
     if (at < 0) return;
     if (this.due === c) this.releaseDue();
-    this.noteClone(c);
     c.endCall();
     if (space.contexts.length === 1) {
       this.releaseSpace(space);
@@ -793,7 +755,6 @@ export class SystrapPlatform implements Platform {
     if (this.watched === c) this.watched = null;
     if (this.recent === c) this.recent = null;
     this.setInGuest(c, false);
-    this.noteClone(c);
     // A stub that is being made by this one, or for it, is dealt with when the clone is reported.
     const child = c.cloning;
     if (child !== null && child.space !== c.space && !child.space.released) this.orphaned(child);
@@ -809,7 +770,6 @@ export class SystrapPlatform implements Platform {
     Atomics.store(i32, child.word + (CTX_STATE >> 2), 0);
     systrapWake(this.region.buffer, child.base + CTX_STATE);
     child.space.maker = null;
-    child.maker = null;
     this.spaceDied(child.space, SIGKILL);
   }
 
@@ -849,10 +809,8 @@ export class SystrapPlatform implements Platform {
     space.busy = null;
     space.waiting.length = 0;
     for (const c of space.contexts) {
-      if (c.cloning?.space !== space) this.noteClone(c);
       const child = c.cloning;
       c.cloning = null;
-      c.isCloneAnswered = false;
       c.deferred = 0;
       if (child !== null && child.space !== space) this.orphaned(child);
       this.contextDied(c, status);
@@ -905,11 +863,7 @@ export class SystrapPlatform implements Platform {
       this.releaseDue();
       this.flush(maker.space);
       const { busy } = maker.space;
-      if (this.noteClone(maker)) continue;
-      if (this.hasEvent(maker)) {
-        // One that went on by itself may have made its next call already.
-        if (this.take(maker.index)) this.untold.push(maker);
-      }
+      if (this.hasEvent(maker)) this.take(maker.index);
       // The maker waits for this one, which waits for us.
       else if (busy !== null && busy !== maker && this.hasEvent(busy)) {
         if (this.take(busy.index)) this.untold.push(busy);
@@ -1146,8 +1100,7 @@ export class SystrapPlatform implements Platform {
     if (c === undefined) return false;
     const { i32 } = this.region;
     if (c.held || i32[c.word + (CTX_STATE >> 2)] !== 1) {
-      // An acknowledged batch or clone is announced without an event.
-      this.noteClone(c);
+      // An acknowledged batch is announced without an event.
       if (c.space.waiting.length > 0) this.flush(c.space);
       return false;
     }
@@ -1165,7 +1118,7 @@ export class SystrapPlatform implements Platform {
     if (!c.isHeardOf) this.heardOf(c);
     this.setInGuest(c, false);
     const { space, batch } = c;
-    if (c.cloning !== null && !this.noteClone(c)) {
+    if (c.cloning !== null) {
       if (event !== EVENT_CLONED) {
         this.tampering(c, `event ${event} in place of a clone's end`);
         return false;
@@ -1211,7 +1164,6 @@ export class SystrapPlatform implements Platform {
 
   /** The first event of a thread: from now on its page is where it belongs, or never will be. */
   private heardOf(c: SystrapContext): void {
-    if (c.maker !== null) this.noteClone(c.maker);
     if (c.hostTid !== 0 && !c.verified) this.hasPage(c);
     c.isHeardOf = true;
   }
@@ -1311,12 +1263,7 @@ export class SystrapPlatform implements Platform {
   answer(context: Context, result: number): void {
     const c = context as SystrapContext;
     this.region.store64(c.base + CTX_RESULT, result);
-    if (c.cloning !== null) {
-      c.deferred = ACTION_RAX;
-      this.answerClone(c);
-      return;
-    }
-    if (c.isAtSite) this.orderPatch(c);
+    if (c.isAtSite && c.cloning === null) this.orderPatch(c);
     this.proceedWith(c, ACTION_RAX);
   }
 
@@ -1364,11 +1311,6 @@ export class SystrapPlatform implements Platform {
     i32[c.word + (CTX_BATCH_SEQ >> 2)] = c.batchSeq;
     i32[c.word + (CTX_DONE_WAITER >> 2)] = 0;
     c.space.busy = c;
-  }
-
-  /** The stub has acknowledged it. */
-  private hasDone(c: SystrapContext): boolean {
-    return Atomics.load(this.region.i32, c.word + (CTX_DONE_SEQ >> 2)) === c.batchSeq;
   }
 
   private proceedWith(c: SystrapContext, action: number): void {
@@ -1419,14 +1361,11 @@ export class SystrapPlatform implements Platform {
     const { busy, waiting } = c.space;
     if (busy === null) return waiting.length === 0 || waiting[0] === c;
     if (busy === c) return true;
-    if (busy.isCloneAnswered) {
-      if (!this.askForClone(busy)) return false;
-      return waiting.length === 0 || waiting[0] === c;
-    }
     if (busy.cloning !== null || (busy.batch !== BATCH_TAIL && busy.batch !== BATCH_PATCH)) return false;
-    if (!this.hasDone(busy)) {
-      Atomics.store(this.region.i32, busy.word + (CTX_DONE_WAITER >> 2), 1);
-      if (!this.hasDone(busy)) return false;
+    const { i32 } = this.region;
+    if (Atomics.load(i32, busy.word + (CTX_DONE_SEQ >> 2)) !== busy.batchSeq) {
+      Atomics.store(i32, busy.word + (CTX_DONE_WAITER >> 2), 1);
+      if (Atomics.load(i32, busy.word + (CTX_DONE_SEQ >> 2)) !== busy.batchSeq) return false;
     }
     c.space.busy = null;
     return waiting.length === 0 || waiting[0] === c;
@@ -1447,7 +1386,6 @@ export class SystrapPlatform implements Platform {
   kick(context: Context): void {
     const c = context as SystrapContext;
     if (c.space.dead) return;
-    if (c.maker !== null) this.askForClone(c.maker);
     if (c.hostTid === 0 || !c.space.isVerified) {
       // Looked at before the thread enters the guest for the first time; if it is just doing so, the signal comes with its number.
       c.kickWanted = true;
@@ -1552,7 +1490,6 @@ export class SystrapPlatform implements Platform {
   setAffinity(context: Context, mask: Uint8Array): void {
     const c = context as SystrapContext;
     c.affinity = mask;
-    if (c.maker !== null) this.askForClone(c.maker);
     if (c.hostTid !== 0 && this.verify(c)) setAffinity(c.hostTid, mask);
   }
 

@@ -176,9 +176,7 @@ export function startTask(t: Task, child: Task, isVfork: boolean, exitSignal: nu
     wakeStopped(child);
   } else {
     child.state = TASK_GUEST;
-    // A copy on the same stack differs by the call's result alone, and that is the cheaper way back.
-    if (child.mm !== t.mm && child.context.reg(RSP) === t.context.reg(RSP)) t.kernel.platform.answer(child.context, 0);
-    else t.kernel.platform.run(child.context);
+    t.kernel.platform.run(child.context);
   }
   if (event !== 0)
     return eventStop(t, event, child.pid.numberIn(t.tracee!.tracer.pidns), REGISTERS_SET, isVfork ? resumeVforkEvent : resumeCloneEvent);

@@ -249,45 +249,6 @@ static void interrupted_registers(void) {
   setitimer(ITIMER_REAL, &every, NULL);
 }
 
-// ---- threads that fork, map memory and start threads of their own: what each clone answers has to be true at once
-
-static int clone_failures;
-
-static void *returns_it(void *arg) { return arg; }
-
-static void *clones(void *arg) {
-  long n = (long)arg;
-  for (int i = 0; i < 30; i++) {
-    volatile long *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    int is_killed = i % 4 == 3, status = 0, ok = page != MAP_FAILED;
-    if (!ok) break;
-    *page = n * 1000 + i;
-    pid_t child = fork();
-    if (child == 0) {
-      // Killed while it computes, before it has made any call.
-      while (is_killed) *page += 0;
-      _exit(*page == n * 1000 + i ? 7 : 8);
-    }
-    if (is_killed) ok &= kill(child, SIGKILL) == 0;
-    pthread_t thread;
-    void *result = NULL;
-    ok &= pthread_create(&thread, NULL, returns_it, (void *)page) == 0 && pthread_join(thread, &result) == 0 && result == (void *)page;
-    ok &= waitpid(child, &status, 0) == child;
-    ok &= is_killed ? WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL : WIFEXITED(status) && WEXITSTATUS(status) == 7;
-    ok &= munmap((void *)page, 4096) == 0;
-    if (!ok) __atomic_fetch_add(&clone_failures, 1, __ATOMIC_SEQ_CST);
-  }
-  return NULL;
-}
-
-static void clones_at_once(void) {
-  SECTION("threads that clone at the same time");
-  pthread_t threads[4];
-  for (long i = 0; i < 4; i++) MUST(-pthread_create(&threads[i], NULL, clones, (void *)i));
-  for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
-  HOLDS(clone_failures == 0);
-}
-
 int main(int argc, char **argv) {
   if (argc > 1) return 7;
   // A parent that is there for getppid, whoever runs this.
@@ -301,7 +262,6 @@ int main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   thousand_threads();
   fork_storm();
-  clones_at_once();
   killed_at_any_time();
   exec_against_threads();
   vforks();
