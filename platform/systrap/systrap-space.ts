@@ -30,6 +30,8 @@ export class SystrapSpace implements AddressSpace {
   readonly contexts: SystrapContext[] = [];
   /** Threads that were told to end: their slots are free once the host says that they are gone. */
   readonly ending: SystrapContext[] = [];
+  /** Threads that are to end as soon as they are ours again: until then one of them may be making a process. */
+  readonly leaving: SystrapContext[] = [];
   nextSlot = 0;
   hostPid = 0;
   /** hostPid is this space's process beyond doubt, and not a number that its maker has made up. */

@@ -657,6 +657,10 @@ export class SystrapPlatform implements Platform {
       this.startBatch(c);
       return;
     }
+    if (action === ACTION_EXIT) {
+      this.exitThread(c);
+      return;
+    }
     if (action === ACTION_RAX && c.isAtSite) this.orderPatch(c);
     this.go(c, action);
   }
@@ -683,15 +687,14 @@ export class SystrapPlatform implements Platform {
     }
     const waits = space.waiting.indexOf(c);
     if (waits >= 0 && c.cloning === null) space.waiting.splice(waits, 1);
-    if (c.cloning !== null) {
-      c.deferred = ACTION_EXIT;
-      c.exitWanted = true;
-    } else if (c.held) {
+    if (c.cloning === null && c.held) {
       this.exitThread(c);
-    } else {
-      c.exitWanted = true;
-      this.kick(c);
+      return;
     }
+    space.leaving.push(c);
+    c.exitWanted = true;
+    if (c.cloning !== null) c.deferred = ACTION_EXIT;
+    else this.kick(c);
   }
 
   private exitThread(c: SystrapContext): void {
@@ -701,6 +704,8 @@ export class SystrapPlatform implements Platform {
     if (this.recent === c) this.recent = null;
     this.contexts[c.index] = undefined;
     space.ending.push(c);
+    const at = space.leaving.indexOf(c);
+    if (at >= 0) space.leaving.splice(at, 1);
     if (space.busy === c) space.busy = null;
     this.go(c, ACTION_EXIT);
     this.setInGuest(c, false);
@@ -714,8 +719,10 @@ export class SystrapPlatform implements Platform {
     space.released = true;
     if (!space.dead && space.hostPid !== 0) this.end(space);
     for (const c of space.contexts) this.forget(c);
+    for (const c of space.leaving) this.forget(c);
     for (const c of space.ending) this.freeIndex(c.index);
     space.contexts.length = 0;
+    space.leaving.length = 0;
     space.ending.length = 0;
     space.waiting.length = 0;
     if (space.maker === null) this.gone.push(space);
@@ -755,9 +762,7 @@ export class SystrapPlatform implements Platform {
     if (this.watched === c) this.watched = null;
     if (this.recent === c) this.recent = null;
     this.setInGuest(c, false);
-    // A stub that is being made by this one, or for it, is dealt with when the clone is reported.
-    const child = c.cloning;
-    if (child !== null && child.space !== c.space && !child.space.released) this.orphaned(child);
+    this.endClone(c);
     this.dropFds(c);
     this.contexts[c.index] = undefined;
     this.freeIndex(c.index);
@@ -765,6 +770,12 @@ export class SystrapPlatform implements Platform {
 
   /** Its maker ends before it has told of the birth: nobody will ever know the child's number, so it is to end by itself. */
   private orphaned(child: SystrapContext): void {
+    if (child.space.released) {
+      // Its page may be another's by now: what of it has been made stays where it is until the sandbox ends.
+      child.space.maker = null;
+      this.closeSpace(child.space);
+      return;
+    }
     const { i32 } = this.region;
     i32[child.word + (CTX_ACTION >> 2)] = ACTION_EXIT;
     Atomics.store(i32, child.word + (CTX_STATE >> 2), 0);
@@ -808,13 +819,19 @@ export class SystrapPlatform implements Platform {
     space.dead = true;
     space.busy = null;
     space.waiting.length = 0;
+    for (const c of space.leaving) this.endClone(c);
     for (const c of space.contexts) {
-      const child = c.cloning;
-      c.cloning = null;
-      c.deferred = 0;
-      if (child !== null && child.space !== space) this.orphaned(child);
+      this.endClone(c);
       this.contextDied(c, status);
     }
+  }
+
+  /** Nobody will tell any more whether c's stub has made the child. */
+  private endClone(c: SystrapContext): void {
+    const child = c.cloning;
+    c.cloning = null;
+    c.deferred = 0;
+    if (child !== null && child.space !== c.space) this.orphaned(child);
   }
 
   /** A stub that says what cannot be: its process ends. */
