@@ -30,10 +30,18 @@ test('the same id twice is refused', (t) => {
 test('a state comes back as it was saved, and saving leaves nothing beside it', (t) => {
   const dir = new StateDir(root, 'saved');
   dir.create();
-  const state = { id: 'saved', started: true } as unknown as ContainerState;
+  const self = identify(process.pid);
+  const state = { id: 'saved', started: true, sentry: self, gofer: self, anchor: self } as unknown as ContainerState;
   dir.save(state);
   t.deepEqual(dir.load(), state);
   t.deepEqual(readdirSync(dir.path), ['state.json']);
+});
+
+test('a state without the processes of a container is said to be of another version', (t) => {
+  const dir = new StateDir(root, 'other');
+  dir.create();
+  dir.save({ id: 'other', started: true } as unknown as ContainerState);
+  t.regex(describe(t.throws(() => dir.load())), /another version of runsc has written it: remove the container with delete --force/);
 });
 
 test('a container that is not there is said not to exist', (t) => {
