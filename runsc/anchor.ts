@@ -8,7 +8,7 @@ import { CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS } from '../sentry
 import { SOCK_SEQPACKET } from '../sentry/abi/socket.ts';
 import { errnoText, RunscError } from './errors.ts';
 import { anchorPath, closeFd, finishProcess, killProcess, memfdWith, socketPair, startProcess, waitPid } from './host.ts';
-import { type IdMap, idMapsOf } from './id-maps.ts';
+import { type IdMap, idMapsOf, idMapText } from './id-maps.ts';
 import { openNamespace } from './namespaces.ts';
 import type { Spec } from './spec.ts';
 
@@ -48,6 +48,8 @@ export interface AnchorView {
   readonly network: string | undefined;
   /** A namespace file: the user namespace that the container has; undefined: the caller's. */
   readonly userNamespace: string | undefined;
+  /** Its maps, as the caller sees them. */
+  readonly maps: { readonly uid: readonly IdMap[]; readonly gid: readonly IdMap[] } | undefined;
 }
 
 /** Size of what a sandbox may tell of its processes: the pages are charged to the container. */
@@ -168,7 +170,7 @@ export function idMapsIn(path: string): { uid: IdMap[]; gid: IdMap[] } {
     owned.push(userNamespace);
     const connection = idleConnection(owned);
     const wanted = `user:[${fstatSync(userNamespace).ino}]`;
-    const pid = begin({ connection, reply: 1, args: ['runsc'], pid: 1 }, ['u'], 0, [], owned, userNamespace);
+    const pid = begin({ connection, reply: 1, args: ['runsc'], pid: 1 }, ['u', '', ''], 0, [], owned, userNamespace);
     try {
       for (const until = Date.now() + ENTER_MS; readlinkSync(`/proc/${pid}/ns/user`) !== wanted; )
         if (Date.now() > until) throw new RunscError(`entering the user namespace ${path}`, 'the host refuses it');
@@ -221,7 +223,7 @@ function planOf(view: AnchorView): string[] {
     }
   }
   plan.push('p', join('/', 'proc'), PROC_OPTIONS, 'v');
-  if (view.userNamespace !== undefined) plan.push('u');
+  if (view.userNamespace !== undefined) plan.push('u', idMapText(view.maps?.uid ?? []), idMapText(view.maps?.gid ?? []));
   return plan;
 }
 

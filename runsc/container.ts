@@ -371,7 +371,7 @@ function anchorOf(
     const reply = client.send({ method: 'anchor', pid: 1 });
     const network = plan.network === 'host' ? undefined : (sandbox.network ?? `/proc/${sandbox.sentry.pid}/ns/net`);
     const ownIds = plan.maps === undefined ? undefined : (userNamespaceOf(spec) ?? `/proc/${sandbox.gofer.pid}/ns/user`);
-    const view = { spec, rootfs: plan.rootfs, mounts: plan.view, network, userNamespace: ownIds };
+    const view = { spec, rootfs: plan.rootfs, mounts: plan.view, network, userNamespace: ownIds, maps: plan.maps };
     return startAnchor({ args: spec.process.args, connection: client.fd, reply, pid: 1, terminal, view, joinCgroup });
   } finally {
     client.close();

@@ -19,7 +19,7 @@
 //   d DST, f DST    make a folder or an empty file, which a plan asks for in such a tmpfs alone
 //   p DST OPTIONS   the same, and keep the process files in it
 //   v               make the root ours
-//   u               enter the user namespace of fd 5
+//   u UIDS GIDS     enter the user namespace of fd 5, and show its id maps as those of the processes
 //
 // A step that fails is left out: what is at stake is a view, which nobody inside the sandbox has. Who joins our mount
 // namespace (podman cp, podman top, nsenter) finds the container's files, and in /proc what the sandbox tells of its
@@ -195,7 +195,7 @@ static void enterRoot(void) {
   call(__NR_chdir, (long)"/", 0, 0, 0, 0);
 }
 
-static void enterUserNamespace(void);
+static void enterUserNamespace(const char *uids, const char *gids);
 
 static const char *word(size_t *at, size_t size) {
   const char *start = plan + *at;
@@ -227,7 +227,8 @@ static void carryOut(size_t size) {
     } else if (step == 'v') {
       enterRoot();
     } else if (step == 'u') {
-      enterUserNamespace();
+      const char *uids = word(&at, size), *gids = word(&at, size);
+      enterUserNamespace(uids, gids);
     }
   }
 }
@@ -274,25 +275,40 @@ struct __attribute__((packed)) Files {
 };
 
 /// Links that each process has, to the namespaces of this one: podman's ps leaves out a process without them.
-#define LINKS 2
-static const char *const linkNames[LINKS] = {"ns/pid", "ns/user"};
+/// The last two are for a user namespace of its own: podman's top leaves out a process there without maps.
+#define LINKS 4
+#define NAMESPACE_LINKS 2
+static const char *const linkNames[LINKS] = {"ns/pid", "ns/user", "uid_map", "gid_map"};
 static char linkTexts[LINKS][64];
 static int userLinkKept;
 
 static void readLinks(void) {
-  static const char *const own[LINKS] = {"/proc/self/ns/pid", "/proc/self/ns/user"};
-  for (int i = 0; i < LINKS; i++) {
+  static const char *const own[NAMESPACE_LINKS] = {"/proc/self/ns/pid", "/proc/self/ns/user"};
+  for (int i = 0; i < NAMESPACE_LINKS; i++) {
     long n = call(__NR_readlink, (long)own[i], (long)linkTexts[i], sizeof linkTexts[i] - 1, 0, 0);
     linkTexts[i][n < 0 ? 0 : n] = 0;
   }
 }
 
+static void replace(int dir, const char *name, const char *bytes, size_t size);
+
+/// One file for all processes, which have link number `link` to it.
+static void keepMap(int link, const char *name, const char *text) {
+  size_t size = 0;
+  while (text[size] != 0) size++;
+  replace(files, name, text, size);
+  size_t n = append(linkTexts[link], 0, "../");
+  linkTexts[link][append(linkTexts[link], n, name)] = 0;
+}
+
 /// As the last step: all before are the host's to allow. The link is written anew, since /proc may be ours by now.
 ///
 /// It is kept in the folder of process files, too, for podman's top, which enters it there: a process's ns/user.
-static void enterUserNamespace(void) {
+static void enterUserNamespace(const char *uids, const char *gids) {
   struct stat about;
   if (files >= 0) {
+    keepMap(2, ".uid_map", uids);
+    keepMap(3, ".gid_map", gids);
     int at = (int)call(__NR_openat, files, (long)".user", O_WRONLY | O_CREAT | O_EXCL, 0444, 0);
     int tree = (int)call(__NR_open_tree, USER_NAMESPACE, (long)"", OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH, 0, 0);
     long moved = -1;
@@ -348,7 +364,8 @@ static void keepFiles(const char *message, size_t size) {
       call(__NR_renameat, files, (long)"1", files, (long)".1", 0);
       call(__NR_renameat, files, (long)".1", files, (long)"1", 0);
       call(__NR_mkdirat, dir, (long)"ns", 0755, 0, 0);
-      for (int i = 0; i < LINKS; i++) call(__NR_symlinkat, (long)linkTexts[i], dir, (long)linkNames[i], 0, 0);
+      for (int i = 0; i < LINKS; i++)
+        if (linkTexts[i][0] != 0) call(__NR_symlinkat, (long)linkTexts[i], dir, (long)linkNames[i], 0, 0);
     }
   }
   const char *bytes = message + sizeof head;

@@ -90,10 +90,19 @@ export class ProcessFiles extends Timer {
       now.set(number, stat);
       if (this.told.get(number) === stat) continue;
       const cmdline = cmdlineText(reader, group.leader).slice(0, CMDLINE_MAX);
-      this.send(number, stat, statusText(reader, group.leader, here), cmdline);
+      this.send(number, stat, this.withHostIds(statusText(reader, group.leader, here)), cmdline);
     }
     for (const number of this.told.keys()) if (!now.has(number)) this.send(number, '', '', '');
     this.told = now;
+  }
+
+  /** Who reads stands outside: the host's /proc shows the ids of a user namespace as those that they are there. */
+  private withHostIds(status: string): string {
+    const ns = this.kernel.rootUserNamespace;
+    if (ns.hostUids === null) return status;
+    return status.replace(/^(Uid|Gid|Groups):.*$/gm, (line) =>
+      line.replace(/\d+/g, (id) => `${ns.onHost(Number(id), line.startsWith('U'))}`),
+    );
   }
 
   private send(pid: number, ...texts: [string, string, string]): void {

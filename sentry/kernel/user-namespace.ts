@@ -69,6 +69,12 @@ export class UserNamespace implements Namespace {
     return fromKernel(this, id, true) >= 0;
   }
 
+  /** Of the root namespace: what the host calls an id of ours; -1 for one that does not exist there. */
+  onHost(id: number, isUid: boolean): number {
+    const map = isUid ? this.hostUids : this.hostGids;
+    return map === null ? id : mapped(map, id, false);
+  }
+
   hasGid(id: number): boolean {
     return fromKernel(this, id, false) >= 0;
   }

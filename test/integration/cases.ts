@@ -133,6 +133,12 @@ export const cases: readonly Case[] = [
     output: '0 100000 5000\n0',
   },
   {
+    title: 'top in a user namespace: names of the ids inside',
+    script: `$P run -d --name $N --uidmap 0:100000:5000 --gidmap 0:200000:5000 -u 7:8 bb sleep 100 >/dev/null; sleep 1
+      $P top $N user group pid args | tail -n +2 | tr -s ' '; $P rm -f -t 0 $N >/dev/null`,
+    output: '7 8 1 sleep 100',
+  },
+  {
     title: 'user namespaces of other containers, and files of one from outside',
     script: `$P run -d --name $N --uidmap 0:100000:5000 bb sleep 100 >/dev/null; $P run --rm --userns container:$N bb sh -c 'cat /proc/self/uid_map | tr -s " "; touch /x; stat -c %u /x'
       echo in >f; $P cp f $N:/tmp/f; $P exec $N cat /tmp/f; $P exec $N sh -c 'echo out >/tmp/o'; $P cp $N:/tmp/o o; cat o; $P rm -f -t 0 $N >/dev/null`,
