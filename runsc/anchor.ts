@@ -5,9 +5,9 @@
 import { fstatSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS } from '../sentry/abi/sched.ts';
-import { SOCK_SEQPACKET } from '../sentry/abi/socket.ts';
-import { errnoText, RunscError } from './errors.ts';
-import { anchorPath, closeFd, finishProcess, killProcess, memfdWith, socketPair, startProcess, waitPid } from './host.ts';
+import { pair, textFd } from './descriptors.ts';
+import { RunscError } from './errors.ts';
+import { anchorPath, closeFd, finishProcess, killProcess, startProcess, waitPid } from './host.ts';
 import { type IdMap, idMapsOf, idMapText } from './id-maps.ts';
 import { openNamespace } from './namespaces.ts';
 import type { Spec } from './spec.ts';
@@ -92,9 +92,7 @@ function begin(
   userNamespace = -1,
 ): number {
   const text = plan.map((word) => `${word}\0`).join('');
-  const planFd = memfdWith('anchor-plan', Buffer.from(text, 'utf8'));
-  if (planFd < 0) throw new RunscError('making a memfd for the anchor', errnoText(planFd));
-  owned.push(planFd);
+  const planFd = textFd('anchor-plan', text, owned);
   const { terminal = -1 } = options;
   const hasTerminal = terminal >= 0;
   let child: { pid: number; pidfd: number };
@@ -150,15 +148,6 @@ export function endAnchor(pid: number): void {
   waitPid(pid, 0);
 }
 
-/** A connection on which nothing comes. Its other end goes with it, and with that the process that watches it. */
-function idleConnection(owned: number[]): number {
-  const ends = new Int32Array(2);
-  const made = socketPair(SOCK_SEQPACKET, ends);
-  if (made < 0) throw new RunscError('making a socket pair', errnoText(made));
-  owned.push(ends[0]!, ends[1]!);
-  return ends[0]!;
-}
-
 /** How long a process may take to enter a namespace. */
 const ENTER_MS = 2000;
 
@@ -168,7 +157,8 @@ export function idMapsIn(path: string): { uid: IdMap[]; gid: IdMap[] } {
   try {
     const userNamespace = openNamespace(path, 'user');
     owned.push(userNamespace);
-    const connection = idleConnection(owned);
+    // Nothing comes on it. Its other end goes with it, and with that the process that watches it.
+    const connection = pair(owned)[0]!;
     const wanted = `user:[${fstatSync(userNamespace).ino}]`;
     const pid = begin({ connection, reply: 1, args: ['runsc'], pid: 1 }, ['u', '', ''], 0, [], owned, userNamespace);
     try {

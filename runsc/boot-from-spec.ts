@@ -27,6 +27,8 @@ export interface BootPlan {
   readonly network: SandboxOptions['network'];
   readonly networkCapabilities: number;
   readonly maps: SandboxOptions['maps'];
+  /** The file of the container's user namespace, if that one is there already. */
+  readonly userNamespace: string | undefined;
   /** Absolute, resolved. */
   readonly rootfs: string;
   /** The mounts as who joins the container's mount namespace on the host finds them. */
@@ -43,7 +45,7 @@ const requiredMounts: readonly MountConfig[] = [
 /** podMaps: ids of the sandbox that the container is made in, for a user namespace by path. */
 export function planBoot(id: string, bundle: string, spec: Spec, config: Config, podMaps?: BootPlan['maps']): BootPlan {
   const rootfs = findRootfs(bundle, spec);
-  const maps = planIdMaps(spec, podMaps);
+  const { maps, path: userNamespace } = planUserNamespace(spec, podMaps);
   const hostPolicy = { hostUds: config.hostUds, hostFifo: config.hostFifo === 'open' };
   const rootOverlay = config.overlay !== 'none';
   const trees: PlannedTree[] = [
@@ -107,6 +109,7 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config,
     network,
     networkCapabilities: networkCapabilities(spec.process.capabilities, network, egress.length > 0),
     maps,
+    userNamespace,
     rootfs,
     view: viewOf(spec, bundle),
   };
@@ -131,22 +134,22 @@ function isFolder(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? true;
 }
 
-/** The maps of the container's user namespace; undefined: it has none of its own. */
-function planIdMaps(spec: Spec, podMaps: BootPlan['maps']): BootPlan['maps'] {
+/** The container's user namespace: its maps, and its file if it is there already. Both are undefined without one of its own. */
+function planUserNamespace(spec: Spec, podMaps: BootPlan['maps']): { maps: BootPlan['maps']; path: string | undefined } {
   // Our own by its path is none: a pod's whose containers are in the caller's.
   const user = spec.namespaces.find((n) => n.type === 'user' && (n.path === undefined || !isOwnNamespace(n.path, 'user')));
   const { uidMappings: uid, gidMappings: gid } = spec;
   if (user?.path === undefined) {
-    if (user === undefined || uid.length === 0) return undefined;
+    if (user === undefined || uid.length === 0) return { maps: undefined, path: undefined };
     if (gid.length === 0) throw new RunscError('config.json: linux.gidMappings', 'is missing beside uidMappings');
-    return { uid, gid };
+    return { maps: { uid, gid }, path: undefined };
   }
   const maps = podMaps ?? idMapsAt(user.path);
   if (maps.uid.length === 0 || maps.gid.length === 0)
     throw new RunscError(`config.json: linux.namespaces: ${user.path}`, 'the user namespace has no id maps');
   if ((uid.length > 0 && !sameIdMap(uid, maps.uid)) || (gid.length > 0 && !sameIdMap(gid, maps.gid)))
     throw new RunscError('config.json: linux.uidMappings', `are not the maps of the user namespace ${user.path}`);
-  return maps;
+  return { maps, path: user.path };
 }
 
 /** A process's namespace has its maps beside it; any other is entered for them. */

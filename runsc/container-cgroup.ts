@@ -36,7 +36,7 @@ export function prepareCgroup(config: Config, dir: StateDir, spec: Spec, pod: Po
   let madeBySystemd = false;
   const tolerant = config.rootless || (!hasLimits(spec.resources) && spec.cgroupsPath === undefined);
   const beside = pod?.member.cgroup === undefined ? undefined : new Cgroup(pod.member.cgroup as CgroupRecord);
-  const make = (pid: number): void => {
+  const admit = (pid: number): void => {
     if (!tried) {
       tried = true;
       if (config.systemdCgroup) {
@@ -51,25 +51,25 @@ export function prepareCgroup(config: Config, dir: StateDir, spec: Spec, pod: Po
         debugLine,
       );
     }
+    // Before the process runs, so that all it forks inherits it.
     setOomScore(pid, spec.process.oomScoreAdj);
   };
   const joinSandbox = (pid: number): void => {
-    make(pid);
+    admit(pid);
     // A pod's gofers are beside their Sentry, which waits for them: a container that is frozen must not freeze its own. A
     // scope of systemd's would end if nobody was left in it.
     if (pod === undefined || madeBySystemd) made?.joinSandbox(pid);
     else beside?.joinSandbox(pid);
   };
   const join = (pid: number, isNursery = false): void => {
-    make(pid);
+    admit(pid);
     if (isNursery) made?.joinNursery(pid);
     else made?.join(pid);
-    setOomScore(pid, spec.process.oomScoreAdj);
   };
   return { joinSandbox, joinPod: (pid) => beside?.joinSandbox(pid), join, cgroup: () => made };
 }
 
-/** Before the process runs, so that all it forks inherits it. An ordinary user may only raise it. */
+/** An ordinary user may only raise it. */
 function setOomScore(pid: number, adjust: number | undefined): void {
   if (adjust === undefined) return;
   try {

@@ -370,17 +370,12 @@ function anchorOf(
   try {
     const reply = client.send({ method: 'anchor', pid: 1 });
     const network = plan.network === 'host' ? undefined : (sandbox.network ?? `/proc/${sandbox.sentry.pid}/ns/net`);
-    const ownIds = plan.maps === undefined ? undefined : (userNamespaceOf(spec) ?? `/proc/${sandbox.gofer.pid}/ns/user`);
+    const ownIds = plan.maps === undefined ? undefined : (plan.userNamespace ?? `/proc/${sandbox.gofer.pid}/ns/user`);
     const view = { spec, rootfs: plan.rootfs, mounts: plan.view, network, userNamespace: ownIds, maps: plan.maps };
     return startAnchor({ args: spec.process.args, connection: client.fd, reply, pid: 1, terminal, view, joinCgroup });
   } finally {
     client.close();
   }
-}
-
-/** The one that config.json names. */
-function userNamespaceOf(spec: Spec): string | undefined {
-  return spec.namespaces.find((n) => n.type === 'user')?.path;
 }
 
 /** runc's rules: a terminal needs somebody to give it to. */

@@ -10,29 +10,17 @@
 
 import { writeFileSync } from 'node:fs';
 import { CAP_NET_ADMIN } from '../sentry/abi/sched.ts';
-import { SOCK_SEQPACKET } from '../sentry/abi/socket.ts';
 import type { MemberConfig, MemberFds } from '../sentry/boot/boot-config.ts';
 import type { MemberCreated, Reply, SandboxState } from '../sentry/boot/control-protocol.ts';
 import { ControlClient } from './control-client.ts';
+import { listenAt, pair, textFd } from './descriptors.ts';
 import { describe, errnoText, RunscError } from './errors.ts';
 import { closeFd, forkNetBroker, pidfdOpen } from './host.ts';
 import { debugLine } from './messages.ts';
 import { inNetwork, inUserNamespace, openNamespace } from './namespaces.ts';
 import { without } from './network-capabilities.ts';
 import { type Pod, sharesNetwork } from './pod.ts';
-import {
-  configFd,
-  endProcess,
-  finish,
-  listenAt,
-  pair,
-  regionFd,
-  Sandbox,
-  type SandboxOptions,
-  type SandboxProcess,
-  startBroker,
-  startGofer,
-} from './sandbox.ts';
+import { endProcess, finish, regionFd, Sandbox, type SandboxOptions, type SandboxProcess, startBroker, startGofer } from './sandbox.ts';
 
 /** One message carries 64, of which five are not stdio's. */
 const MAX_STDIO = 59;
@@ -56,7 +44,7 @@ export function joinSandbox(pod: Pod, options: SandboxOptions, ownCgroup: boolea
     const sentryPidfd = pidfdOpen(member.sentry.pid);
     if (sentryPidfd < 0) throw new RunscError(what, `the sandbox is gone (${errnoText(sentryPidfd)})`);
     owned.push(sentryPidfd);
-    const goferEnds = pair(SOCK_SEQPACKET, owned);
+    const goferEnds = pair(owned);
     const region = regionFd(owned);
     const control = listenAt(options.controlPath!, owned);
     const gofer = startGofer(options, goferEnds[1]!, region, owned);
@@ -79,7 +67,11 @@ export function joinSandbox(pod: Pod, options: SandboxOptions, ownCgroup: boolea
     };
     const { boot } = options;
     const config: MemberConfig = { ...boot, share: pod.share, ownCgroup, ownNetwork, networkCapabilities, fds: places };
-    const request = client.send({ method: 'create' }, [configFd('container-config', config, owned), ...fds, ...options.stdio]);
+    const request = client.send({ method: 'create' }, [
+      textFd('container-config', JSON.stringify(config), owned),
+      ...fds,
+      ...options.stdio,
+    ]);
     sandbox = new Sandbox({ name: 'sentry', pid: member.sentry.pid, pidfd: sentryPidfd, errorsFd: -1 }, gofer, client, true);
     sandbox.network = network;
     for (const fd of [sentryPidfd, client.fd]) owned.splice(owned.indexOf(fd), 1);
@@ -100,7 +92,7 @@ function brokerFor(client: ControlClient, pod: Pod, options: SandboxOptions, fds
   const { networkCapabilities: has } = client.ask<SandboxState>(`asking the sandbox of "${pod.member.id}"`, { method: 'state' });
   const needs = has | options.networkCapabilities;
   if (needs === has) return has;
-  const broker = pair(SOCK_SEQPACKET, owned);
+  const broker = pair(owned);
   startBroker({ ...options, networkCapabilities: needs }, broker[1]!, pod.member.sentry.pid);
   fds.push(broker[0]!);
   return needs;
@@ -116,7 +108,7 @@ function networkFile(options: SandboxOptions, gofer: number): string {
 function ownBroker(network: string, pod: Pod, options: SandboxOptions, fds: number[], owned: number[]): number {
   // Who may change interfaces could send one to the network of another process that it can name: that of the Sentry.
   const caps = without(options.networkCapabilities, CAP_NET_ADMIN);
-  const ends = pair(SOCK_SEQPACKET, owned);
+  const ends = pair(owned);
   fds.push(ends[0]!);
   const fd = openNamespace(network, 'network');
   owned.push(fd);

@@ -15,10 +15,10 @@ import type { GoferConfig } from '../gofer/config.ts';
 import { POLLIN } from '../sentry/abi/poll.ts';
 import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS } from '../sentry/abi/sched.ts';
 import { SIGKILL } from '../sentry/abi/signal.ts';
-import { SOCK_SEQPACKET } from '../sentry/abi/socket.ts';
 import type { BootConfig, BootFds } from '../sentry/boot/boot-config.ts';
 import { endAnchor } from './anchor.ts';
 import { ControlClient, SandboxGone } from './control-client.ts';
+import { listenAt, pair, textFd } from './descriptors.ts';
 import { errnoText, RunscError } from './errors.ts';
 import {
   closeFd,
@@ -26,13 +26,10 @@ import {
   forkNetBroker,
   ftruncate,
   memfdCreate,
-  memfdWith,
   pidfdSendSignal,
   pollFds,
   setAffinity,
-  socketPair,
   startProcess,
-  unixListen,
   waitPid,
 } from './host.ts';
 import { type IdMap, oneId, writeIdMaps } from './id-maps.ts';
@@ -120,14 +117,14 @@ export class Sandbox {
     const owned: number[] = [];
     const started: SandboxProcess[] = [];
     try {
-      const parent = pair(SOCK_SEQPACKET, owned);
-      const gofer = pair(SOCK_SEQPACKET, owned);
+      const parent = pair(owned);
+      const gofer = pair(owned);
       const region = regionFd(owned);
       const control = options.controlPath === undefined ? -1 : listenAt(options.controlPath, owned);
 
       const goferProcess = startGofer(options, gofer[1]!, region, owned);
       started.push(goferProcess);
-      const broker = pair(SOCK_SEQPACKET, owned);
+      const broker = pair(owned);
       const sentryProcess = startSentry(options, parent[1]!, gofer[0]!, region, control, broker[0]!, owned);
       started.push(sentryProcess);
       startBroker(options, broker[1]!, sentryProcess.pid);
@@ -249,28 +246,6 @@ function lastWords(process: SandboxProcess): string {
   return lines.find((line) => /\w*Error\b/.test(line)) ?? lines.find((line) => line.trim() !== '') ?? '';
 }
 
-export function pair(type: number, owned: number[]): Int32Array {
-  const ends = new Int32Array(2);
-  const result = socketPair(type, ends);
-  if (result < 0) throw new RunscError('making a socket pair', errnoText(result));
-  owned.push(ends[0]!, ends[1]!);
-  return ends;
-}
-
-export function listenAt(path: string, owned: number[]): number {
-  const fd = unixListen(path, SOCK_SEQPACKET);
-  if (fd < 0) throw new RunscError(`listening at ${path}`, errnoText(fd));
-  owned.push(fd);
-  return fd;
-}
-
-export function configFd(name: string, config: unknown, owned: number[]): number {
-  const fd = memfdWith(name, new TextEncoder().encode(JSON.stringify(config)));
-  if (fd < 0) throw new RunscError(`making a memfd for ${name}`, errnoText(fd));
-  owned.push(fd);
-  return fd;
-}
-
 function stderrOf(): number {
   const fd = memfdCreate('stderr');
   if (fd < 0) throw new RunscError('making a memfd for messages', errnoText(fd));
@@ -313,7 +288,7 @@ export function startGofer(options: SandboxOptions, socket: number, region: numb
     [0, nothing],
     [1, errors],
     [2, errors],
-    [3, configFd('gofer-config', config, owned)],
+    [3, textFd('gofer-config', JSON.stringify(config), owned)],
     [4, socket],
     [5, region],
     ...donated.fds,
@@ -359,7 +334,7 @@ function startSentry(
   };
   const { networkCapabilities } = options;
   const config: BootConfig = { ...options.boot, ownNetwork: options.network === 'new', networkCapabilities, fds: bootFds };
-  fds.push([3, configFd('sentry-config', config, owned)]);
+  fds.push([3, textFd('sentry-config', JSON.stringify(config), owned)]);
 
   const join: [number, string][] = [];
   let flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID;
