@@ -1,26 +1,43 @@
 // One guest thread on the systrap platform: what the Sentry knows of it without asking the page,
 // which the guest can write.
 
+import { closeFd, getRandom } from 'ptrace-napi';
 import { SYS_clock_gettime, SYS_futex, SYS_gettimeofday, SYS_sched_yield, SYS_time } from '../../sentry/abi/sysno-x64.ts';
 import { Context } from '../context.ts';
 import {
+  CONTEXT_SIZE,
+  CS,
   CTX_ANSWERS,
+  CTX_CALLS,
   CTX_DATA,
   CTX_DATA_SIZE,
   CTX_DATA_USED,
+  CTX_DIRTY,
+  CTX_INDEX,
   CTX_INS,
   CTX_NIN,
+  CTX_NONCE,
   CTX_NOUT,
   CTX_OUTS,
+  CTX_REGS,
+  CTX_REGS_SIZE,
+  CTX_SELF,
+  CTX_STATE,
+  CTX_STUB_STACK,
   CTX_SYSNO,
+  DIRTY_FS,
+  DIRTY_GS,
+  EFLAGS,
+  GS_BASE,
   IN_SIZE,
   MAX_ANSWERS,
   MAX_INS,
   MAX_OUTS,
   OUT_SIZE,
+  SS,
 } from '../context-page.ts';
 import type { Region } from '../region.ts';
-import { HERE_CLOCK, HERE_FUTEX, HERE_TIME, HERE_TIMEOFDAY, HERE_YIELD } from './layout.ts';
+import { HERE_CLOCK, HERE_FUTEX, HERE_TIME, HERE_TIMEOFDAY, HERE_YIELD, STACK_SIZE, STACKS, STUB_STACK_SIZE, WINDOW } from './layout.ts';
 import type { SystrapSpace } from './systrap-space.ts';
 
 /** Calls that the stub answers by doing something, by number. */
@@ -37,6 +54,10 @@ export const BATCH_REPORTS = 1;
 export const BATCH_TAIL = 2;
 /** No host calls: the stub patches a call site on its way back to the guest. */
 export const BATCH_PATCH = 3;
+
+const USER_CS = 0x33;
+const USER_SS = 0x2b;
+const INITIAL_EFLAGS = 0x202;
 
 export class SystrapContext extends Context {
   override readonly space: SystrapSpace;
@@ -69,7 +90,7 @@ export class SystrapContext extends Context {
   verified = false;
   /** CTX_PARKED is set. */
   isParked = false;
-  /** When it had its last event: SystrapPlatform.sampleTick. */
+  /** When it had its last event: Spinning.sampleTick. */
   eventTick = 0;
   /** It has posted an event. */
   isHeardOf = false;
@@ -92,6 +113,36 @@ export class SystrapContext extends Context {
     super(region, index, space);
     this.space = space;
     this.slot = slot;
+  }
+
+  /** The page of a context that is about to be made: empty but for what the stub starts with, and the parent's registers. */
+  prepare(parent: SystrapContext | null): void {
+    const { region, base, word } = this;
+    region.u8.fill(0, base, base + CTX_CALLS);
+    this.withdrawAnswers();
+    region.i32[word + (CTX_STATE >> 2)] = 1;
+    region.i32[word + (CTX_INDEX >> 2)] = this.index;
+    region.store64(base + CTX_SELF, WINDOW + this.slot * CONTEXT_SIZE);
+    region.store64(base + CTX_STUB_STACK, STACKS + this.slot * STACK_SIZE + STUB_STACK_SIZE);
+    // So few bytes are never cut: getrandom(2).
+    if (getRandom(this.nonce, 0, 8) !== 8) throw new Error('the host gives no random bytes');
+    region.u8.set(this.nonce, base + CTX_NONCE);
+    if (parent === null) {
+      this.setReg(CS, USER_CS);
+      this.setReg(SS, USER_SS);
+      this.setReg(EFLAGS, INITIAL_EFLAGS);
+      return;
+    }
+    region.u8.copyWithin(base + CTX_REGS, parent.base + CTX_REGS, parent.base + CTX_REGS + CTX_REGS_SIZE);
+    // A thread starts with the stub's gs base.
+    if (this.space === parent.space && this.reg(GS_BASE) !== 0) region.i32[word + (CTX_DIRTY >> 2)] = DIRTY_GS;
+    const dirty = region.i32[parent.word + (CTX_DIRTY >> 2)]!;
+    if (dirty !== 0) region.i32[word + (CTX_DIRTY >> 2)]! |= dirty & (DIRTY_FS | DIRTY_GS);
+  }
+
+  dropFds(): void {
+    for (const fd of this.fds) closeFd(fd);
+    this.fds.length = 0;
   }
 
   override get event(): number {

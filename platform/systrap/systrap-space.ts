@@ -1,12 +1,11 @@
 // One guest address space on the systrap platform: a stub process, born by another stub's clone(2)
 // or not yet, and the order in which its threads change its mappings.
 
-import { pread, preadv2, pwrite, readToGuest, systrapForced, vmRead, vmWrite, writeFromGuest } from 'ptrace-napi';
+import { closeFd, pread, preadv2, pwrite, readToGuest, systrapForced, vmRead, vmWrite, writeFromGuest } from 'ptrace-napi';
 import { EFAULT } from '../../sentry/abi/errno.ts';
 import { CTX_DATA } from '../context-page.ts';
 import type { AddressSpace, Mappings } from '../platform.ts';
 import { AROUND, BEFORE, JUMP_SIZE, jumpIn, type Patch } from './patches.ts';
-import type { SystrapPlatform } from './systrap.ts';
 import type { SystrapContext } from './systrap-context.ts';
 
 /** Larger results go to the guest at once: the way over the context page would copy them twice. */
@@ -19,8 +18,16 @@ function copy(dst: Uint8Array, to: number, src: Uint8Array, from: number, n: num
   else for (let i = 0; i < n; i++) dst[to + i] = src[from + i]!;
 }
 
+/** What a space asks of the platform that it belongs to. */
+export interface SpaceOwner {
+  /** A thread of the space whose memory can be reached, waiting for its birth if need be; 0 for none. */
+  memoryTid(space: SystrapSpace): number;
+  /** A call that is not answered yet will not be soon. */
+  parked(c: SystrapContext): void;
+}
+
 export class SystrapSpace implements AddressSpace {
-  private readonly platform: SystrapPlatform;
+  private readonly owner: SpaceOwner;
   /** Contexts' memory, and our end of the socket that descriptors travel on. */
   readonly memfd: number;
   readonly socket: number;
@@ -54,8 +61,8 @@ export class SystrapSpace implements AddressSpace {
   /** The thread whose call is being served: what its stub has fetched is good, and what is stored may wait for its return. */
   current: SystrapContext | null = null;
 
-  constructor(platform: SystrapPlatform, memfd: number, socket: number) {
-    this.platform = platform;
+  constructor(owner: SpaceOwner, memfd: number, socket: number) {
+    this.owner = owner;
     this.memfd = memfd;
     this.socket = socket;
   }
@@ -63,7 +70,14 @@ export class SystrapSpace implements AddressSpace {
   /** The host thread whose memory is meant; 0 when there is none. */
   get memoryTid(): number {
     if (this.current !== null && this.current.outs > 0) this.flushOuts();
-    return this.platform.memoryTid(this);
+    return this.owner.memoryTid(this);
+  }
+
+  /** Gives back its descriptors. */
+  close(): void {
+    closeFd(this.memfd);
+    closeFd(this.socket);
+    if (this.stubSocket >= 0) closeFd(this.stubSocket);
   }
 
   withdrawAnswers(): void {
@@ -71,14 +85,14 @@ export class SystrapSpace implements AddressSpace {
   }
 
   parked(c: SystrapContext): void {
-    this.platform.parked(c);
+    this.owner.parked(c);
   }
 
   /** Stores what the stub would copy on its return: somebody is about to look. */
   flushOuts(): void {
     const c = this.current!;
     const { region } = c;
-    const tid = this.platform.memoryTid(this);
+    const tid = this.owner.memoryTid(this);
     for (let i = 0; i < c.outs; i++) {
       const at = c.base + CTX_DATA + c.outAt[i]!;
       if (tid !== 0) vmWrite(tid, c.outAddr[i]!, region.u8, at, c.outLength[i]!);
@@ -105,7 +119,7 @@ export class SystrapSpace implements AddressSpace {
         return n;
       }
     }
-    const tid = this.platform.memoryTid(this);
+    const tid = this.owner.memoryTid(this);
     return tid === 0 ? 0 : vmRead(tid, addr, dst, at, n);
   }
 
@@ -119,7 +133,7 @@ export class SystrapSpace implements AddressSpace {
         if (dst[at + c.fetchedLength - 1] === 0) return c.fetchedLength;
       }
     }
-    const tid = this.platform.memoryTid(this);
+    const tid = this.owner.memoryTid(this);
     return tid === 0 ? 0 : vmRead(tid, addr, dst, at, n);
   }
 
