@@ -56,6 +56,6 @@ export const ACTION_TAKE_FP = 8;
 /** CTX_PATCH_PROT, beside PROT_*: no other thread can be at the site. */
 export const PATCH_ALONE = 8;
 
-/** clone(2) flags as stub.c has them: a process that is the Sentry's child; a thread whose end clears CTX_ALIVE. */
+/** clone(2) flags as stub/clones.h has them: a process that is the Sentry's child; a thread whose end clears CTX_ALIVE. */
 export const FORK_FLAGS = 0x8011;
 export const THREAD_FLAGS = 0x250f00;

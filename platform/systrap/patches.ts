@@ -25,7 +25,7 @@ export class Patch {
   }
 }
 
-/** Where in `now`, the bytes around a site as they are, a jump through the stub's table begins; -1 if there is none. stub.c:patch_site() */
+/** Where in `now`, the bytes around a site as they are, a jump through the stub's table begins; -1 if there is none. stub/sites.h:patch_site() */
 export function jumpIn(now: Uint8Array): number {
   for (const at of PLACES) {
     const third = at === 0 ? 0x25 : 0xe5;

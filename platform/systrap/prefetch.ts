@@ -1,6 +1,6 @@
 // What the stub copies into the context page before it asks: derived from the argument words of the
 // system-call table. Per call up to four 16-bit words, the first in the low bits of a u64 (twin of
-// native/stub/stub.c:prefetch()):
+// native/stub/prefetch.h:prefetch()):
 //
 //   bits 0-2   the argument that is the pointer
 //   bits 3-4   0: a count of units · 1: a NUL-terminated string · 2: bytes · 3: of fixed size
@@ -24,7 +24,7 @@ const STRUCTS: Readonly<Record<string, number>> = { sigset: 8, sigaction: 32 };
 /** A timespec is a result as often as an argument: the name tells. */
 const TIMES_READ = new Set(['req', 'tmo']);
 const IOVEC_SIZE = 16;
-/** fcntl's third argument points at this for some commands, and the stub knows which: native/stub/stub.c:takes_lock(). */
+/** fcntl's third argument points at this for some commands, and the stub knows which: native/stub/prefetch.h:takes_lock(). */
 const FLOCK_SIZE = 32;
 const FLOCK_ARGUMENT = 2;
 const MSGHDR_SIZE = 56;

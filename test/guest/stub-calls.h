@@ -1,4 +1,4 @@
-// What hostile guests need to make host calls from the code of their own process's stub: native/stub/stub.c, sysmsg.h.
+// What hostile guests need to make host calls from the code of their own process's stub: native/stub/.
 #pragma once
 #include <stdint.h>
 #include <stdio.h>
