@@ -84,7 +84,7 @@ export class OverlayFile extends FileDescription {
   }
 
   private pwriteAt(t: Task | null, io: IoBuffer, offset: number): number {
-    const error = io.remaining > 0 ? removePrivileges(t, this.node) : 0;
+    const error = io.remaining > 0 ? removePrivileges(t, this.node, this.path?.mount ?? null) : 0;
     if (error < 0) return error;
     const file = this.current(t);
     if (typeof file === 'number') return file;

@@ -209,7 +209,9 @@ function mountOverlay(vfs: Vfs, ctx: VfsContext, options: string): OverlayFilesy
 
 function directory(vfs: Vfs, ctx: VfsContext, path: string): Inode | number {
   const at = vfs.lookup(ctx, null, path.replace(/\\(.)/g, '$1'), LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
-  return typeof at === 'number' ? at : at.dentry.inode!;
+  if (typeof at === 'number') return at;
+  // A layer is taken as its files are: what the mount makes of their ids would be lost.
+  return at.mount.idmap === null ? at.dentry.inode! : -EINVAL;
 }
 
 /** Splits at unescaped separators. */

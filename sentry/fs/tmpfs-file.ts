@@ -321,7 +321,7 @@ export class TmpfsFileDescription extends FileDescription {
 
   private pwriteAt(t: Task | null, io: IoBuffer, offset: number): number {
     if (io.remaining > 0) {
-      const error = removePrivileges(t, this.node);
+      const error = removePrivileges(t, this.node, this.path?.mount ?? null);
       if (error < 0) return error;
     }
     return this.node.writeAt(io, offset);
@@ -361,7 +361,7 @@ export class TmpfsFileDescription extends FileDescription {
   }
 
   override fallocate(t: Task, mode: number, offset: number, length: number): number {
-    const error = removePrivileges(t, this.node);
+    const error = removePrivileges(t, this.node, this.path?.mount ?? null);
     return error < 0 ? error : this.node.allocate(mode, offset, length);
   }
 

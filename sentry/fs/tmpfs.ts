@@ -36,6 +36,7 @@ export class TmpfsFilesystem extends Filesystem implements PageBudget {
     super(type, dev, TMPFS_MAGIC);
     this.settings = settings;
     this.acls = 1;
+    this.allowsIdmap = true;
     this.source = type;
     this.rootDir = new TmpfsDir(this, this.newIno(), settings.mode);
     this.rootDir.uid = settings.uid;

@@ -2,6 +2,7 @@
 // copy (prepare_creds) and installs it. Capability sets are two 32-bit words, bit n is capability n.
 
 import { CAP_LAST_CAP } from '../abi/sched.ts';
+import type { MountIdmap } from '../vfs/mount-idmap.ts';
 import type { Key } from './keys.ts';
 import type { UserNamespace } from './user-namespace.ts';
 
@@ -50,6 +51,8 @@ export class Credentials {
   noNewPrivs = false;
   /** keyctl(2): the session keyring; null until one is joined. */
   sessionKeyring: Key | null = null;
+  /** Of credentials that vfs/mount-idmap.ts has made: the file-system ids are those of files below such a mount. */
+  idmap: MountIdmap | null = null;
   readonly userns: UserNamespace;
 
   constructor(userns: UserNamespace) {

@@ -10,6 +10,7 @@ import { MS_NOSUID } from '../abi/mount.ts';
 import { CAP_SETUID, CAP_SYS_PTRACE, SECBIT_KEEP_CAPS, SECBIT_NOROOT } from '../abi/sched.ts';
 import { S_ISGID, S_ISUID, S_IXGRP } from '../abi/stat.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
+import { gidOn, uidOn } from '../vfs/mount-idmap.ts';
 import { type CapSet, type Credentials, capsSubset, noCaps } from './credentials.ts';
 import type { Task } from './task.ts';
 import type { UserNamespace } from './user-namespace.ts';
@@ -81,10 +82,13 @@ export function credentialsForExec(t: Task, file: FileDescription): ExecCredenti
   const c = old.clone();
   const inode = file.inode();
   const honoursSetid = file.path === undefined || (file.path.mount.flags & MS_NOSUID) === 0;
-  if (honoursSetid && !old.noNewPrivs && c.userns.hasUid(inode.uid) && c.userns.hasGid(inode.gid)) {
-    if ((inode.mode & S_ISUID) !== 0) c.euid = inode.uid;
+  const mount = file.path?.mount ?? null;
+  const uid = uidOn(mount, inode.uid);
+  const gid = gidOn(mount, inode.gid);
+  if (honoursSetid && !old.noNewPrivs && c.userns.hasUid(uid) && c.userns.hasGid(gid)) {
+    if ((inode.mode & S_ISUID) !== 0) c.euid = uid;
     // Without group execution the bit means mandatory locking.
-    if ((inode.mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP)) c.egid = inode.gid;
+    if ((inode.mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP)) c.egid = gid;
   }
 
   const fileCaps = honoursSetid ? readFileCaps(file, c.userns) : null;
@@ -156,7 +160,8 @@ function readFileCaps(file: FileDescription, userns: UserNamespace): FileCaps | 
   const revision = (magic & VFS_CAP_REVISION_MASK) >>> 0;
   const size = revision === VFS_CAP_REVISION_1 ? 12 : revision === VFS_CAP_REVISION_2 ? 20 : revision === VFS_CAP_REVISION_3 ? 24 : -1;
   if (size !== value.length) return null;
-  const rootId = revision === VFS_CAP_REVISION_3 ? v.getUint32(20, true) : 0;
+  const rootId = uidOn(file.path?.mount ?? null, revision === VFS_CAP_REVISION_3 ? v.getUint32(20, true) : 0);
+  if (rootId < 0) return null;
   // v2 belongs to the root of the file system's namespace, v3 to the root it names: rootid_owns_currentns().
   let owns = false;
   for (let ns: UserNamespace | null = userns; ns !== null; ns = ns.parent) if (ns.uidToKernel(0) === rootId) owns = true;

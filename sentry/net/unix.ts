@@ -56,6 +56,7 @@ import type { FileDescription } from '../vfs/file-description.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
 import { type Domain, landlockScoped } from '../vfs/landlock.ts';
+import { credsOn } from '../vfs/mount-idmap.ts';
 import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { inodePermission, MAY_WRITE } from '../vfs/permissions.ts';
 import { interfaceIoctl } from './interfaces.ts';
@@ -242,7 +243,7 @@ export class UnixSocket extends KernelSocket {
       const place = t.kernel.vfs.lookup(t, null, text, LOOKUP_FOLLOW);
       if (typeof place === 'number') return place;
       const inode = place.dentry.inode!;
-      const denied = inodePermission(inode, t.creds, MAY_WRITE);
+      const denied = inodePermission(inode, credsOn(place.mount, t.creds), MAY_WRITE);
       if (denied < 0) return denied;
       found = inode.boundSocket as UnixSocket | null;
     }

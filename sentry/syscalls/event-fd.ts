@@ -44,6 +44,7 @@ import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { dequeueSignal, recalcInterrupting } from '../kernel/task-signals.ts';
 import { scratch } from '../mm/guest-memory.ts';
+import { credsOn } from '../vfs/mount-idmap.ts';
 import { LOOKUP_DIRECTORY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { inodePermission, MAY_READ } from '../vfs/permissions.ts';
 import { openFile } from './io-common.ts';
@@ -207,7 +208,7 @@ export function inotifyAddWatch(t: Task, a: SyscallArgs): number {
   const flags = ((mask & IN_DONT_FOLLOW) === 0 ? LOOKUP_FOLLOW : 0) | ((mask & IN_ONLYDIR) !== 0 ? LOOKUP_DIRECTORY : 0);
   const at = t.kernel.vfs.lookup(t, null, path, flags);
   if (typeof at === 'number') return at;
-  const denied = inodePermission(at.dentry.inode!, t.creds, MAY_READ);
+  const denied = inodePermission(at.dentry.inode!, credsOn(at.mount, t.creds), MAY_READ);
   return denied < 0 ? denied : file.addWatch(at, mask);
 }
 

@@ -31,6 +31,7 @@ import { chmod as changeMode, chown as changeOwner, setTimes, truncateInode, tru
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { Inode } from '../vfs/filesystem.ts';
 import { notifyModify } from '../vfs/fsnotify.ts';
+import { credsOn } from '../vfs/mount-idmap.ts';
 import { copyInPathAt, target, targetAt, targetFile } from './fs-paths.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
@@ -231,7 +232,7 @@ export function ftruncate(t: Task, a: SyscallArgs): number {
   if ((file.landlockAccess & LANDLOCK_ACCESS_FS_TRUNCATE) === 0) return -EACCES;
   let error = inode.getattr(t) || sizeAllowed(t, inode, size);
   if (error < 0) return error;
-  error = truncateInode(t, t.creds, inode, size, file);
+  error = truncateInode(t, credsOn(file.path?.mount ?? null, t.creds), inode, size, file);
   if (error === 0) notifyModify(file);
   return error;
 }

@@ -35,6 +35,7 @@ import { SCRATCH_SIZE, scratch } from '../mm/guest-memory.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { DirSink, VfsPath } from '../vfs/filesystem.ts';
 import { notifyAccess } from '../vfs/fsnotify.ts';
+import { credsOn } from '../vfs/mount-idmap.ts';
 import { cwdName } from '../vfs/path-name.ts';
 import { LOOKUP_DIRECTORY, LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { inodePermission, MAY_CHDIR, MAY_EXEC } from '../vfs/permissions.ts';
@@ -309,7 +310,7 @@ export function fchdir(t: Task, a: SyscallArgs): number {
 }
 
 function enter(t: Task, at: VfsPath): number {
-  const denied = inodePermission(at.dentry.inode!, t.creds, MAY_EXEC | MAY_CHDIR);
+  const denied = inodePermission(at.dentry.inode!, credsOn(at.mount, t.creds), MAY_EXEC | MAY_CHDIR);
   if (denied < 0) return denied;
   t.fs.cwd = at;
   return 0;
@@ -321,7 +322,7 @@ export function chroot(t: Task, a: SyscallArgs): number {
   if (typeof path === 'number') return path;
   const at = t.kernel.vfs.lookup(t, null, path, LOOKUP_FOLLOW | LOOKUP_DIRECTORY);
   if (typeof at === 'number') return at;
-  const denied = inodePermission(at.dentry.inode!, t.creds, MAY_EXEC | MAY_CHDIR);
+  const denied = inodePermission(at.dentry.inode!, credsOn(at.mount, t.creds), MAY_EXEC | MAY_CHDIR);
   if (denied < 0) return denied;
   if (!t.creds.capableHere(CAP_SYS_CHROOT)) return -EPERM;
   t.fs.root = at;

@@ -94,6 +94,7 @@ import type { FileDescription } from '../vfs/file-description.ts';
 import { LOCK_EVENT, lockWaiters, setFlock } from '../vfs/file-locks.ts';
 import { setLease as changeLease, leaseType } from '../vfs/leases.ts';
 import { Mount } from '../vfs/mount.ts';
+import { credsOn } from '../vfs/mount-idmap.ts';
 import { ownerOrCapable } from '../vfs/permissions.ts';
 import { openFile } from './io-common.ts';
 import { getLock, setLock } from './record-locks.ts';
@@ -258,7 +259,7 @@ function fcntlOfFile(t: Task, a: SyscallArgs, file: FileDescription, cmd: number
 function setFlags(t: Task, fd: number, file: FileDescription, wanted: number): number {
   const changed = (wanted ^ file.flags) & SETFL_MASK;
   const inode = file.inode();
-  if ((changed & wanted & O_NOATIME) !== 0 && !ownerOrCapable(t.creds, inode)) return -EPERM;
+  if ((changed & wanted & O_NOATIME) !== 0 && !ownerOrCapable(credsOn(file.path?.mount ?? null, t.creds), inode)) return -EPERM;
   // Of a pipe it makes packets; of a file it is a promise that no file system of ours has to keep.
   const type = inode.mode & S_IFMT;
   if ((wanted & O_DIRECT) !== 0 && type !== S_IFIFO && type !== S_IFREG) return -EINVAL;
@@ -321,7 +322,7 @@ function setOwnerEx(t: Task, file: FileDescription, addr: number): number {
 function setLease(t: Task, file: FileDescription, fd: number, type: number): number {
   const inode = file.inode();
   if (type !== F_UNLCK && type !== F_RDLCK && type !== F_WRLCK) return -EINVAL;
-  if (inode.uid !== t.creds.fsuid && !t.creds.capable(CAP_LEASE)) return -EACCES;
+  if (inode.uid !== credsOn(file.path?.mount ?? null, t.creds).fsuid && !t.creds.capable(CAP_LEASE)) return -EACCES;
   if (!inode.isRegular()) return -EINVAL;
   if (type !== F_UNLCK && t.kernel.sysctls.int('fs.leases-enable') === 0) return -EINVAL;
   const result = changeLease(t, file, fd, type);
@@ -335,7 +336,7 @@ function setLease(t: Task, file: FileDescription, fd: number, type: number): num
 const RWH_LAST = 5;
 
 function setWriteHint(t: Task, file: FileDescription, addr: number): number {
-  if (!ownerOrCapable(t.creds, file.inode())) return -EPERM;
+  if (!ownerOrCapable(credsOn(file.path?.mount ?? null, t.creds), file.inode())) return -EPERM;
   const hint = t.mm.loadU64(addr);
   if (hint < 0) return -EFAULT;
   return hint > RWH_LAST ? -EINVAL : 0;

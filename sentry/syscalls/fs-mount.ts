@@ -24,6 +24,7 @@ import {
   MNT_EXPIRE,
   MNT_FORCE,
   MOUNT_ATTR__ATIME,
+  MOUNT_ATTR_IDMAP,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NODIRATIME,
   MOUNT_ATTR_NOEXEC,
@@ -49,6 +50,7 @@ import {
   OPEN_TREE_CLONE,
   UMOUNT_NOFOLLOW,
 } from '../abi/mount.ts';
+import { CAP_SYS_ADMIN } from '../abi/sched.ts';
 import {
   SYS_fsconfig,
   SYS_fsmount,
@@ -66,8 +68,10 @@ import {
 } from '../abi/sysno-x64.ts';
 import { assert } from '../base/assert.ts';
 import { DetachedMountFile, FsContextFile } from '../fs/mount-file.ts';
+import { NsDescription } from '../fs/nsfs.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
+import type { UserNamespace } from '../kernel/user-namespace.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { Filesystem, VfsPath } from '../vfs/filesystem.ts';
@@ -76,6 +80,8 @@ import { Mount } from '../vfs/mount.ts';
 import {
   cloneForBind,
   flagsOfAttr,
+  type MountChange,
+  makeFilesystem,
   mayMount,
   mountPath,
   moveMount as moveMountTo,
@@ -318,9 +324,8 @@ function copyInKey(t: Task, addr: number): string | number {
 
 function create(t: Task, file: FsContextFile): number {
   if (file.type === null || file.created !== null) return -EBUSY;
-  const fs = file.type.mount(t, file.source === '' ? 'none' : file.source, file.readOnly ? MS_RDONLY : 0, file.options);
+  const fs = makeFilesystem(t, file.type, file.source === '' ? 'none' : file.source, file.readOnly ? MS_RDONLY : 0, file.options);
   if (typeof fs === 'number') return fs;
-  if (file.readOnly && fs.mounts === 0) fs.readOnly = true;
   file.created = fs;
   return 0;
 }
@@ -362,30 +367,30 @@ export function openTreeAttr(t: Task, a: SyscallArgs): number {
   if (fd < 0 || a.addr(3) === 0) return fd;
   const at = t.fds.get(fd)!.path!;
   const recursive = (a.int(2) & AT_RECURSIVE) !== 0;
-  let error = loadMountAttr(t, a.addr(3), a.addr(4));
-  if (error === 0) error = setMountAttr(t, at, wanted.set, wanted.clear, wanted.propagation, recursive);
+  let error = loadMountAttr(t, a.addr(3), a.addr(4), true);
+  if (error === 0) error = setMountAttr(t, at, wanted, recursive);
   if (error === 0) return fd;
   t.fds.close(t, fd);
   return error;
 }
 
 /** What loadMountAttr() has read. */
-const wanted = { set: 0, clear: 0, propagation: 0 };
+const wanted: MountChange = { set: 0, clear: 0, propagation: 0, idmap: undefined, replaces: false };
 
 /** mount_setattr(2). */
 export function mountSetattr(t: Task, a: SyscallArgs): number {
   const flags = a.int(2);
   if ((flags & ~(AT_EMPTY_PATH | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT)) !== 0) return -EINVAL;
   if (!mayMount(t)) return -EPERM;
-  const error = loadMountAttr(t, a.addr(3), a.addr(4));
+  const error = loadMountAttr(t, a.addr(3), a.addr(4), false);
   if (error < 0) return error;
   const at = placeAt(t, a.int(0), a.addr(1), lookupFlags(flags));
   if (typeof at === 'number') return at;
-  return setMountAttr(t, at, wanted.set, wanted.clear, wanted.propagation, (flags & AT_RECURSIVE) !== 0);
+  return setMountAttr(t, at, wanted, (flags & AT_RECURSIVE) !== 0);
 }
 
-/** A checked struct mount_attr into `wanted`. */
-function loadMountAttr(t: Task, addr: number, size: number): number {
+/** A checked struct mount_attr into `wanted`; `replaces`: a copied mount's map may go or become another, open_tree_attr(2). */
+function loadMountAttr(t: Task, addr: number, size: number, replaces: boolean): number {
   if (size > PAGE_SIZE) return -E2BIG;
   if (size < MOUNT_ATTR.size) return -EINVAL;
   if (t.mm.copyIn(addr, scratch.u8, 0, size) < 0) return -EFAULT;
@@ -394,29 +399,44 @@ function loadMountAttr(t: Task, addr: number, size: number): number {
   const set = v.getInt32(MOUNT_ATTR.set, true);
   const clear = v.getInt32(MOUNT_ATTR.clear, true);
   const propagation = v.getInt32(MOUNT_ATTR.propagation, true);
+  const fdHigh = v.getInt32(MOUNT_ATTR.usernsFd + 4, true);
+  const fdLow = v.getInt32(MOUNT_ATTR.usernsFd, true);
   const high = v.getInt32(MOUNT_ATTR.set + 4, true) | v.getInt32(MOUNT_ATTR.clear + 4, true) | v.getInt32(MOUNT_ATTR.propagation + 4, true);
-  if (high !== 0 || (set & ~VALID_ATTR) !== 0 || (clear & ~VALID_ATTR) !== 0) return -EINVAL;
+  if (high !== 0 || ((set | clear) & ~(VALID_ATTR | MOUNT_ATTR_IDMAP)) !== 0) return -EINVAL;
   // The atime modes are one value, not bits: it can only be replaced as a whole.
   if ((clear & MOUNT_ATTR__ATIME) === 0 ? (set & MOUNT_ATTR__ATIME) !== 0 : (clear & MOUNT_ATTR__ATIME) !== MOUNT_ATTR__ATIME)
     return -EINVAL;
   const kinds = propagation & (MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE);
   if (kinds !== propagation || (kinds & (kinds - 1)) !== 0) return -EINVAL;
-  wanted.set = set;
-  wanted.clear = clear;
+  const idmap = ((set | clear) & MOUNT_ATTR_IDMAP) === 0 ? undefined : idmapFrom(t, set, clear, replaces, fdHigh === 0 ? fdLow : -1);
+  if (typeof idmap === 'number') return idmap;
+  wanted.idmap = idmap;
+  wanted.set = set & ~MOUNT_ATTR_IDMAP;
+  wanted.clear = clear & ~MOUNT_ATTR_IDMAP;
   wanted.propagation = propagation;
+  wanted.replaces = replaces;
   return 0;
+}
+
+/** The map that the attributes ask for, null for none: build_mount_idmapped(). */
+function idmapFrom(t: Task, set: number, clear: number, replaces: boolean, fd: number): UserNamespace | null | number {
+  if ((clear & MOUNT_ATTR_IDMAP) !== 0) {
+    if (!replaces) return -EINVAL;
+    if ((set & MOUNT_ATTR_IDMAP) === 0) return null;
+  }
+  if (fd < 0) return -EINVAL;
+  const file = t.fds.get(fd);
+  if (file === undefined || (file.flags & O_PATH) !== 0) return -EBADF;
+  if (!(file instanceof NsDescription) || file.namespace.kind !== 'user') return -EINVAL;
+  const userns = file.namespace as UserNamespace;
+  // "The initial idmapping cannot be used to create an idmapped mount."
+  if (userns.parent === null || !t.creds.capableIn(userns, CAP_SYS_ADMIN)) return -EPERM;
+  return userns.uidMap === null || userns.gidMap === null ? -EINVAL : userns;
 }
 
 export const fsMountCalls: readonly SyscallLine[] = [
   ...mountInfoCalls,
-  call(
-    SYS_open_tree_attr,
-    'open_tree_attr',
-    'dirfd:dirfd path:path flags:flags attr:buf:4 size:size',
-    openTreeAttr,
-    'partial',
-    'no id-mapped mounts',
-  ),
+  call(SYS_open_tree_attr, 'open_tree_attr', 'dirfd:dirfd path:path flags:flags attr:buf:4 size:size', openTreeAttr),
   call(SYS_mount, 'mount', 'source:str target:path type:str flags:flags data:str', mount),
   call(SYS_umount2, 'umount2', 'target:path flags:flags', umount2),
   call(SYS_pivot_root, 'pivot_root', 'newRoot:path putOld:path', pivotRoot),
@@ -435,12 +455,5 @@ export const fsMountCalls: readonly SyscallLine[] = [
     'flags and strings only; no layers of overlays by descriptor',
   ),
   call(SYS_fsmount, 'fsmount', 'fd:fd flags:flags attributes:flags', fsmount),
-  call(
-    SYS_mount_setattr,
-    'mount_setattr',
-    'dirfd:dirfd path:path flags:flags attr:buf:4 size:size',
-    mountSetattr,
-    'partial',
-    'no id-mapped mounts',
-  ),
+  call(SYS_mount_setattr, 'mount_setattr', 'dirfd:dirfd path:path flags:flags attr:buf:4 size:size', mountSetattr),
 ];

@@ -52,6 +52,7 @@ import type { Task } from '../kernel/task.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { type Filesystem, type Inode, StatFs } from '../vfs/filesystem.ts';
 import { firstUniqueMountId, type Mount } from '../vfs/mount.ts';
+import { credsOn, gidOn, uidOn } from '../vfs/mount-idmap.ts';
 import { LOOKUP_EMPTY, LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { accessPath } from '../vfs/vfs.ts';
 import { fsAttrCalls } from './fs-attr.ts';
@@ -92,7 +93,7 @@ function statPath(t: Task, dirfd: number, path: string, flags: number, bufAddr: 
   const start = startOf(t, dirfd, path, (flags & LOOKUP_EMPTY) !== 0);
   if (typeof start === 'number') return start;
   const inode = t.kernel.vfs.stat(t, start, path, flags);
-  return typeof inode === 'number' ? inode : copyStat(t, bufAddr, inode);
+  return typeof inode === 'number' ? inode : copyStat(t, bufAddr, inode, t.kernel.vfs.reached.mount);
 }
 
 function statFd(t: Task, fd: number, bufAddr: number): number {
@@ -100,12 +101,12 @@ function statFd(t: Task, fd: number, bufAddr: number): number {
   if (file === undefined) return -EBADF;
   const inode = file.inode();
   const error = inode.getattr(t);
-  return error < 0 ? error : copyStat(t, bufAddr, inode);
+  return error < 0 ? error : copyStat(t, bufAddr, inode, file.path?.mount ?? null);
 }
 
-function copyStat(t: Task, addr: number, inode: Inode): number {
+function copyStat(t: Task, addr: number, inode: Inode, mount: Mount | null): number {
   const ns = t.creds.userns;
-  putStat(scratch.view, 0, inode, ns.uidFromKernel(inode.uid), ns.gidFromKernel(inode.gid));
+  putStat(scratch.view, 0, inode, ns.uidFromKernel(uidOn(mount, inode.uid)), ns.gidFromKernel(gidOn(mount, inode.gid)));
   return t.mm.copyOut(addr, scratch.u8, 0, STAT.size);
 }
 
@@ -131,8 +132,8 @@ export function statx(t: Task, a: SyscallArgs): number {
     scratch.view,
     0,
     inode,
-    ns.uidFromKernel(inode.uid),
-    ns.gidFromKernel(inode.gid),
+    ns.uidFromKernel(uidOn(mount, inode.uid)),
+    ns.gidFromKernel(gidOn(mount, inode.gid)),
     mask,
     isRoot ? STATX_ATTR_MOUNT_ROOT : 0,
     STATX_ATTR_MOUNT_ROOT | STATX_ATTR_AUTOMOUNT | STATX_ATTR_DAX,
@@ -218,7 +219,7 @@ function checkAccess(t: Task, dirfd: number, pathAddr: number, mode: number, fla
     const file = t.fds.get(dirfd);
     if (file === undefined) return -EBADF;
     if (file.path === undefined) return file.inode().permission(creds, mode);
-    return accessPath(creds, file.path.mount, file.inode(), mode);
+    return accessPath(credsOn(file.path.mount, creds), file.path.mount, file.inode(), mode);
   }
   const start = startOf(t, dirfd, path, (flags & AT_EMPTY_PATH) !== 0);
   return typeof start === 'number' ? start : t.kernel.vfs.access(t, creds, start, path, mode, lookupFlags(flags));

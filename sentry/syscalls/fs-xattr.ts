@@ -92,7 +92,7 @@ function get(t: Task, a: SyscallArgs, found: number): number {
 function getValue(t: Task, nameAddr: number, valueAddr: number, size: number): number {
   const name = copyInName(t, nameAddr);
   if (typeof name === 'number') return name;
-  const value = getXattr(t.creds, target.inode, name);
+  const value = getXattr(t.creds, target.mount, target.inode, name);
   if (typeof value === 'number') return value;
   if (size === 0) return value.length;
   if (value.length > size) return -ERANGE;

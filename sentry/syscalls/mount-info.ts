@@ -6,6 +6,7 @@ import { E2BIG, EFAULT, EINVAL, ENOENT, EOVERFLOW, EPERM } from '../abi/errno.ts
 import { array, layout, u32, u64 } from '../abi/layout.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import {
+  MOUNT_ATTR_IDMAP,
   MOUNT_ATTR_NOATIME,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NODIRATIME,
@@ -36,6 +37,7 @@ import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { firstUniqueMountId, type Mount } from '../vfs/mount.ts';
+import type { MountIdmap } from '../vfs/mount-idmap.ts';
 import { mayMount } from '../vfs/mount-ops.ts';
 import { pathBelow } from '../vfs/path-name.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
@@ -48,8 +50,12 @@ const STATMOUNT_MNT_POINT = 0x10;
 const STATMOUNT_FS_TYPE = 0x20;
 const STATMOUNT_MNT_NS_ID = 0x40;
 const STATMOUNT_MNT_OPTS = 0x80;
+const STATMOUNT_FS_SUBTYPE = 0x100;
 const STATMOUNT_SB_SOURCE = 0x200;
+const STATMOUNT_OPT_ARRAY = 0x400;
 const STATMOUNT_SUPPORTED_MASK = 0x1000;
+const STATMOUNT_MNT_UIDMAP = 0x2000;
+const STATMOUNT_MNT_GIDMAP = 0x4000;
 const SUPPORTED =
   STATMOUNT_SB_BASIC |
   STATMOUNT_MNT_BASIC |
@@ -59,8 +65,12 @@ const SUPPORTED =
   STATMOUNT_FS_TYPE |
   STATMOUNT_MNT_NS_ID |
   STATMOUNT_MNT_OPTS |
+  STATMOUNT_FS_SUBTYPE |
   STATMOUNT_SB_SOURCE |
-  STATMOUNT_SUPPORTED_MASK;
+  STATMOUNT_OPT_ARRAY |
+  STATMOUNT_SUPPORTED_MASK |
+  STATMOUNT_MNT_UIDMAP |
+  STATMOUNT_MNT_GIDMAP;
 const LISTMOUNT_REVERSE = 1;
 /** mnt_id for "the caller's root": ~0. */
 const LSMT_ROOT = 2 ** 64;
@@ -94,9 +104,14 @@ const STATMOUNT = layout({
   mntNsId: u64,
   fsSubtype: u32,
   sbSource: u32,
-  options: array(u32, 4),
+  optNum: u32,
+  optArray: u32,
+  securityOptions: array(u32, 2),
   supportedMask: u64,
-  idmaps: array(u32, 4),
+  uidmapNum: u32,
+  uidmap: u32,
+  gidmapNum: u32,
+  gidmap: u32,
   spare: array(u64, 43),
 });
 assert(STATMOUNT.size === 512);
@@ -196,12 +211,43 @@ export function statmount(t: Task, a: SyscallArgs): number {
   if ((bits & STATMOUNT_MNT_OPTS) !== 0) v.setUint32(STATMOUNT.mntOpts, putString(fs.options().slice(1)), true);
   if ((bits & STATMOUNT_SB_SOURCE) !== 0) v.setUint32(STATMOUNT.sbSource, putString(m.source), true);
   if ((bits & STATMOUNT_SUPPORTED_MASK) !== 0) put64(v, STATMOUNT.supportedMask, SUPPORTED);
-  put64(v, STATMOUNT.mask, bits & SUPPORTED);
+  // What a mount does not have is not in the mask: a subtype, options, id maps.
+  let mask = bits & SUPPORTED & ~(STATMOUNT_FS_SUBTYPE | STATMOUNT_OPT_ARRAY | STATMOUNT_MNT_UIDMAP | STATMOUNT_MNT_GIDMAP);
+  if ((bits & STATMOUNT_FS_SUBTYPE) !== 0 && fs.subtype !== '') {
+    v.setUint32(STATMOUNT.fsSubtype, putString(fs.subtype), true);
+    mask |= STATMOUNT_FS_SUBTYPE;
+  }
+  const options = fs.options().slice(1);
+  if ((bits & STATMOUNT_OPT_ARRAY) !== 0 && options !== '') {
+    const each = options.split(',');
+    v.setUint32(STATMOUNT.optNum, each.length, true);
+    v.setUint32(STATMOUNT.optArray, putString(each.join('\0')), true);
+    mask |= STATMOUNT_OPT_ARRAY;
+  }
+  if (m.idmap !== null) mask |= putMaps(t, m.idmap, bits);
+  put64(v, STATMOUNT.mask, mask);
   const total = STATMOUNT.size + used;
   v.setUint32(STATMOUNT.total, total, true);
   const room = a.addr(2);
   if (used > 0 && room < total) return -EOVERFLOW;
   return t.mm.copyOut(a.addr(1), scratch.u8, 0, Math.min(room, total));
+}
+
+/** The id maps that are asked for, a line a string; what of the mask they make true, also where the caller can name none of the ids. */
+function putMaps(t: Task, idmap: MountIdmap, bits: number): number {
+  const v = scratch.view;
+  const { userns } = t.creds;
+  if ((bits & STATMOUNT_MNT_UIDMAP) !== 0) {
+    const lines = idmap.lines(userns, true);
+    v.setUint32(STATMOUNT.uidmapNum, lines.length, true);
+    if (lines.length > 0) v.setUint32(STATMOUNT.uidmap, putString(lines.join('\0')), true);
+  }
+  if ((bits & STATMOUNT_MNT_GIDMAP) !== 0) {
+    const lines = idmap.lines(userns, false);
+    v.setUint32(STATMOUNT.gidmapNum, lines.length, true);
+    if (lines.length > 0) v.setUint32(STATMOUNT.gidmap, putString(lines.join('\0')), true);
+  }
+  return bits & (STATMOUNT_MNT_UIDMAP | STATMOUNT_MNT_GIDMAP);
 }
 
 function putBasics(m: Mount): void {
@@ -211,7 +257,7 @@ function putBasics(m: Mount): void {
   put64(v, STATMOUNT.mntParentId, uniqueId(parent));
   v.setUint32(STATMOUNT.mntIdOld, m.id, true);
   v.setUint32(STATMOUNT.mntParentIdOld, parent.id, true);
-  put64(v, STATMOUNT.mntAttr, attrOfFlags(m.flags));
+  put64(v, STATMOUNT.mntAttr, attrOfFlags(m.flags) + (m.idmap === null ? 0 : MOUNT_ATTR_IDMAP));
   let kind = m.peers !== null ? MS_SHARED : 0;
   if (m.master !== null) kind |= MS_SLAVE;
   if (kind === 0) kind = m.unbindable ? MS_UNBINDABLE : MS_PRIVATE;
@@ -235,13 +281,6 @@ function attrOfFlags(flags: number): number {
 }
 
 export const mountInfoCalls: readonly SyscallLine[] = [
-  call(
-    SYS_statmount,
-    'statmount',
-    'request:addr buf:addr size:size flags:flags',
-    statmount,
-    'partial',
-    "the caller's namespace only; no id maps",
-  ),
+  call(SYS_statmount, 'statmount', 'request:addr buf:addr size:size flags:flags', statmount, 'partial', "the caller's namespace only"),
   call(SYS_listmount, 'listmount', 'request:addr ids:addr count:size flags:flags', listmount, 'partial', "the caller's namespace only"),
 ];

@@ -27,7 +27,8 @@ import { notifyDentry } from './fsnotify.ts';
 import { landlockPath } from './landlock.ts';
 import { breakLeases } from './leases.ts';
 import type { Mount } from './mount.ts';
-import { capableOver, inodePermission, MAY_WRITE, ownerOrCapable, privilegeBits, wantWrite } from './permissions.ts';
+import { credsOn } from './mount-idmap.ts';
+import { capableOver, hasUnmappedId, inodePermission, MAY_WRITE, ownerOrCapable, privilegeBits, wantWrite } from './permissions.ts';
 import { ACL_ACCESS, aclOf, storeAcl } from './posix-acl.ts';
 
 /** Reused: handlers do not interleave, and file systems do not keep it. */
@@ -37,6 +38,8 @@ const attr = new SetAttr();
 export function chmod(t: Task | null, creds: Credentials, mount: Mount | null, inode: Inode, d: Dentry | null, mode: number): number {
   const error = mount === null ? 0 : wantWrite(mount);
   if (error < 0) return error;
+  creds = credsOn(mount, creds);
+  if (hasUnmappedId(creds, inode)) return -EOVERFLOW;
   if (!ownerOrCapable(creds, inode)) return -EPERM;
   mode &= S_IALLUGO;
   if ((mode & S_ISGID) !== 0 && !creds.inGroup(inode.gid) && !capableOver(creds, inode, CAP_FSETID)) mode &= ~S_ISGID;
@@ -68,6 +71,16 @@ export function chown(
 ): number {
   const error = mount === null ? 0 : wantWrite(mount);
   if (error < 0) return error;
+  if (mount !== null && mount.idmap !== null) {
+    // "-1" would leave the id as it is, so what the files cannot have is refused first: chown_common().
+    const { idmap } = mount;
+    if ((uid !== -1 && idmap.uidFrom(uid) < 0) || (gid !== -1 && idmap.gidFrom(gid) < 0)) return -EOVERFLOW;
+    // What has no id here can only be given one: notify_change().
+    if ((uid === -1 && idmap.uidInto(inode.uid) < 0) || (gid === -1 && idmap.gidInto(inode.gid) < 0)) return -EOVERFLOW;
+    uid = idmap.uidFrom(uid);
+    gid = idmap.gidFrom(gid);
+    creds = idmap.credentials(creds);
+  }
   if (uid !== -1 && !(creds.fsuid === inode.uid && uid === inode.uid) && !capableOver(creds, inode, CAP_CHOWN)) return -EPERM;
   if (gid !== -1 && !mayChangeGroup(creds, inode, gid)) return -EPERM;
   attr.mask = (uid === -1 ? 0 : ATTR_UID) | (gid === -1 ? 0 : ATTR_GID);
@@ -135,7 +148,9 @@ export function setTimes(
   }
   const error = mount === null ? 0 : wantWrite(mount);
   if (error < 0) return error;
+  creds = credsOn(mount, creds);
   if (explicit) {
+    if (hasUnmappedId(creds, inode)) return -EOVERFLOW;
     if (!ownerOrCapable(creds, inode)) return -EPERM;
   } else if (!ownerOrCapable(creds, inode)) {
     const denied = inodePermission(inode, creds, MAY_WRITE);
@@ -159,6 +174,7 @@ export function truncatePath(
 ): number {
   if (inode.isDir()) return -EISDIR;
   if (!inode.isRegular()) return -EINVAL;
+  creds = credsOn(mount, creds);
   const error = (mount === null ? 0 : wantWrite(mount)) || inodePermission(inode, creds, MAY_WRITE);
   if (error < 0) return error;
   if (inode.writers < 0) return -ETXTBSY;
@@ -192,9 +208,9 @@ export function truncateInode(t: Task | null, creds: Credentials, inode: Inode, 
 }
 
 /** Takes setuid and setgid off a file that is about to be written: file_remove_privs(). Cheap when there is nothing to take. */
-export function removePrivileges(t: Task | null, inode: Inode): number {
+export function removePrivileges(t: Task | null, inode: Inode, mount: Mount | null): number {
   if ((inode.mode & (S_ISUID | S_ISGID)) === 0 || t === null || (inode.mode & S_IFMT) !== S_IFREG) return 0;
-  const kill = privilegeBits(inode, t.creds);
+  const kill = privilegeBits(inode, credsOn(mount, t.creds));
   if (kill === 0) return 0;
   attr.mask = ATTR_MODE;
   attr.mode = inode.mode & ~kill;

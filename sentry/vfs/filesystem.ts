@@ -79,6 +79,8 @@ export abstract class Filesystem {
   readOnly = false;
   /** POSIX ACLs: 0 none, 1 kept as extended attributes by us, 2 kept and obeyed by the host, which also makes the mode follow. */
   acls = 0;
+  /** FS_ALLOW_IDMAP: mounts of it can have their ids mapped. */
+  allowsIdmap = false;
   /** Made by rootDentry(), one for all mounts. */
   rootDentry: Dentry | null = null;
   /** Mounts of it, in all namespaces; release() runs when the last goes. */

@@ -34,6 +34,7 @@ import {
   MS_UNBINDABLE,
 } from '../abi/mount.ts';
 import { CAP_SYS_ADMIN } from '../abi/sched.ts';
+import type { UserNamespace } from '../kernel/user-namespace.ts';
 import type { VfsContext } from './context.ts';
 import type { Filesystem, VfsPath } from './filesystem.ts';
 import { notifyUnmounted } from './fsnotify.ts';
@@ -51,6 +52,7 @@ import {
   umountTree,
   wouldOvermount,
 } from './mount.ts';
+import { MountIdmap } from './mount-idmap.ts';
 import { isDeleted } from './path-name.ts';
 import { LOOKUP_FOLLOW } from './path-walk.ts';
 import { capableOverFs } from './permissions.ts';
@@ -127,18 +129,23 @@ function newMount(vfs: Vfs, ctx: VfsContext, source: string, at: VfsPath, name: 
   const type = typeFor(vfs, ctx, name);
   if (typeof type === 'number') return type;
   if (!type.nodev) return -ENOTBLK;
-  const fs = type.mount(ctx, source, flags, data);
+  const fs = makeFilesystem(ctx, type, source, flags, data);
   if (typeof fs === 'number') return fs;
   if (name.includes('.')) fs.subtype = name.slice(name.indexOf('.') + 1);
+  return attachFilesystem(ctx, fs, at, mountFlags(flags), source);
+}
+
+/** A file system of the caller's, or one that is there already and is shared: vfs_get_tree() and mount_too_revealing(). */
+export function makeFilesystem(ctx: VfsContext, type: FilesystemType, source: string, flags: number, data: string): Filesystem | number {
+  const fs = type.mount(ctx, source, flags, data);
+  if (typeof fs === 'number') return fs;
   if (fs.mounts === 0) {
     fs.userns = ctx.creds.userns;
     if ((flags & MS_RDONLY) !== 0) fs.readOnly = true;
   }
-  if (tooRevealing(ctx, fs)) {
-    if (fs.mounts === 0) fs.release();
-    return -EPERM;
-  }
-  return attachFilesystem(ctx, fs, at, mountFlags(flags), source);
+  if (!tooRevealing(ctx, fs)) return fs;
+  if (fs.mounts === 0) fs.release();
+  return -EPERM;
 }
 
 /**
@@ -338,22 +345,52 @@ function changeType(m: Mount, kind: number): void {
   else m.makeUnbindable();
 }
 
-/** mount_setattr(2) on one mount or, recursive, all below: MOUNT_ATTR_* to set and clear, and a propagation type or 0. All or none. */
-export function setMountAttr(ctx: VfsContext, at: VfsPath, set: number, clear: number, propagation: number, recursive: boolean): number {
+/** What mount_setattr(2) is to change. */
+export interface MountChange {
+  /** MOUNT_ATTR_* but the id map. */
+  set: number;
+  clear: number;
+  /** MS_SHARED and its kin, or 0. */
+  propagation: number;
+  /** The namespace whose maps the mount takes, null for none, undefined where nothing was said of it. */
+  idmap: UserNamespace | null | undefined;
+  /** A map that is there may go: open_tree_attr(2). */
+  replaces: boolean;
+}
+
+/** mount_setattr(2) on one mount or, recursive, all below. All or none. */
+export function setMountAttr(ctx: VfsContext, at: VfsPath, change: MountChange, recursive: boolean): number {
+  const { set, clear, propagation, idmap } = change;
+  // "Don't bother walking through the mounts if this is a nop."
+  if (set === 0 && clear === 0 && propagation === 0 && idmap === undefined) return 0;
   const m = at.mount;
   if (at.dentry !== m.root) return -EINVAL;
   if (m.namespace !== null && !isOurs(ctx, m)) return -EINVAL;
   const all = recursive ? m.tree() : [m];
   for (const one of all) {
-    const error = canChangeFlags(one, withAttr(one.flags, set, clear));
+    const error = canChangeFlags(one, withAttr(one.flags, set, clear)) || canMapIds(ctx, one, change);
     if (error < 0) return error;
   }
   for (const one of all) {
     one.flags = withAttr(one.flags, set, clear);
     if (propagation !== 0) changeType(one, propagation);
+    if (idmap !== undefined) one.idmap = idmap === null ? null : new MountIdmap(idmap, one.fs.userns?.parent ? one.fs.userns : null);
   }
   m.namespace?.changed();
   return 0;
+}
+
+/** can_idmap_mount(). */
+function canMapIds(ctx: VfsContext, m: Mount, { idmap, replaces }: MountChange): number {
+  if (idmap === undefined) return 0;
+  const { fs } = m;
+  // "Creating an idmapped mount with the filesystem wide idmapping doesn't make sense".
+  if (idmap === fs.userns) return -EINVAL;
+  // "We only allow an mount to change it's idmapping if it has never been accessible to userspace."
+  if (!replaces && m.idmap !== null) return -EPERM;
+  if (!fs.allowsIdmap) return -EINVAL;
+  if (!capableOverFs(ctx.creds, fs, CAP_SYS_ADMIN)) return -EPERM;
+  return isAnonymous(m) ? 0 : -EINVAL;
 }
 
 /** MS_* for MOUNT_ATTR_*: fsmount(2)'s attributes. */

@@ -12,6 +12,7 @@ import { WaitQueue } from '../base/wait-queue.ts';
 import type { UserNamespace } from '../kernel/user-namespace.ts';
 import { type Dentry, pin, rootDentry, unpin } from './dentry.ts';
 import type { Filesystem, VfsPath } from './filesystem.ts';
+import type { MountIdmap } from './mount-idmap.ts';
 
 /** The flags that belong to a mount rather than to its file system. */
 export const MOUNT_FLAGS = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_NOSYMFOLLOW;
@@ -81,6 +82,8 @@ export class Mount {
   peers: PeerGroup | null = null;
   master: PeerGroup | null = null;
   unbindable = false;
+  /** mount_setattr(2)'s MOUNT_ATTR_IDMAP. */
+  idmap: MountIdmap | null = null;
   /** Came from a more privileged namespace together with its parent: may not be unmounted alone. MNT_LOCKED. */
   locked = false;
   /** Flags that may not be cleared: MNT_LOCK_*. */
@@ -255,6 +258,7 @@ export class Mount {
     if ((this.flags & MS_NODIRATIME) !== 0) text += ',nodiratime';
     if ((this.flags & MS_RELATIME) !== 0) text += ',relatime';
     if ((this.flags & MS_NOSYMFOLLOW) !== 0) text += ',nosymfollow';
+    if (this.idmap !== null) text += ',idmapped';
     return text;
   }
 }
@@ -310,6 +314,7 @@ export interface CopyOptions {
 export function copyMount(m: Mount, root: Dentry, options: CopyOptions): Mount {
   const copy = new Mount(m.fs, root, m.flags, m.source);
   copy.lockedFlags = m.lockedFlags;
+  copy.idmap = m.idmap;
   if (options.sharedToSlave === true && m.peers !== null) copy.setMaster(m.peers);
   else {
     if (m.peers !== null) copy.joinPeers(m);

@@ -13,6 +13,7 @@ import type { VfsContext } from './context.ts';
 import { type Dentry, lookupChild } from './dentry.ts';
 import type { VfsPath } from './filesystem.ts';
 import type { Mount } from './mount.ts';
+import { credsOn } from './mount-idmap.ts';
 import { openIntent } from './open-intent.ts';
 import { inodePermission, MAY_EXEC, mayFollow } from './permissions.ts';
 import { touchLink } from './times.ts';
@@ -71,7 +72,8 @@ export class PathWalk {
   followLast(link: Dentry): number {
     this.path = '';
     this.pos = 0;
-    const error = mayFollow(this.ctx, this.dentry.inode!, link.inode!) || this.follow(this.mount, link);
+    const error =
+      mayFollow(this.ctx, credsOn(this.mount, this.ctx.creds), this.dentry.inode!, link.inode!) || this.follow(this.mount, link);
     if (error < 0) return error;
     return this.run(true);
   }
@@ -135,7 +137,7 @@ export class PathWalk {
 
       const dir = this.dentry.inode!;
       if (!dir.isDir()) return -ENOTDIR;
-      const denied = inodePermission(dir, this.ctx.creds, MAY_EXEC);
+      const denied = inodePermission(dir, credsOn(this.mount, this.ctx.creds), MAY_EXEC);
       if (denied < 0) return denied;
 
       let end = path.indexOf('/', pos);
@@ -171,7 +173,8 @@ export class PathWalk {
 
       if (child.mountCount === 0 && inode.isSymlink()) {
         if (!isLast || (this.flags & LOOKUP_FOLLOW) !== 0) {
-          const error = (isLast ? mayFollow(this.ctx, dir, inode) : 0) || this.follow(this.mount, child);
+          const error =
+            (isLast ? mayFollow(this.ctx, credsOn(this.mount, this.ctx.creds), dir, inode) : 0) || this.follow(this.mount, child);
           if (error < 0) return error;
           continue;
         }

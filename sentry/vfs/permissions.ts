@@ -69,9 +69,24 @@ export function inodePermission(inode: Inode, creds: Credentials, mask: number):
     const type = inode.mode & S_IFMT;
     if (inode.fs.readOnly && (type === S_IFREG || type === S_IFDIR || type === S_IFLNK)) return -EROFS;
     // A file whose owner this namespace cannot name must not be written with wrong ids.
-    if (inode.uid < 0 || inode.gid < 0) return -EACCES;
+    if (inode.uid < 0 || inode.gid < 0 || (creds.idmap !== null && hasUnmappedId(creds, inode))) return -EACCES;
   }
   return inode.permission(creds, mask);
+}
+
+/** Whether the mount that the credentials are for shows nobody as owner or group: HAS_UNMAPPED_ID(). */
+export function hasUnmappedId(creds: Credentials, inode: Inode): boolean {
+  const { idmap } = creds;
+  return idmap !== null && (idmap.uidInto(inode.uid) < 0 || idmap.gidInto(inode.gid) < 0);
+}
+
+/** Whether the caller's namespace can name a file's owner. */
+function seesUid(creds: Credentials, uid: number): boolean {
+  return creds.userns.hasUid(creds.idmap === null ? uid : creds.idmap.uidInto(uid));
+}
+
+function seesGid(creds: Credentials, gid: number): boolean {
+  return creds.userns.hasGid(creds.idmap === null ? gid : creds.idmap.gidInto(gid));
 }
 
 /** capable(): effective in the initial user namespace. */
@@ -86,12 +101,12 @@ export function capableOverFs(creds: Credentials, fs: Filesystem, cap: number): 
 
 /** capable_wrt_inode_uidgid(). */
 export function capableOver(creds: Credentials, inode: Inode, cap: number): boolean {
-  return creds.capableHere(cap) && creds.userns.hasUid(inode.uid) && creds.userns.hasGid(inode.gid);
+  return creds.capableHere(cap) && seesUid(creds, inode.uid) && seesGid(creds, inode.gid);
 }
 
 /** inode_owner_or_capable(). */
 export function ownerOrCapable(creds: Credentials, inode: Inode): boolean {
-  return inode.uid === creds.fsuid || (creds.userns.hasUid(inode.uid) && creds.capableHere(CAP_FOWNER));
+  return inode.uid === creds.fsuid || (creds.capableHere(CAP_FOWNER) && seesUid(creds, inode.uid));
 }
 
 /** Whether a sticky directory protects the child from this caller: __check_sticky(). */
@@ -103,7 +118,7 @@ export function stickyForbids(dir: Inode, child: Inode, creds: Credentials): boo
 
 /** Whether new files can carry the caller's ids: fsuidgid_has_mapping(). */
 export function canOwnFiles(creds: Credentials): boolean {
-  return creds.userns.hasUid(creds.fsuid) && creds.userns.hasGid(creds.fsgid);
+  return creds.idmap === null ? creds.userns.hasUid(creds.fsuid) && creds.userns.hasGid(creds.fsgid) : creds.fsuid >= 0 && creds.fsgid >= 0;
 }
 
 /** The owning group of a new inode in `dir`: the directory's when it is setgid. */
@@ -141,24 +156,25 @@ function protection(ctx: VfsContext, name: string): number {
 }
 
 /** may_linkat(): nobody makes names for what is not theirs and could not be read and written anyway, or would carry rights. */
-export function mayLink(ctx: VfsContext, inode: Inode): number {
-  if (ownerOrCapable(ctx.creds, inode) || protection(ctx, 'fs.protected_hardlinks') === 0) return 0;
+export function mayLink(ctx: VfsContext, creds: Credentials, inode: Inode): number {
+  if (hasUnmappedId(creds, inode)) return -EOVERFLOW;
+  if (ownerOrCapable(creds, inode) || protection(ctx, 'fs.protected_hardlinks') === 0) return 0;
   const { mode } = inode;
   const carriesRights = (mode & S_ISUID) !== 0 || (mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP);
   if ((mode & S_IFMT) !== S_IFREG || carriesRights) return -EPERM;
-  return inodePermission(inode, ctx.creds, MAY_READ | MAY_WRITE) < 0 ? -EPERM : 0;
+  return inodePermission(inode, creds, MAY_READ | MAY_WRITE) < 0 ? -EPERM : 0;
 }
 
 /** may_follow_link(), for the last component of a path: in a sticky folder that all may write to, a link is its owner's and the folder's owner's to follow. */
-export function mayFollow(ctx: VfsContext, dir: Inode, link: Inode): number {
-  if (link.uid === ctx.creds.fsuid || link.uid === dir.uid) return 0;
+export function mayFollow(ctx: VfsContext, creds: Credentials, dir: Inode, link: Inode): number {
+  if (link.uid === creds.fsuid || link.uid === dir.uid) return 0;
   if ((dir.mode & (S_ISVTX | 0o002)) !== (S_ISVTX | 0o002)) return 0;
   return protection(ctx, 'fs.protected_symlinks') === 0 ? 0 : -EACCES;
 }
 
 /** may_create_in_sticky(): O_CREAT on what somebody else has put there already. */
-export function mayReuse(ctx: VfsContext, dir: Inode, inode: Inode): number {
-  if ((dir.mode & S_ISVTX) === 0 || inode.uid === dir.uid || inode.uid === ctx.creds.fsuid) return 0;
+export function mayReuse(ctx: VfsContext, creds: Credentials, dir: Inode, inode: Inode): number {
+  if ((dir.mode & S_ISVTX) === 0 || inode.uid === dir.uid || inode.uid === creds.fsuid) return 0;
   const type = inode.mode & S_IFMT;
   if (type !== S_IFREG && type !== S_IFIFO) return 0;
   const level = protection(ctx, type === S_IFREG ? 'fs.protected_regular' : 'fs.protected_fifos');
@@ -181,5 +197,6 @@ export function mayCreate(dir: Inode, creds: Credentials): number {
 export function mayDelete(dir: Inode, child: Inode, creds: Credentials): number {
   const error = inodePermission(dir, creds, MAY_WRITE | MAY_EXEC);
   if (error < 0) return error;
+  if (hasUnmappedId(creds, child)) return -EOVERFLOW;
   return stickyForbids(dir, child, creds) ? -EPERM : 0;
 }

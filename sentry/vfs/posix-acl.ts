@@ -9,6 +9,7 @@ import { S_IFDIR, S_IFLNK, S_IFMT } from '../abi/stat.ts';
 import type { Credentials } from '../kernel/credentials.ts';
 import type { UserNamespace } from '../kernel/user-namespace.ts';
 import type { Inode } from './filesystem.ts';
+import type { MountIdmap } from './mount-idmap.ts';
 
 export const ACL_ACCESS = 'system.posix_acl_access';
 export const ACL_DEFAULT = 'system.posix_acl_default';
@@ -107,7 +108,7 @@ export class Acl {
   }
 
   /** The value of the extended attribute, with ids as the namespace has them. */
-  encode(userns: UserNamespace | null): Uint8Array {
+  encode(userns: UserNamespace | null, idmap: MountIdmap | null = null): Uint8Array {
     const value = new Uint8Array(HEADER + this.entries.length * ENTRY);
     const v = new DataView(value.buffer);
     v.setUint32(0, VERSION, true);
@@ -115,20 +116,20 @@ export class Acl {
       const at = HEADER + i * ENTRY;
       v.setUint16(at, e.tag, true);
       v.setUint16(at + 2, e.perm, true);
-      v.setUint32(at + 4, seenId(e, userns), true);
+      v.setUint32(at + 4, seenId(e, userns, idmap), true);
     }
     return value;
   }
 }
 
-function seenId(e: AclEntry, userns: UserNamespace | null): number {
-  if (e.tag === USER) return userns === null ? e.id : userns.uidFromKernel(e.id);
-  if (e.tag === GROUP) return userns === null ? e.id : userns.gidFromKernel(e.id);
+function seenId(e: AclEntry, userns: UserNamespace | null, idmap: MountIdmap | null): number {
+  if (e.tag === USER) return userns === null ? e.id : userns.uidFromKernel(idmap === null ? e.id : idmap.uidInto(e.id));
+  if (e.tag === GROUP) return userns === null ? e.id : userns.gidFromKernel(idmap === null ? e.id : idmap.gidInto(e.id));
   return NO_ID;
 }
 
 /** The list in an attribute's value, null for an empty one; -EINVAL for what is none, -EOPNOTSUPP for another version. */
-export function decodeAcl(value: Uint8Array, userns: UserNamespace | null): Acl | null | number {
+export function decodeAcl(value: Uint8Array, userns: UserNamespace | null, idmap: MountIdmap | null = null): Acl | null | number {
   if (value.length === 0) return null;
   if (value.length < HEADER) return -EINVAL;
   const v = new DataView(value.buffer, value.byteOffset, value.length);
@@ -141,6 +142,8 @@ export function decodeAcl(value: Uint8Array, userns: UserNamespace | null): Acl 
     let id = v.getUint32(at + 4, true);
     if (tag === USER && userns !== null) id = userns.uidToKernel(id);
     if (tag === GROUP && userns !== null) id = userns.gidToKernel(id);
+    if (tag === USER && idmap !== null) id = idmap.uidFrom(id);
+    if (tag === GROUP && idmap !== null) id = idmap.gidFrom(id);
     if (id < 0 || perm > 7) return -EINVAL;
     entries.push({ tag, perm, id });
   }

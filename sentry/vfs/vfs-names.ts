@@ -12,6 +12,7 @@ import type { Inode, VfsPath } from './filesystem.ts';
 import { moveCookie, notifyEntry, notifyMoveSelf, notifySelf } from './fsnotify.ts';
 import { landlockPath, landlockRefer, makeAccess } from './landlock.ts';
 import { detachMounts, isMountpointIn } from './mount.ts';
+import { credsOn } from './mount-idmap.ts';
 import { LAST_DOT, LAST_DOTDOT, LAST_NONE, LAST_NORM, PathWalk } from './path-walk.ts';
 import { capableInit, inodePermission, MAY_WRITE, mayCreate, mayDelete, mayLink, newMode, wantWrite } from './permissions.ts';
 import { birthMode, inheritAcls } from './posix-acl.ts';
@@ -42,7 +43,7 @@ export class VfsNames {
     const parent = dir.inode!;
     if (parent.dead) return -ENOENT;
     if (mode === 0) return child;
-    const denied = landlockPath(ctx.task, walk.mount, dir, makeAccess(mode)) || mayCreate(parent, ctx.creds);
+    const denied = landlockPath(ctx.task, walk.mount, dir, makeAccess(mode)) || mayCreate(parent, credsOn(walk.mount, ctx.creds));
     return denied < 0 ? denied : child;
   }
 
@@ -51,10 +52,11 @@ export class VfsNames {
     const child = this.newName(ctx, start, path, S_IFDIR);
     if (typeof child === 'number') return child;
     const parent = child.parent!.inode!;
+    const creds = credsOn(this.walk.mount, ctx.creds);
     const inode = parent.mkdir(
-      ctx.creds,
+      creds,
       child.name,
-      newMode(parent, ctx.creds, birthMode(parent, ctx.fs.umask, S_IFDIR | (mode & (0o777 | S_ISVTX)))),
+      newMode(parent, creds, birthMode(parent, ctx.fs.umask, S_IFDIR | (mode & (0o777 | S_ISVTX)))),
     );
     return this.made(child, inode);
   }
@@ -73,15 +75,16 @@ export class VfsNames {
     const child = this.newName(ctx, start, path, type);
     if (typeof child === 'number') return child;
     const parent = child.parent!.inode!;
-    const full = newMode(parent, ctx.creds, birthMode(parent, ctx.fs.umask, type | (mode & S_IALLUGO)));
+    const creds = credsOn(this.walk.mount, ctx.creds);
+    const full = newMode(parent, creds, birthMode(parent, ctx.fs.umask, type | (mode & S_IALLUGO)));
     if (type === S_IFREG) {
-      const made = this.made(child, parent.create(ctx.creds, child.name, full));
+      const made = this.made(child, parent.create(creds, child.name, full));
       return made < 0 ? made : { mount: this.walk.mount, dentry: child };
     }
     // Whiteouts are for everybody: fs/namei.c:vfs_mknod().
     const isDevice = type === S_IFCHR || type === S_IFBLK;
     if (isDevice && !(type === S_IFCHR && rdev === 0) && !capableInit(ctx.creds, CAP_MKNOD)) return -EPERM;
-    const made = this.made(child, parent.mknod(ctx.creds, child.name, full, isDevice ? rdev : 0));
+    const made = this.made(child, parent.mknod(creds, child.name, full, isDevice ? rdev : 0));
     return made < 0 ? made : { mount: this.walk.mount, dentry: child };
   }
 
@@ -91,7 +94,7 @@ export class VfsNames {
     const child = this.newName(ctx, start, path, S_IFLNK);
     if (typeof child === 'number') return child;
     birthMode(child.parent!.inode!, 0, S_IFLNK);
-    return this.made(child, child.parent!.inode!.symlink(ctx.creds, child.name, target));
+    return this.made(child, child.parent!.inode!.symlink(credsOn(this.walk.mount, ctx.creds), child.name, target));
   }
 
   private made(child: Dentry, inode: Inode | number): number {
@@ -113,7 +116,8 @@ export class VfsNames {
     if (typeof child === 'number') return child;
     const dir = child.parent!.inode!;
     if (oldMount !== this.walk.mount) return -EXDEV;
-    error = mayLink(ctx, inode) || landlockRefer(ctx.task, oldMount, old, child, false, false) || mayCreate(dir, ctx.creds);
+    const creds = credsOn(oldMount, ctx.creds);
+    error = mayLink(ctx, creds, inode) || landlockRefer(ctx.task, oldMount, old, child, false, false) || mayCreate(dir, creds);
     if (error < 0) return error;
     if (inode.fs !== dir.fs) return -EXDEV;
     if (inode.isDir()) return -EPERM;
@@ -146,7 +150,8 @@ export class VfsNames {
     if (readOnly < 0) return readOnly;
     if (inode === null) return -ENOENT;
     const parent = dir.inode!;
-    const denied = landlockPath(ctx.task, walk.mount, dir, LANDLOCK_ACCESS_FS_REMOVE_FILE) || mayDelete(parent, inode, ctx.creds);
+    const denied =
+      landlockPath(ctx.task, walk.mount, dir, LANDLOCK_ACCESS_FS_REMOVE_FILE) || mayDelete(parent, inode, credsOn(walk.mount, ctx.creds));
     if (denied < 0) return denied;
     if (inode.isDir()) return -EISDIR;
     if (isMountpointIn(ctx.fs.mountNamespace, child)) return -EBUSY;
@@ -176,7 +181,8 @@ export class VfsNames {
     const inode = child.inode;
     if (inode === null) return -ENOENT;
     const parent = dir.inode!;
-    const denied = landlockPath(ctx.task, walk.mount, dir, LANDLOCK_ACCESS_FS_REMOVE_DIR) || mayDelete(parent, inode, ctx.creds);
+    const denied =
+      landlockPath(ctx.task, walk.mount, dir, LANDLOCK_ACCESS_FS_REMOVE_DIR) || mayDelete(parent, inode, credsOn(walk.mount, ctx.creds));
     if (denied < 0) return denied;
     if (!inode.isDir()) return -ENOTDIR;
     if (isMountpointIn(ctx.fs.mountNamespace, child)) return -EBUSY;
@@ -240,7 +246,7 @@ export class VfsNames {
     const inode = old.inode!;
     const replaced = target.inode;
     const exchange = (flags & RENAME_EXCHANGE) !== 0;
-    const creds = ctx.creds;
+    const creds = credsOn(this.walk.mount, ctx.creds);
     if (inode === replaced) return 0;
     let error = mayDelete(from, inode, creds);
     if (error < 0) return error;

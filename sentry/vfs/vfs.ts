@@ -40,6 +40,7 @@ import { notifyEntry, notifyModify, notifyOpen } from './fsnotify.ts';
 import { landlockOpen, landlockPath } from './landlock.ts';
 import { breakLeases } from './leases.ts';
 import type { Mount } from './mount.ts';
+import { credsOn } from './mount-idmap.ts';
 import { openIntent } from './open-intent.ts';
 import { PathFile } from './path-file.ts';
 import { LAST_NONE, LAST_NORM, LOOKUP_DIRECTORY, LOOKUP_FOLLOW, type PathWalk } from './path-walk.ts';
@@ -138,7 +139,7 @@ export class Vfs extends VfsNames {
   access(ctx: VfsContext, creds: Credentials, start: VfsPath | null, path: string, mode: number, flags: number): number {
     const own = creds === ctx.creds ? ctx : { creds, fs: ctx.fs, task: ctx.task };
     const error = this.walk.lookup(own, start, path, flags);
-    return error < 0 ? error : accessPath(creds, this.walk.mount, this.walk.dentry.inode!, mode);
+    return error < 0 ? error : accessPath(credsOn(this.walk.mount, creds), this.walk.mount, this.walk.dentry.inode!, mode);
   }
 
   // ---- open
@@ -182,7 +183,7 @@ export class Vfs extends VfsNames {
     const inode = dentry.inode!;
     if (inode.isSymlink()) return -ELOOP;
     if (!inode.isRegular() || (mount.flags & MS_NOEXEC) !== 0) return -EACCES;
-    const denied = inodePermission(inode, ctx.creds, MAY_EXEC);
+    const denied = inodePermission(inode, credsOn(mount, ctx.creds), MAY_EXEC);
     if (denied < 0) return denied;
     if (inode.writers > 0) return -ETXTBSY;
     const file = this.opened(ctx.task, inode, { mount, dentry }, O_RDONLY, undefined, true);
@@ -220,7 +221,7 @@ export class Vfs extends VfsNames {
       if (walk.lastSlash) return -EISDIR;
       const dir = walk.dentry;
       if (!dir.isDir()) return -ENOTDIR;
-      const denied = inodePermission(dir.inode!, ctx.creds, MAY_EXEC);
+      const denied = inodePermission(dir.inode!, credsOn(walk.mount, ctx.creds), MAY_EXEC);
       if (denied < 0) return denied;
       const child = lookupChild(dir, walk.last);
       if (typeof child === 'number') return child;
@@ -241,7 +242,7 @@ export class Vfs extends VfsNames {
       }
       error = walk.stepInto(child);
       if (error < 0) return error;
-      const refused = mayReuse(ctx, dir.inode!, walk.dentry.inode!);
+      const refused = mayReuse(ctx, credsOn(walk.mount, ctx.creds), dir.inode!, walk.dentry.inode!);
       if (refused < 0) return refused;
       break;
     }
@@ -258,12 +259,13 @@ export class Vfs extends VfsNames {
     if (error < 0) return error;
     const parent = dir.inode!;
     const refused = parent.dead ? -ENOENT : landlockPath(ctx.task, mount, dir, LANDLOCK_ACCESS_FS_MAKE_REG);
-    const denied = refused < 0 ? refused : mayCreate(parent, ctx.creds);
+    const creds = credsOn(mount, ctx.creds);
+    const denied = refused < 0 ? refused : mayCreate(parent, creds);
     if (denied < 0) return denied;
     const inode = parent.create(
-      ctx.creds,
+      creds,
       child.name,
-      newMode(parent, ctx.creds, birthMode(parent, ctx.fs.umask, S_IFREG | (mode & S_IALLUGO))),
+      newMode(parent, creds, birthMode(parent, ctx.fs.umask, S_IFREG | (mode & S_IALLUGO))),
       flags,
     );
     if (typeof inode === 'number') return inode;
@@ -287,9 +289,10 @@ export class Vfs extends VfsNames {
     if (error < 0) return error;
     const { mount, dentry } = this.walk;
     const dir = dentry.inode!;
-    const denied = wantWrite(mount) || mayCreate(dir, ctx.creds);
+    const creds = credsOn(mount, ctx.creds);
+    const denied = wantWrite(mount) || mayCreate(dir, creds);
     if (denied < 0) return denied;
-    const inode = dir.tmpfile(ctx.creds, newMode(dir, ctx.creds, birthMode(dir, ctx.fs.umask, S_IFREG | (mode & S_IALLUGO))));
+    const inode = dir.tmpfile(creds, newMode(dir, creds, birthMode(dir, ctx.fs.umask, S_IFREG | (mode & S_IALLUGO))));
     if (typeof inode === 'number') return inode;
     inheritAcls(inode);
     inode.mayBeLinked = (flags & O_EXCL) === 0;
@@ -310,10 +313,11 @@ export class Vfs extends VfsNames {
     if (type === S_IFDIR && (flags & O_DIRECT) !== 0) return -EINVAL;
     if (type !== S_IFREG) flags &= ~O_TRUNC;
     else if ((access & MAY_WRITE) !== 0 && mount.readOnly) return -EROFS;
-    const denied = inodePermission(inode, ctx.creds, access);
+    const creds = credsOn(mount, ctx.creds);
+    const denied = inodePermission(inode, creds, access);
     if (denied < 0) return denied;
-    if ((flags & O_NOATIME) !== 0 && !ownerOrCapable(ctx.creds, inode)) return -EPERM;
-    return this.opened(ctx.task, inode, { mount, dentry }, flags, ctx.creds);
+    if ((flags & O_NOATIME) !== 0 && !ownerOrCapable(creds, inode)) return -EPERM;
+    return this.opened(ctx.task, inode, { mount, dentry }, flags, creds);
   }
 
   /** vfs_open() and, for O_TRUNC, handle_truncate(). */

@@ -8,7 +8,18 @@ import type { Dentry } from './dentry.ts';
 import { ATTR_MODE, type Inode, SetAttr } from './filesystem.ts';
 import { notifyAttrib } from './fsnotify.ts';
 import type { Mount } from './mount.ts';
-import { capableInit, capableOver, capableOverFs, inodePermission, MAY_READ, MAY_WRITE, ownerOrCapable, wantWrite } from './permissions.ts';
+import { credsOn } from './mount-idmap.ts';
+import {
+  capableInit,
+  capableOver,
+  capableOverFs,
+  hasUnmappedId,
+  inodePermission,
+  MAY_READ,
+  MAY_WRITE,
+  ownerOrCapable,
+  wantWrite,
+} from './permissions.ts';
 import { ACL_ACCESS, ACL_DEFAULT, type Acl, aclOf, decodeAcl, storeAcl } from './posix-acl.ts';
 import { XATTR_CREATE, XATTR_REPLACE } from './simple-attr.ts';
 
@@ -47,8 +58,9 @@ export function setXattr(
   flags: number,
 ): number {
   if ((flags & ~(XATTR_CREATE | XATTR_REPLACE)) !== 0) return -EINVAL;
+  creds = credsOn(mount, creds);
   if (name === ACL_ACCESS || name === ACL_DEFAULT) {
-    const acl = decodeAcl(value, creds.userns);
+    const acl = decodeAcl(value, creds.userns, creds.idmap);
     return typeof acl === 'number' ? acl : setAcl(creds, mount, inode, d, name, acl);
   }
   const error = mayChange(creds, mount, inode, name) || inode.setxattr(name, value, flags);
@@ -58,6 +70,7 @@ export function setXattr(
 
 /** removexattr(2). */
 export function removeXattr(creds: Credentials, mount: Mount | null, inode: Inode, d: Dentry | null, name: string): number {
+  creds = credsOn(mount, creds);
   if (name === ACL_ACCESS || name === ACL_DEFAULT) return setAcl(creds, mount, inode, d, name, null);
   const error = mayChange(creds, mount, inode, name) || inode.removexattr(name);
   if (error === 0 && d !== null) notifyAttrib(d);
@@ -94,14 +107,16 @@ function mayChange(creds: Credentials, mount: Mount | null, inode: Inode, name: 
   const error = mount === null ? 0 : wantWrite(mount);
   if (error < 0) return error;
   if (inode.fs.readOnly) return -EROFS;
+  if (hasUnmappedId(creds, inode)) return -EPERM;
   return permitted(creds, inode, name, true);
 }
 
 /** getxattr(2): the value (not the caller's to change) or -errno. */
-export function getXattr(creds: Credentials, inode: Inode, name: string): Uint8Array | number {
+export function getXattr(creds: Credentials, mount: Mount | null, inode: Inode, name: string): Uint8Array | number {
+  creds = credsOn(mount, creds);
   if (name === ACL_ACCESS || name === ACL_DEFAULT) {
     if (inode.fs.acls === 0 || (inode.mode & S_IFMT) === S_IFLNK) return -EOPNOTSUPP;
-    return aclOf(inode, name)?.encode(creds.userns) ?? -ENODATA;
+    return aclOf(inode, name)?.encode(creds.userns, creds.idmap) ?? -ENODATA;
   }
   const error = permitted(creds, inode, name, false);
   return error < 0 ? error : inode.getxattr(name);

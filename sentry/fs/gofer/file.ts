@@ -117,7 +117,7 @@ export class GoferFile extends FileDescription {
   }
 
   private writeAt(t: Task | null, io: IoBuffer, at: number): number {
-    const denied = removePrivileges(t, this.file);
+    const denied = removePrivileges(t, this.file, this.path?.mount ?? null);
     if (denied < 0) return denied;
     const n = io.toHost(this.host.fd, io.remaining, at);
     if (n > 0) this.file.written(at + n);

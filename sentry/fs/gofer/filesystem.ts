@@ -59,6 +59,7 @@ export class GoferFilesystem extends Filesystem {
   private constructor(client: GoferClient, dev: number, reply: AttachReply, shownAs: string) {
     super(shownAs, dev, V9FS_MAGIC);
     this.acls = 2;
+    this.allowsIdmap = true;
     this.client = client;
     this.hostWatches = watchesOf(client);
     this.flags = reply.flags;
