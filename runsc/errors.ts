@@ -23,14 +23,17 @@ export function errnoText(errno: number): string {
   return known === undefined ? `errno ${Math.abs(errno)}` : `${known[1]} (${known[0]})`;
 }
 
-/** The whole chain in one line. */
-export function describe(error: unknown): string {
-  if (error instanceof RunscError) return error.cause === undefined ? error.message : `${error.message}: ${describe(error.cause)}`;
+/** The whole chain in one line. A host error that no RunscError explains names its file. */
+export function describe(error: unknown, explained = false): string {
+  if (error instanceof RunscError) return error.cause === undefined ? error.message : `${error.message}: ${describe(error.cause, true)}`;
   if (typeof error === 'string') return error;
   if (error instanceof Error) {
     const { errno, path } = error as NodeJS.ErrnoException;
     // Node's own text repeats the call and the path: "ENOENT: no such file or directory, open '/x'".
-    if (typeof errno === 'number') return errnoText(errno) === `errno ${Math.abs(errno)}` ? error.message : errnoText(errno);
+    if (typeof errno === 'number') {
+      const text = errnoText(errno) === `errno ${Math.abs(errno)}` ? error.message : errnoText(errno);
+      return path === undefined || explained ? text : `${path}: ${text}`;
+    }
     return path === undefined ? error.message : `${path}: ${error.message}`;
   }
   return String(error);

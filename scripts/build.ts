@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BuildOptions, build } from 'esbuild';
+import { carryLibraries } from './carry.ts';
 import { type Role, roles } from './executable/role.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -20,7 +21,13 @@ function fail(sentence: string): never {
   process.exit(1);
 }
 
-for (const path of [join(root, 'runsc', 'main.ts'), join(released, 'ptrace_napi.node'), join(released, 'stub'), join(released, 'anchor')]) {
+for (const path of [
+  join(root, 'runsc', 'main.ts'),
+  join(released, 'ptrace_napi.node'),
+  join(released, 'stub'),
+  join(released, 'anchor'),
+  join(released, 'launcher'),
+]) {
   if (!existsSync(path)) fail(`${path} is missing`);
 }
 rmSync(dist, { recursive: true, force: true });
@@ -105,6 +112,7 @@ if (rehearsal.status !== 0)
   console.error(`build: no sandbox can run here, so that dist/runsc will compile at each start: ${rehearsal.stderr.trim()}`);
 checkFlags();
 await seal('main', executable, { ...bundles, ...Object.fromEntries(roles.map((role) => [`${role}.cache`, join(work, `${role}.cache`)])) });
+carryLibraries(executable, readFileSync(join(released, 'launcher')));
 for (const role of roles) console.log(`${role}: ${statSync(join(work, `${role}.cache`)).size >> 10} KiB compiled`);
 rmSync(work, { recursive: true });
 
