@@ -7,6 +7,12 @@ import { CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW } from '../sentry/abi/
 import type { CapabilitySets } from '../sentry/boot/boot-config.ts';
 import type { SandboxOptions } from './sandbox.ts';
 
+/**
+ * In place of CAP_NET_ADMIN on the host's own network: sockets choose how they avoid congestion among what the host has, which concerns
+ * nobody else. Twin of native/src/netbroker.cc's kChoosesCongestion.
+ */
+const CHOOSES_CONGESTION = 1 << 30;
+
 /** A bit set; isRestricted: there is an egress policy. Interfaces, routes and filters are never those of the host itself. */
 export function networkCapabilities(sets: CapabilitySets, network: SandboxOptions['network'], isRestricted: boolean): number {
   const [low] = sets.bounding;
@@ -14,6 +20,7 @@ export function networkCapabilities(sets: CapabilitySets, network: SandboxOption
   if (isRestricted) return low & (1 << CAP_NET_BIND_SERVICE);
   let caps = low & ((1 << CAP_NET_BIND_SERVICE) | (1 << CAP_NET_RAW));
   if (!isHostNetwork(network)) caps |= low & (1 << CAP_NET_ADMIN);
+  else if ((low & (1 << CAP_NET_ADMIN)) !== 0) caps |= CHOOSES_CONGESTION;
   return caps;
 }
 

@@ -1,6 +1,7 @@
 // `npm run conformance -- SET [OPTION...] [-- RUNSC_FLAG...]`: the compiled system call tests of a set (process, files, network, all)
 // through the checkout's `runsc do`. The options are run.sh's own. Counted are the cases that pass natively; the last line says
-// how many of them pass here: 'N passed, N failed'.
+// how many of them pass here: 'N passed, N failed'. The network set gets what its cases had natively, root of a network with only lo,
+// unless flags say otherwise.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -21,7 +22,8 @@ if (!existsSync(runner)) fail(`${runner} is missing: set RUNSC_CONFORMANCE to th
 
 const dashes = rest.indexOf('--');
 const options = dashes < 0 ? rest : rest.slice(0, dashes);
-const flags = dashes < 0 ? [] : rest.slice(dashes + 1);
+const usual = set === 'network' ? ['--net-raw', '--network=none'] : [];
+const flags = dashes < 0 ? usual : rest.slice(dashes + 1);
 // A later -o or -l of the caller's overrides these.
 const list = set === 'all' || options.includes('-t') ? [] : ['-l', join(suite, `${set}.txt`)];
 const results = join(root, 'results', 'conformance', set);

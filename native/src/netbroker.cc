@@ -25,6 +25,8 @@
 #include <linux/sockios.h>
 #include <link.h>
 #include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -60,6 +62,10 @@ constexpr int kSocketFd = 3;
 constexpr int kReadFlags = O_RDONLY | O_CLOEXEC;
 constexpr int kTunFlags = O_RDWR | O_NONBLOCK | O_CLOEXEC;
 constexpr int kMakerFlags = CLONE_NEWUSER | SIGCHLD;
+/// Beside the bits of capabilities: it lends sockets CAP_NET_ADMIN to choose how they avoid congestion, and for nothing else. Twin of
+/// CHOOSES_CONGESTION in runsc/network-capabilities.ts.
+constexpr uint32_t kChoosesCongestion = 1u << 30;
+constexpr char kAlgorithms[] = "/proc/sys/net/ipv4/tcp_available_congestion_control";
 
 /// All that is ever opened behind the filter, which knows this array's place. Twin of NETWORK_TABLES in sentry/host/net-broker.ts.
 constexpr char kPaths[][40] = {
@@ -118,6 +124,10 @@ struct Broker {
   bool isMaker, hasMaker;
   /// The network is one that the Sentry is not in: it opens all sockets and tables there.
   bool opensAll, raisesLo;
+  /// kChoosesCongestion, and the host permits it.
+  bool choosesCongestion;
+  /// What the host has loaded, with spaces between and around.
+  char algorithms[256];
   BrokerHeader header;
   alignas(8) uint8_t bytes[kMaxBytes];
   alignas(8) uint8_t control[kControl];
@@ -210,9 +220,60 @@ long StartMaker(Broker& b, int fd) {
     return pid < 0 ? pid : 0;
   }
   b.isMaker = true;
+  b.choosesCongestion = false;
   Raw(SYS_close, b.socketFd);
   b.socketFd = fd;
   Loop(b);
+}
+
+/// Has the capabilities of this set in effect, and those of `permitted` at hand.
+bool SetCapabilities(uint32_t effective, uint32_t permitted) {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {{effective, permitted, 0}, {0, 0, 0}};
+  return Raw(SYS_capset, Ptr(&header), Ptr(data)) >= 0;
+}
+
+/// Whether the first n bytes name an algorithm that the host has. For any other name it would look for a module to load.
+bool IsLoaded(const Broker& b, size_t n) {
+  const char* name = reinterpret_cast<const char*>(b.bytes);
+  size_t length = 0;
+  while (length < n && name[length] != 0) length++;
+  if (length == 0) return false;
+  for (const char* at = b.algorithms; *at != 0; at++) {
+    size_t same = 0;
+    while (same < length && at[same + 1] == name[same]) same++;
+    if (*at == ' ' && same == length && at[length + 1] == ' ') return true;
+  }
+  return false;
+}
+
+long SetOption(Broker& b, int fd) {
+  const BrokerHeader& h = b.header;
+  bool isCongestion = h.a == IPPROTO_TCP && h.b == TCP_CONGESTION;
+  if (isCongestion && !IsLoaded(b, static_cast<size_t>(h.length))) return -EPERM;
+  bool raises = isCongestion && b.choosesCongestion;
+  if (raises) SetCapabilities(b.capabilities | 1u << CAP_NET_ADMIN, b.capabilities | 1u << CAP_NET_ADMIN);
+  long r = Raw(SYS_setsockopt, fd, h.a, h.b, Ptr(b.bytes), h.length);
+  if (raises && !SetCapabilities(b.capabilities, b.capabilities | 1u << CAP_NET_ADMIN)) Leave();
+  return r;
+}
+
+/// Sends a netlink message: of all sockets these alone ask for the sender's capabilities. The last `a` bytes are the address.
+long Send(Broker& b, int fd, int other) {
+  const BrokerHeader& h = b.header;
+  if (h.a < 0 || h.a > h.length) return -EINVAL;
+  long network = -1;
+  if (h.b != 0) {
+    // An interface for another network: its message says by which descriptor of ours, at this place.
+    if (h.b < 0 || h.b % 4 != 0 || h.b > h.length - h.a - 4) return -EINVAL;
+    network = Raw(SYS_ioctl, other, SIOCGSKNS, 0);
+    if (network < 0) return network;
+    *reinterpret_cast<int32_t*>(b.bytes + h.b) = static_cast<int32_t>(network);
+  }
+  long name = h.a == 0 ? 0 : Ptr(b.bytes + h.length - h.a);
+  long sent = Raw(SYS_sendto, fd, Ptr(b.bytes), h.length - h.a, MSG_DONTWAIT | MSG_NOSIGNAL, name, h.a);
+  if (network >= 0) Raw(SYS_close, network);
+  return sent;
 }
 
 /// Serves one request; *made is a descriptor that goes with the answer, *back how many bytes do.
@@ -234,21 +295,9 @@ long Serve(Broker& b, int fd, int other, int* made, size_t* back) {
     case kBind:
       return Raw(SYS_bind, fd, Ptr(b.bytes), h.length);
     case kSetOption:
-      return Raw(SYS_setsockopt, fd, h.a, h.b, Ptr(b.bytes), h.length);
+      return SetOption(b, fd);
     case kSend:
-      // Of all sockets netlink alone asks for the sender's capabilities. The last `a` bytes are the address.
-      if (h.a < 0 || h.a > h.length) return -EINVAL;
-      if (h.b != 0) {
-        // An interface for another network: its message says by which descriptor of ours, at this place.
-        if (h.b < 0 || h.b % 4 != 0 || h.b > h.length - h.a - 4) return -EINVAL;
-        long network = Raw(SYS_ioctl, other, SIOCGSKNS, 0);
-        if (network < 0) return network;
-        *reinterpret_cast<int32_t*>(b.bytes + h.b) = static_cast<int32_t>(network);
-        long sent = Raw(SYS_sendto, fd, Ptr(b.bytes), h.length - h.a, MSG_DONTWAIT | MSG_NOSIGNAL, h.a == 0 ? 0 : Ptr(b.bytes + h.length - h.a), h.a);
-        Raw(SYS_close, network);
-        return sent;
-      }
-      return Raw(SYS_sendto, fd, Ptr(b.bytes), h.length - h.a, MSG_DONTWAIT | MSG_NOSIGNAL, h.a == 0 ? 0 : Ptr(b.bytes + h.length - h.a), h.a);
+      return Send(b, fd, other);
     case kIoctl:
       if (!IsInterfaceChange(h.a) || h.length != sizeof(struct ifreq)) return -EPERM;
       *back = sizeof(struct ifreq);
@@ -320,7 +369,7 @@ constexpr int kAmongGuests = 1, kBesideRunsc = 2;
 
 /// What a filter is written into.
 struct Program {
-  sock_filter code[96];
+  sock_filter code[104];
   size_t length = 0;
 
   void Add(sock_filter one) {
@@ -347,15 +396,14 @@ struct Program {
 constexpr size_t Low(int n) { return offsetof(seccomp_data, args) + static_cast<size_t>(n) * 8; }
 constexpr size_t High(int n) { return Low(n) + 4; }
 
-bool Confine(uint32_t& wanted) {
+bool Confine(Broker& b) {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {};
   if (Raw(SYS_capget, Ptr(&header), Ptr(data)) < 0) return false;
-  uint32_t kept = wanted & data[0].permitted;
-  wanted = kept;
-  data[0] = {kept, kept, 0};
-  data[1] = {0, 0, 0};
-  if (Raw(SYS_capset, Ptr(&header), Ptr(data)) < 0) return false;
+  uint32_t admin = 1u << CAP_NET_ADMIN;
+  b.capabilities &= data[0].permitted;
+  b.choosesCongestion = b.choosesCongestion && (data[0].permitted & admin) != 0 && (b.capabilities & admin) == 0;
+  if (!SetCapabilities(b.capabilities, b.capabilities | (b.choosesCongestion ? admin : 0))) return false;
   if (Raw(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return false;
   Program p;
   p.Load(offsetof(seccomp_data, arch));
@@ -363,6 +411,7 @@ bool Confine(uint32_t& wanted) {
   p.Load(offsetof(seccomp_data, nr));
   for (uint32_t nr : {SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_socket, SYS_bind, SYS_setsockopt, SYS_ioctl, SYS_pwrite64, SYS_close, SYS_exit_group})
     p.Allow(p.Call(nr));
+  if (b.choosesCongestion) p.Allow(p.Call(SYS_capset));
   size_t at = p.Call(SYS_clone);
   p.Load(Low(0));
   p.Demand(kMakerFlags);
@@ -394,6 +443,19 @@ bool Confine(uint32_t& wanted) {
   p.Return(SECCOMP_RET_KILL_PROCESS);
   sock_fprog filter = {static_cast<unsigned short>(p.length), p.code};
   return Raw(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, Ptr(&filter)) == 0;
+}
+
+/// Reads the names of the algorithms while there are files.
+void FindAlgorithms(Broker& b) {
+  long fd = Raw(SYS_openat, AT_FDCWD, Ptr(kAlgorithms), kReadFlags, 0);
+  if (fd < 0) return;
+  long n = Raw(SYS_read, fd, Ptr(b.algorithms + 1), sizeof b.algorithms - 3);
+  Raw(SYS_close, fd);
+  if (n <= 0) return;
+  b.algorithms[0] = ' ';
+  for (long i = 1; i <= n; i++)
+    if (b.algorithms[i] == '\n') b.algorithms[i] = ' ';
+  b.algorithms[n + 1] = ' ';
 }
 
 /// The child's life, on a stack in the region.
@@ -450,9 +512,8 @@ int BrokerMain(void* arg) {
     Raw(SYS_ioctl, asker, SIOCSIFFLAGS, Ptr(&lo));
     if (asker >= 0) Raw(SYS_close, asker);
   }
-  if (!isBelow) {
-    b.capabilities &= ~(1u << CAP_NET_ADMIN);
-  }
+  if (!isBelow) b.capabilities &= ~(1u << CAP_NET_ADMIN);
+  FindAlgorithms(b);
   b.socketFd = kSocketFd;
   Raw(SYS_close_range, kSocketFd + 1, ~0U, 0);
   Raw(SYS_close_range, 0, kSocketFd - 1, 0);
@@ -463,7 +524,7 @@ int BrokerMain(void* arg) {
     if (range.high > from) from = range.high;
   }
   Raw(SYS_munmap, static_cast<long>(from), static_cast<long>(kHighest - from));
-  if (!Confine(b.capabilities)) Leave();
+  if (!Confine(b)) Leave();
   Loop(b);
 }
 
@@ -504,7 +565,8 @@ napi_value ForkNetBroker(napi_env env, napi_callback_info info) {
   auto thread = reinterpret_cast<uintptr_t>(__builtin_thread_pointer()) & ~4095UL;
   b->keep[1] = {low, low + kRegion};
   b->keep[2] = {thread - 2 * 4096, thread + 3 * 4096};
-  b->capabilities = a.u32(3);
+  b->choosesCongestion = (a.u32(3) & kChoosesCongestion) != 0;
+  b->capabilities = a.u32(3) & ~kChoosesCongestion;
   b->userFd = b->netFd = -1;
   int pidFd = -1;
   int pid = a.i32(1);

@@ -85,3 +85,17 @@ for (const platform of platforms) {
     );
   });
 }
+
+for (const platform of platforms) {
+  for (const as of [[], ['setpriv', '--reuid=1000', '--regid=1000', '--clear-groups']]) {
+    const who = as.length === 0 ? 'root' : 'a user';
+    const declare = missing(['root', 'static-libc', 'setpriv']) === undefined ? test.serial : test.skip;
+    declare(`${who} on the host's own network chooses how a socket avoids congestion as on the host (${platform})`, async (t) => {
+      t.timeout(120_000);
+      const program = await buildGuest('helper-congestion');
+      const wanted = await run([...as, program], { timeoutMs: 30_000 });
+      const result = await run([launcher, `--platform=${platform}`, 'do', '--', ...as, program], { timeoutMs: 30_000 });
+      t.is(result.stdout, wanted.stdout, result.stderr);
+    });
+  }
+}
