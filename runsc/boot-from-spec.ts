@@ -90,6 +90,7 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config,
       maskedPaths: spec.maskedPaths.map(guestText),
       readonlyPaths: spec.readonlyPaths.map(guestText),
       sysctl: spec.sysctl,
+      timeOffsets: spec.timeOffsets,
       // execCPUAffinity is about exec alone: config.md.
       process: { ...planProcess(spec.process), processors: undefined, personality: spec.personality },
       deviceRules: spec.resources.devices.map((rule) => ({

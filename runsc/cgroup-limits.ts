@@ -26,6 +26,7 @@ export function applyV2(dirs: CgroupDirs, r: Resources): void {
   };
   const limit = (n: number | undefined): Value => (n !== undefined && n < 0 ? 'max' : n);
   const { memory, cpu } = r;
+  if (memory.checkBeforeUpdate === true) refuseBelowUse(dirs[''] ?? '', memory);
   // OCI counts memory and swap together, version 2 swap alone.
   if (memory.swap !== undefined) {
     if (memory.swap > 0 && memory.limit === undefined)
@@ -60,6 +61,13 @@ export function applyV2(dirs: CgroupDirs, r: Resources): void {
   for (const [file, value] of Object.entries(r.unified)) set(file, value);
 }
 
+/** Version 2 would kill to get below a limit, where version 1 refuses it: memory.checkBeforeUpdate of config-linux.md. */
+function refuseBelowUse(dir: string, { limit = 0, swap = 0 }: Resources['memory']): void {
+  const used = Number(readFileSync(join(dir, 'memory.current'), 'utf8'));
+  if (swap > 0 && swap <= used) throw new RunscError('linux.resources.memory.swap', `${swap} is not above what is in use, ${used}`);
+  if (limit > 0 && limit <= used) throw new RunscError('linux.resources.memory.limit', `${limit} is not above what is in use, ${used}`);
+}
+
 export function applyV1(dirs: CgroupDirs, r: Resources): void {
   const set = (controller: string, file: string, value: Value): void => {
     if (value === undefined || value === '') return;
@@ -82,7 +90,12 @@ export function applyV1(dirs: CgroupDirs, r: Resources): void {
   const pids = r.pids.limit;
   if (pids !== undefined && pids !== 0) set('pids', 'pids.max', pids < 0 ? 'max' : pids);
   applyBlockIoV1(dirs, r.blockIO, set);
-  for (const page of r.hugepages) set('hugetlb', `hugetlb.${page.size}.limit_in_bytes`, page.limit);
+  for (const page of r.hugepages) {
+    // A hybrid host may have the controller in its unified tree.
+    if (dirs['hugetlb'] === undefined && dirs[''] !== undefined)
+      writeCgroup(join(dirs[''], `hugetlb.${page.size}.max`), String(page.limit));
+    else set('hugetlb', `hugetlb.${page.size}.limit_in_bytes`, page.limit);
+  }
   if (r.network.classID !== undefined && r.network.classID > 0) set('net_cls', 'net_cls.classid', r.network.classID);
   for (const { name, priority } of r.network.priorities) set('net_prio', 'net_prio.ifpriomap', `${name} ${priority}`);
   for (const entry of r.rdma) set('rdma', 'rdma.max', rdmaText(entry));

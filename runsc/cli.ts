@@ -1,5 +1,7 @@
 // The command table, once: dispatch, help, and what scripts/docs.ts makes man pages and completions of.
 
+import { basename } from 'node:path';
+import { isSea } from 'node:sea';
 import { type Config, configFrom, globalFlags } from './config.ts';
 import { describe, exitCodeOf, RunscError } from './errors.ts';
 import { describeFlags, type Flag, FlagValues, parseFlags } from './flags.ts';
@@ -27,6 +29,8 @@ export interface Command {
   readonly errorCode?: number;
 }
 
+/** What it was called by, for its help: who wants it in another's place links it there. */
+const PROGRAM = isSea() ? basename(process.argv0) : 'runsc';
 const MANY = Number.POSITIVE_INFINITY;
 
 const bundleFlags: readonly Flag[] = [
@@ -358,26 +362,26 @@ export async function main(words: readonly string[]): Promise<number> {
   const values = new FlagValues();
   let command: Command | undefined;
   try {
-    const at = parseFlags([...globalFlags, ...helpFlags], words, values, 'runsc');
+    const at = parseFlags([...globalFlags, ...helpFlags], words, values, PROGRAM);
     configureMessages(values.string('log'), values.string('log-format'), values.on('debug'));
     if (values.on('version')) return print(`runsc version ${version()}\nspec: ${OCI_VERSION}\n`);
     const name = words[at];
     if (values.on('help') || name === undefined || name === 'help') {
       const topic = name === 'help' ? words[at + 1] : undefined;
-      if (name === undefined && !values.on('help')) throw new RunscError("no command was given (see 'runsc --help')");
+      if (name === undefined && !values.on('help')) throw new RunscError(`no command was given (see '${PROGRAM} --help')`);
       return topic === undefined ? print(help()) : print(helpOf(find(topic)));
     }
     command = find(name);
     const flags = new FlagValues();
     const rest = words.slice(at + 1);
-    const taken = parseFlags([...command.flags, helpFlags[0]!], rest, flags, `runsc ${name}`);
+    const taken = parseFlags([...command.flags, helpFlags[0]!], rest, flags, `${PROGRAM} ${name}`);
     if (flags.on('help')) return print(helpOf(command));
     const args = intersperse(command, rest.slice(taken), flags);
     const [fewest, most] = command.arity;
     if (args.length < fewest || args.length > most) {
       const wanted = fewest === most ? `exactly ${fewest}` : most === MANY ? `at least ${fewest}` : `between ${fewest} and ${most}`;
       throw new RunscError(
-        `"${command.name}" requires ${wanted} argument${wanted.endsWith(' 1') ? '' : 's'} (see 'runsc ${command.name} --help')`,
+        `"${command.name}" requires ${wanted} argument${wanted.endsWith(' 1') ? '' : 's'} (see '${PROGRAM} ${command.name} --help')`,
       );
     }
     debugLine(`runsc ${version()}: ${words.join(' ')}`);
@@ -398,14 +402,14 @@ function intersperse(command: Command, words: readonly string[], flags: FlagValu
   let at = 0;
   while (at < words.length) {
     args.push(words[at++]!);
-    at += parseFlags(command.flags, words.slice(at), flags, `runsc ${command.name}`);
+    at += parseFlags(command.flags, words.slice(at), flags, `${PROGRAM} ${command.name}`);
   }
   return args;
 }
 
 function find(name: string): Command {
   const command = commands.find((c) => c.name === name);
-  if (command === undefined) throw new RunscError(`unknown command "${name}"`, `No help topic for '${name}' (see 'runsc --help')`);
+  if (command === undefined) throw new RunscError(`unknown command "${name}"`, `No help topic for '${name}' (see '${PROGRAM} --help')`);
   return command;
 }
 
@@ -435,7 +439,7 @@ export function version(): string {
 export function help(): string {
   const width = Math.max(...commands.map((c) => c.name.length));
   const list = commands.map((c) => `   ${c.name.padEnd(width)}  ${c.help}\n`).join('');
-  return `NAME:\n   runsc - ${SUMMARY}\n\nUSAGE:\n   runsc [global flag...] command [flag...] [argument...]\n\nVERSION:\n   ${version()}\n   spec: ${OCI_VERSION}\n\nCOMMANDS:\n${list}\nGLOBAL FLAGS:\n${describeFlags([...globalFlags, ...helpFlags])}\n'runsc COMMAND --help' tells of a command's flags.\n`;
+  return `NAME:\n   ${PROGRAM} - ${SUMMARY}\n\nUSAGE:\n   ${PROGRAM} [global flag...] command [flag...] [argument...]\n\nVERSION:\n   ${version()}\n   spec: ${OCI_VERSION}\n\nCOMMANDS:\n${list}\nGLOBAL FLAGS:\n${describeFlags([...globalFlags, ...helpFlags])}\n'${PROGRAM} COMMAND --help' tells of a command's flags.\n`;
 }
 
 export const SUMMARY = 'Open Container Initiative runtime whose containers run on a guest kernel of their own';
@@ -444,5 +448,5 @@ export const SUMMARY = 'Open Container Initiative runtime whose containers run o
 export function helpOf(command: Command): string {
   const flags = command.flags.length === 0 ? '' : `\nFLAGS:\n${describeFlags(command.flags)}`;
   const args = command.args === '' ? '' : ` ${command.args}`;
-  return `NAME:\n   runsc ${command.name} - ${command.help}\n\nUSAGE:\n   runsc ${command.name}${command.flags.length === 0 ? '' : ' [flag...]'}${args}\n${flags}`;
+  return `NAME:\n   ${PROGRAM} ${command.name} - ${command.help}\n\nUSAGE:\n   ${PROGRAM} ${command.name}${command.flags.length === 0 ? '' : ' [flag...]'}${args}\n${flags}`;
 }

@@ -15,6 +15,9 @@ export interface OciState {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
+/** Of a hook's stdout or stderr; one that prints more is killed. */
+const MAX_OUTPUT = 64 * 1024 * 1024;
+
 /** Runs them in order; the first that fails ends it with an error. */
 export function runHooks(name: HookName, hooks: readonly SpecHook[], state: OciState): void {
   for (const [i, hook] of hooks.entries()) runHook(name, hook, i, state);
@@ -29,6 +32,7 @@ function runHook(name: HookName, hook: SpecHook, i: number, state: OciState): vo
     input: JSON.stringify(state),
     timeout: hook.timeout === undefined ? undefined : hook.timeout * 1000,
     killSignal: 'SIGKILL',
+    maxBuffer: MAX_OUTPUT,
     encoding: 'utf8',
   });
   const what = `error running ${name} hook #${i}`;

@@ -110,8 +110,9 @@ export function checkSeccomp(field: Field): Seccomp | undefined {
   const defaultVerdict = verdictOf(defaultAction, field.get('defaultErrnoRet'));
   for (const arch of field.get('architectures').array())
     if (!ARCHITECTURES.includes(arch.string())) arch.fail(`"${arch.string()}" is not the name of an architecture`);
-  if (field.get('listenerPath').exists && field.get('listenerPath').string() !== '')
-    field.get('listenerPath').fail('calls of a guest cannot be handed to an agent on the host: SCMP_ACT_NOTIFY is not supported');
+  // An agent is asked about nothing without SCMP_ACT_NOTIFY.
+  field.get('listenerPath').optionalString();
+  field.get('listenerMetadata').optionalString();
   const flags = flagsOf(field.get('flags'));
   const rules = new Map<number, Rule[]>();
   let newest = -1;

@@ -5,13 +5,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as sched from '../sentry/abi/sched.ts';
 import { processorList } from '../sentry/base/processor-list.ts';
-import type { CapabilitySets, SchedulerConfig } from '../sentry/boot/boot-config.ts';
+import type { CapabilitySets, SchedulerConfig, TimeOffsets } from '../sentry/boot/boot-config.ts';
 import { RunscError } from './errors.ts';
 import { Field, MAX_SAFE, MAX_U32, stringMap } from './field.ts';
 import type { IdMap } from './id-maps.ts';
-import { debugLine, warning } from './messages.ts';
+import { warning } from './messages.ts';
 import { checkResources, type Resources } from './resources.ts';
 import { checkSeccomp, type Seccomp } from './seccomp.ts';
+import { checkTimeOffsets } from './time-offsets.ts';
 
 export interface SpecProcess {
   readonly args: readonly string[];
@@ -87,6 +88,8 @@ export interface Spec {
   readonly seccomp: Seccomp | undefined;
   /** personality(2)'s word. */
   readonly personality: number | undefined;
+  /** Of a time namespace of its own; undefined without one. */
+  readonly timeOffsets: TimeOffsets | undefined;
   readonly sysctl: Readonly<Record<string, string>>;
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
@@ -115,10 +118,10 @@ export function checkSpec(spec: Field): Spec {
   if (version[1] !== '1') spec.get('ociVersion').fail(`version ${ociVersion} is not supported`);
   const root = spec.get('root').required();
   const linux = spec.get('linux');
-  refuseTimeOffsets(linux);
   const cpus = linux.get('resources').get('cpu').get('cpus');
   if (spec.get('process').get('scheduler').get('policy').value === 'SCHED_DEADLINE' && cpus.exists && cpus.string() !== '')
     cpus.fail("process scheduler can't be used together with AllowedCPUs");
+  const namespaces = linux.get('namespaces').array().map(checkNamespace);
   const mountLabel = linux.get('mountLabel');
   if (mountLabel.exists && mountLabel.string() !== '') mountLabel.fail('SELinux labels are not supported');
   return {
@@ -130,7 +133,7 @@ export function checkSpec(spec: Field): Spec {
     mounts: spec.get('mounts').array().map(checkMount),
     hooks: checkHooks(spec.get('hooks')),
     annotations: stringMap(spec.get('annotations')),
-    namespaces: linux.get('namespaces').array().map(checkNamespace),
+    namespaces,
     uidMappings: linux.get('uidMappings').array().map(checkIdMap),
     gidMappings: linux.get('gidMappings').array().map(checkIdMap),
     devices: linux.get('devices').array().map(checkDevice),
@@ -138,17 +141,12 @@ export function checkSpec(spec: Field): Spec {
     resources: checkResources(linux.get('resources')),
     seccomp: checkSeccomp(linux.get('seccomp')),
     personality: checkPersonality(linux.get('personality')),
+    timeOffsets: checkTimeOffsets(linux.get('timeOffsets'), namespaces),
     sysctl: stringMap(linux.get('sysctl')),
     maskedPaths: linux.get('maskedPaths').strings(),
     readonlyPaths: linux.get('readonlyPaths').strings(),
     rootfsPropagation: linux.get('rootfsPropagation').optionalString(),
   };
-}
-
-/** The guest's clocks are the host's own, read without a system call: they cannot be shifted. */
-function refuseTimeOffsets(linux: Field): void {
-  for (const [, clock] of linux.get('timeOffsets').entries())
-    if (clock.get('secs').value || clock.get('nanosecs').value) clock.fail('offsets of clocks are not supported');
 }
 
 function nonEmpty(field: Field): string {
@@ -312,7 +310,7 @@ function raisable(ambient: [number, number], permitted: [number, number], inheri
     const word = i < 32 ? 0 : 1;
     const bit = 1 << (i % 32);
     if ((ambient[word] & bit) !== 0 && (allowed[word] & bit) === 0)
-      debugLine(`can't raise ambient capability ${name}: it is not both permitted and inheritable`);
+      warning(`can't raise ambient capability ${name}: it is not both permitted and inheritable`);
   }
   return [ambient[0] & allowed[0], ambient[1] & allowed[1]];
 }

@@ -17,7 +17,7 @@ export function features(): object {
     hooks: HOOKS,
     mountOptions: mountOptionWords(),
     linux: {
-      namespaces: ['cgroup', 'ipc', 'mount', 'network', 'pid', 'user', 'uts'],
+      namespaces: ['cgroup', 'ipc', 'mount', 'network', 'pid', 'time', 'user', 'uts'],
       capabilities: capabilityNames(),
       cgroup: { v1: true, v2: true, systemd: true, systemdUser: true, rdma: false },
       seccomp: seccompFeatures,

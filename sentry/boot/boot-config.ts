@@ -145,6 +145,12 @@ export interface DeviceRuleConfig {
   readonly access: string;
 }
 
+/** linux.timeOffsets: nsec is in [0, 1e9). */
+export interface TimeOffsets {
+  readonly monotonic: { readonly sec: number; readonly nsec: number };
+  readonly boottime: { readonly sec: number; readonly nsec: number };
+}
+
 /** What the Sentry is told of one container, be it the first of its sandbox or a further one. */
 export interface ContainerConfig {
   /** The container's id; "do" has none of a container's state. */
@@ -170,6 +176,8 @@ export interface ContainerConfig {
   readonly deviceRules: readonly DeviceRuleConfig[];
   /** "kernel.shmmax" to its value. */
   readonly sysctl: Readonly<Record<string, string>>;
+  /** What is added to its clocks; undefined: it has the machine's time namespace. */
+  readonly timeOffsets?: TimeOffsets;
   readonly process: ProcessConfig;
   /** A filter on the calls of the container's programs, classic BPF in base64: linux.seccomp. */
   readonly seccomp?: string;

@@ -20,6 +20,7 @@ import { type HostWatcher, Kernel } from '../kernel/kernel.ts';
 import { loadMachine } from '../kernel/machine.ts';
 import { PidNamespace } from '../kernel/pid-namespace.ts';
 import { runLoop } from '../kernel/run-loop.ts';
+import { TimeNamespace } from '../kernel/time-namespace.ts';
 import { Timekeeper } from '../kernel/timekeeper.ts';
 import { UserNamespace } from '../kernel/user-namespace.ts';
 import { UtsNamespace } from '../kernel/uts-namespace.ts';
@@ -105,6 +106,7 @@ function buildKernel(config: BootConfig): Kernel {
     futexes: new FutexTable(platform.futexWaiters),
     rootPidNamespace: new PidNamespace(null, rootUserNamespace),
     rootUserNamespace,
+    ...(config.timeOffsets && { rootTimeNamespace: TimeNamespace.shifted(rootUserNamespace, config.timeOffsets) }),
     rootUtsNamespace: new UtsNamespace(rootUserNamespace, config.hostname, config.domainname),
     options: { strace: config.strace },
     machine: loadMachine({ cpus: config.cpus, memoryBytes: config.memoryBytes, memoryUsagePath: config.cgroup?.memoryUsagePath }),

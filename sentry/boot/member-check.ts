@@ -121,6 +121,8 @@ const mount = shape({
   readOnlyAtLast: optional(flag),
 });
 
+const clockOffset = shape({ sec: word, nsec: whole(0, 1e9 - 1) });
+
 const device = shape({ path: text, mode: u32, major: u32, minor: u32, uid: u32, gid: u32 });
 const deviceRule = shape({ allow: flag, kind: u32, major: word, minor: word, access: text });
 
@@ -138,6 +140,7 @@ const member = shape({
   readonlyPaths: list(text),
   deviceRules: list(deviceRule),
   sysctl: map(text),
+  timeOffsets: optional(shape({ monotonic: clockOffset, boottime: clockOffset })),
   process: shape(processChecks),
   seccomp: optional(text),
   memoryBytes: optional(whole(1, Number.MAX_SAFE_INTEGER)),

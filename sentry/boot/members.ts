@@ -15,6 +15,7 @@ import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import { CgroupNamespace, IpcNamespace, NetNamespace } from '../kernel/namespaces.ts';
 import { PidNamespace } from '../kernel/pid-namespace.ts';
 import { sendKernelSignal } from '../kernel/task-signals.ts';
+import { TimeNamespace } from '../kernel/time-namespace.ts';
 import { Timer } from '../kernel/timers.ts';
 import { UtsNamespace } from '../kernel/uts-namespace.ts';
 import { joinNetwork, type Network } from '../net/network.ts';
@@ -131,7 +132,10 @@ export class Members extends Timer {
     }
     const { pid, ipc, uts } = sharers as { pid?: Container; ipc?: Container; uts?: Container };
     const pidns = pid?.scope.pidns ?? new PidNamespace(kernel.rootPidNamespace, userns, true);
+    const time = config.timeOffsets === undefined ? kernel.machineTime : TimeNamespace.shifted(userns, config.timeOffsets);
     const namespaces = kernel.initialNamespaces.with({
+      time,
+      timeForChildren: time,
       uts: uts?.scope.namespaces.uts ?? new UtsNamespace(userns, config.hostname, config.domainname),
       ...(config.ownNetwork ? { net: new NetNamespace(userns, true) } : {}),
       ipc: ipc?.scope.namespaces.ipc ?? new IpcNamespace(userns),

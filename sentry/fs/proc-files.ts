@@ -125,6 +125,11 @@ export function uptimeNs(kernel: Kernel): number {
   return kernel.clock.boottimeNs() - kernel.clock.bootNs;
 }
 
+/** The same in a task's time namespace, whose offset may take back more than the sandbox is old. */
+export function uptimeSeenBy(t: Task): number {
+  return Math.max(0, uptimeNs(t.kernel) + t.ns.time.offsetNs(CLOCK_BOOTTIME));
+}
+
 function running(kernel: Kernel): number {
   let n = 0;
   for (const task of kernel.tasks.values()) if (task.stateLetter() === 'R') n++;
@@ -147,7 +152,7 @@ export function statText(t: Task): string {
   const free = Math.floor(idle / NS_PER_TICK);
   let text = `cpu  ${user} 0 0 ${free} 0 0 0 0 0 0\n`;
   for (let cpu = 0; cpu < cpus; cpu++) text += `cpu${cpu} ${Math.floor(user / cpus)} 0 0 ${Math.floor(free / cpus)} 0 0 0 0 0 0\n`;
-  const born = Math.floor(kernel.clock.realtimeSec() - (uptimeNs(kernel) + t.ns.time.offsetNs(CLOCK_BOOTTIME)) / 1e9);
+  const born = Math.floor(kernel.clock.realtimeSec() - uptimeSeenBy(t) / 1e9);
   let switches = 0;
   for (const task of kernel.tasks.values()) switches += task.voluntarySwitches + task.involuntarySwitches;
   text += `intr 0\nctxt ${switches}\nbtime ${born}\nprocesses ${kernel.rootPidNamespace.lastNumber}\n`;
@@ -156,7 +161,7 @@ export function statText(t: Task): string {
 }
 
 export function uptimeText(t: Task): string {
-  const up = uptimeNs(t.kernel) + t.ns.time.offsetNs(CLOCK_BOOTTIME);
+  const up = uptimeSeenBy(t);
   const idle = Math.max(0, up * t.kernel.machine.cpuCount - busyNs(t.kernel));
   return `${hundredths(up)} ${hundredths(idle)}\n`;
 }

@@ -62,6 +62,8 @@ export class Kernel {
   readonly taskOfContext: (Task | undefined)[] = [];
   /** What a task has that has unshared nothing; boot gives a further container its own. */
   readonly initialNamespaces: NsProxy;
+  /** Of containers that have none of their own. */
+  readonly machineTime: TimeNamespace;
   /** The one that the sandbox began with. */
   readonly firstContainer: GuestContainer;
   readonly users: UserTable = new UserTable();
@@ -90,6 +92,8 @@ export class Kernel {
     rootPidNamespace: PidNamespace;
     rootUserNamespace: UserNamespace;
     rootUtsNamespace: UtsNamespace;
+    /** That of the first container; without it the machine's own. */
+    rootTimeNamespace?: TimeNamespace;
     options: KernelOptions;
     machine?: Machine;
     syscalls: readonly (SyscallEntry | undefined)[];
@@ -102,7 +106,8 @@ export class Kernel {
     this.rootUserNamespace = parts.rootUserNamespace;
     this.rootUtsNamespace = parts.rootUtsNamespace;
     this.rootCredentials = Credentials.root(parts.rootUserNamespace);
-    const time = TimeNamespace.initial(parts.rootUserNamespace);
+    this.machineTime = TimeNamespace.initial(parts.rootUserNamespace);
+    const time = parts.rootTimeNamespace ?? this.machineTime;
     this.initialNamespaces = new NsProxy({
       uts: parts.rootUtsNamespace,
       ipc: new IpcNamespace(parts.rootUserNamespace),

@@ -297,11 +297,13 @@ function adopt(t: Task, child: Task, a: CloneArgs, pidns: PidNamespace): void {
   group.parentTask = asSibling ? t.group.parentTask : t;
   group.parent?.children.add(group);
   joinFirst(group, t.group.processGroup);
-  if (pidns.init === null) becomeInit(group, pidns);
+  beInitIfFirst(group, pidns);
   watchCpuLimit(group);
 }
 
-function becomeInit(group: ThreadGroup, pidns: PidNamespace): void {
+/** The first process of a namespace is its init, but for a hook of startContainer and its children: number 1 is kept then. */
+function beInitIfFirst(group: ThreadGroup, pidns: PidNamespace): void {
+  if (pidns.init !== null || pidns.awaitsFirst) return;
   pidns.init = group;
   group.unkillable = true;
   // Subreapers above the namespace do not reach into it.
@@ -357,7 +359,7 @@ export function createProcess(kernel: Kernel, spec: ProcessSpec): Task | number 
   group.leader = t;
   group.tasks.push(t);
   joinFirst(group, new ProcessGroup(pid, new Session(group)));
-  if (pidns.init === null && !pidns.awaitsFirst) becomeInit(group, pidns);
+  beInitIfFirst(group, pidns);
   enter(kernel, t);
   watchCpuLimit(group);
   return t;

@@ -42,6 +42,15 @@ export class TimeNamespace implements Namespace {
     return new TimeNamespace(userns, nextNamespaceIno(), other);
   }
 
+  /** One that a container begins with, by the offsets of its configuration. */
+  static shifted(userns: UserNamespace, offsets: { readonly monotonic: ClockOffset; readonly boottime: ClockOffset }): TimeNamespace {
+    const ns = new TimeNamespace(userns, nextNamespaceIno(), null);
+    Object.assign(ns.monotonic, offsets.monotonic);
+    Object.assign(ns.boottime, offsets.boottime);
+    ns.frozen = true;
+    return ns;
+  }
+
   get isShifted(): boolean {
     const { monotonic, boottime } = this;
     return monotonic.sec !== 0 || monotonic.nsec !== 0 || boottime.sec !== 0 || boottime.nsec !== 0;

@@ -49,9 +49,8 @@ import {
   SYS_ustat,
   SYS_vhangup,
 } from '../abi/sysno-x64.ts';
-import { CLOCK_BOOTTIME } from '../abi/time.ts';
 import { put64 } from '../base/int64.ts';
-import { loadAverages, memoryInUse, uptimeNs } from '../fs/proc-files.ts';
+import { loadAverages, memoryInUse, uptimeSeenBy } from '../fs/proc-files.ts';
 import { Pty } from '../fs/tty.ts';
 import { fillRandom } from '../host/entropy.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
@@ -95,7 +94,7 @@ export function sysinfo(t: Task, a: SyscallArgs): number {
   const v = scratch.view;
   const use = memoryInUse(t);
   scratch.u8.fill(0, 0, SYSINFO.size);
-  put64(v, SYSINFO.uptime, Math.floor((uptimeNs(kernel) + t.ns.time.offsetNs(CLOCK_BOOTTIME)) / 1e9));
+  put64(v, SYSINFO.uptime, Math.floor(uptimeSeenBy(t) / 1e9));
   const loads = loadAverages(kernel);
   for (let i = 0; i < 3; i++) put64(v, SYSINFO.loads + i * 8, Math.floor(loads[i]! * LOAD_SCALE));
   put64(v, SYSINFO.totalram, t.group.container.memory.memoryBytes);
