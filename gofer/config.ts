@@ -23,6 +23,8 @@ export interface GoferTree {
   hostUds?: 'none' | 'open' | 'create' | 'all';
   /** Character devices of the host may be opened, device nodes made. */
   devices?: boolean;
+  /** Device nodes may be made, and never opened: device-nodes.ts. */
+  nodes?: boolean;
 }
 
 export interface GoferConfig {

@@ -148,6 +148,14 @@ export class AttributeReader {
     return this.view.getUint32(ATTRIBUTES.gid, true);
   }
 
+  get rdevMajor(): number {
+    return this.view.getUint32(ATTRIBUTES.rdevMajor, true);
+  }
+
+  get rdevMinor(): number {
+    return this.view.getUint32(ATTRIBUTES.rdevMinor, true);
+  }
+
   put(w: Writer): void {
     this.putAt(w, w.skip(ATTRIBUTES.size));
   }

@@ -70,6 +70,7 @@ import {
 } from '../sentry/abi/stat.ts';
 import { ProtocolError } from '../sentry/base/errors.ts';
 import { type ControlFd, openPath, RESOLVE_STEP } from './control-fd.ts';
+import { guardedMode, isGuarded, isGuardedFile } from './device-nodes.ts';
 import { openDirectory, openForClient, pathOf, reopen } from './open-fd.ts';
 import { ATTRIBUTES } from './protocol/attributes.ts';
 import type { Reader, Writer } from './protocol/buffer.ts';
@@ -137,6 +138,7 @@ import {
   STATFS_BYTES,
   StatsRequest,
   TREE_DEVICES,
+  TREE_NODES,
   TREE_UDS_CREATE,
   TREE_UDS_OPEN,
   UnlinkRequest,
@@ -278,6 +280,8 @@ function applySetStat(c: Connection, file: ControlFd, q: SetStatRequest): number
     const result = truncate(c, file, q.size);
     if (result < 0) return result;
   }
+  const guarded = isGuardedFile(file, c.attributes);
+  if (guarded && (q.mask & SET_UID) !== 0 && q.uid !== c.uid) return -EPERM;
   // The owner before the mode: chown(2) clears the set-id bits.
   if ((q.mask & (SET_UID | SET_GID)) !== 0) {
     const uid = (q.mask & SET_UID) !== 0 ? q.uid : KEEP_ID;
@@ -286,7 +290,7 @@ function applySetStat(c: Connection, file: ControlFd, q: SetStatRequest): number
     if (result < 0) return result;
   }
   if ((q.mask & SET_MODE) !== 0) {
-    const result = chmod(c, file, q.mode);
+    const result = chmod(c, file, guarded ? guardedMode(q.mode) : q.mode);
     if (result < 0) return result;
   }
   if ((q.mask & (SET_ATIME | SET_MTIME | SET_ATIME_NOW | SET_MTIME_NOW)) === 0) return 0;
@@ -439,7 +443,11 @@ function handleMknod(c: Connection, r: Reader, w: Writer): number {
   const isDevice = (type === S_IFCHR || type === S_IFBLK) && !isWhiteout;
   // "the filesystem containing pathname does not support the type of node requested" - mknod(2). A device node of the
   // guest's choice in a host directory is a door for others on the host.
-  if (isDevice && (directory.tree.flags & TREE_DEVICES) === 0) return -EPERM;
+  if (isDevice && (directory.tree.flags & (TREE_DEVICES | TREE_NODES)) === 0) return -EPERM;
+  if (isDevice && (directory.tree.flags & TREE_DEVICES) === 0 && isGuarded(type, q.rdevMajor, q.rdevMinor)) {
+    if (q.uid !== c.uid) return -EPERM;
+    q.mode = guardedMode(q.mode);
+  }
   if (!isDevice && !isWhiteout && type !== S_IFREG && type !== S_IFIFO && type !== S_IFSOCK) return -EINVAL;
   const result = mknodat(directory.fd, q.name, q.mode, q.rdevMajor, q.rdevMinor);
   return result < 0 ? result : finishMade(c, w, directory, type, q);
@@ -610,6 +618,8 @@ function handleSetXattr(c: Connection, r: Reader, w: Writer): number {
   getSetXattr(r, q);
   const file = c.handles.get(q.handle);
   if (file.tree.readOnly) return -EROFS;
+  // An access control list opens it to others as a mode does.
+  if (isGuardedFile(file, c.attributes)) return -EPERM;
   const result = setxattr(ownPath(c, file), q.name, r.u8, q.valueAt, q.valueLength, q.flags);
   return result < 0 ? result : putAttributes(c, w, file.fd);
 }

@@ -12,7 +12,15 @@ import { dropPrivileges, enterTrees, FD_PATH, raiseLimits, treePath } from './co
 import type { Tree } from './control-fd.ts';
 import type { FdDirectory } from './open-fd.ts';
 import { REGION_SIZE, ServerChannel } from './protocol/channel.ts';
-import { TREE_DEVICES, TREE_HOST_FIFO, TREE_READ_ONLY, TREE_SHARED, TREE_UDS_CREATE, TREE_UDS_OPEN } from './protocol/messages.ts';
+import {
+  TREE_DEVICES,
+  TREE_HOST_FIFO,
+  TREE_NODES,
+  TREE_READ_ONLY,
+  TREE_SHARED,
+  TREE_UDS_CREATE,
+  TREE_UDS_OPEN,
+} from './protocol/messages.ts';
 import { loadFilter } from './seccomp-filter.ts';
 import { Connection, serveForever } from './server.ts';
 
@@ -31,6 +39,7 @@ function treeFlags(tree: GoferTree): number {
   if (tree.shared) flags |= TREE_SHARED;
   if (tree.hostFifo === true) flags |= TREE_HOST_FIFO;
   if (tree.devices === true) flags |= TREE_DEVICES;
+  if (tree.nodes === true) flags |= TREE_NODES;
   if (tree.hostUds === 'open' || tree.hostUds === 'all') flags |= TREE_UDS_OPEN;
   if (tree.hostUds === 'create' || tree.hostUds === 'all') flags |= TREE_UDS_CREATE;
   return flags;

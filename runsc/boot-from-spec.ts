@@ -4,6 +4,7 @@ import { realpathSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../sentry/abi/mount.ts';
+import { CAP_MKNOD } from '../sentry/abi/sched.ts';
 import { S_IFBLK, S_IFCHR, S_IFIFO } from '../sentry/abi/stat.ts';
 import type { BootConfig, DeviceConfig, IdRangeConfig, MountConfig, ProcessConfig } from '../sentry/boot/boot-config.ts';
 import { idMapsIn, type ViewMount } from './anchor.ts';
@@ -42,6 +43,11 @@ const requiredMounts: readonly MountConfig[] = [
   { target: '/dev/pts', type: 'devpts', source: 'devpts', flags: MS_NOSUID | MS_NOEXEC, data: 'mode=620,ptmxmode=666' },
 ];
 
+/** Device nodes of the host's file system are what a container with this capability makes in its root, as with runc. */
+function mayMakeNodes(spec: Spec): boolean {
+  return (spec.process.capabilities.bounding[0] & (1 << CAP_MKNOD)) !== 0;
+}
+
 /** podMaps: ids of the sandbox that the container is made in, for a user namespace by path. */
 export function planBoot(id: string, bundle: string, spec: Spec, config: Config, podMaps?: BootPlan['maps']): BootPlan {
   const rootfs = findRootfs(bundle, spec);
@@ -49,7 +55,13 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config,
   const hostPolicy = { hostUds: config.hostUds, hostFifo: config.hostFifo === 'open' };
   const rootOverlay = config.overlay !== 'none';
   const trees: PlannedTree[] = [
-    { hostPath: guestText(rootfs), readOnly: rootOverlay, shared: config.fileAccess === 'shared', ...hostPolicy },
+    {
+      hostPath: guestText(rootfs),
+      readOnly: rootOverlay,
+      shared: config.fileAccess === 'shared',
+      nodes: mayMakeNodes(spec),
+      ...hostPolicy,
+    },
   ];
   const mounts: MountConfig[] = [];
   for (const mount of spec.mounts) {

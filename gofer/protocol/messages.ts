@@ -56,6 +56,8 @@ export const TREE_UDS_OPEN = 8;
 export const TREE_UDS_CREATE = 16;
 /** Host devices may be opened. */
 export const TREE_DEVICES = 32;
+/** Device nodes may be made: they are opened by the guest, which has devices of its own. */
+export const TREE_NODES = 64;
 
 export function putAttach(w: Writer, tree: number): void {
   w.u32(tree);

@@ -28,12 +28,14 @@ import {
   putWalk,
   READDIR_ATTRIBUTES,
   READDIR_DIRECTORIES,
+  SET_MODE,
+  TREE_NODES,
   TREE_READ_ONLY,
   WALK_LOOK,
 } from '../../gofer/protocol/messages.ts';
-import { EISDIR, ENOENT, ENOTDIR, EPERM, EROFS } from '../../sentry/abi/errno.ts';
+import { EACCES, EISDIR, ENOENT, ENOTDIR, EPERM, EROFS } from '../../sentry/abi/errno.ts';
 import { O_RDONLY, O_RDWR } from '../../sentry/abi/fcntl.ts';
-import { S_IFBLK, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../../sentry/abi/stat.ts';
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG } from '../../sentry/abi/stat.ts';
 import { ProtocolError } from '../../sentry/base/errors.ts';
 import type { EntryTaker } from '../../sentry/fs/gofer/client.ts';
 import { type TestGofer, testGofer } from '../support/gofer.ts';
@@ -216,6 +218,24 @@ test('device nodes are refused, whiteouts are not', (t) => {
   t.is(g.client.make(OP_MKNOD, r, 'sda', S_IFBLK | 0o600, 0, 0, 8, 0, ''), -EPERM);
   t.is(g.client.make(OP_MKNOD, r, 'null', 0o20600, 0, 0, 1, 3, ''), -EPERM);
   t.deepEqual(readdirSync(g.dir), []);
+});
+
+test("device nodes are made where the tree says so, for the host's root alone unless everybody has the device", (t) => {
+  if (process.getuid!() !== 0) return t.pass();
+  const [g, r] = withGofer(t, TREE_NODES);
+  if (g.client.make(OP_MKNOD, r, 'null', S_IFCHR | 0o644, 5, 6, 1, 3, '') === -EPERM) return t.pass();
+  const guestNull = statSync(join(g.dir, 'null'));
+  t.deepEqual([guestNull.uid, guestNull.gid, guestNull.mode & 0o777], [5, 6, 0o644]);
+  t.is(g.client.make(OP_MKNOD, r, 'other', S_IFBLK | 0o666, 5, 0, 8, 0, ''), -EPERM);
+  const sda = g.client.make(OP_MKNOD, r, 'sda', S_IFBLK | 0o666, 0, 6, 8, 0, '');
+  t.true(sda > 0);
+  t.is(statSync(join(g.dir, 'sda')).mode & 0o777, 0o600);
+  t.is(
+    g.client.setStat(sda, { mask: SET_MODE, mode: 0o666, uid: 0, gid: 0, size: 0, atimeSec: 0, atimeNsec: 0, mtimeSec: 0, mtimeNsec: 0 }),
+    0,
+  );
+  t.is(statSync(join(g.dir, 'sda')).mode & 0o777, 0o600);
+  t.is(g.client.open(sda, O_RDONLY), -EACCES);
 });
 
 test('a read-only tree refuses every change', (t) => {
