@@ -222,6 +222,20 @@ function planMount(
     const tree = { tree: trees.length - 1, readOnly, exclusive: config.fileAccessMounts === 'exclusive', overlay: false, isFile: false };
     return { target: guestText(target), type: 'bind', source: hostPath, flags, propagation, data: '', tree };
   }
+  if (mount.type === 'erofs' && (flags & MS_BIND) === 0) {
+    const hostPath = guestText(imageFile(mount, bundle));
+    trees.push({ hostPath, readOnly: true, shared: false, ...hostPolicy });
+    const tree = { tree: trees.length - 1, readOnly: true, exclusive: true, overlay: false, isFile: false };
+    return {
+      target: guestText(target),
+      type: 'erofs',
+      source: hostPath,
+      flags: flags | MS_RDONLY,
+      propagation,
+      data: guestText(data),
+      tree,
+    };
+  }
   if (mount.type !== 'bind' && (flags & MS_BIND) === 0) {
     if (mount.type === '') throw new RunscError(`config.json: the mount at ${mount.destination}`, 'has no type');
     return {
@@ -261,6 +275,18 @@ function planMount(
     data: '',
     tree,
   };
+}
+
+/** The file that a mount of an image names. */
+function imageFile(mount: SpecMount, bundle: string): string {
+  const source = isAbsolute(mount.source) ? mount.source : join(bundle, mount.source);
+  try {
+    const path = realpathSync(source);
+    if (statSync(path).isFile()) return path;
+  } catch (error) {
+    throw new RunscError(`config.json: the ${mount.type} mount at ${mount.destination}: ${source}`, error);
+  }
+  throw new RunscError(`config.json: the ${mount.type} mount at ${mount.destination}: ${source}`, 'is no file with an image in it');
 }
 
 /** Mappings alone mean "idmap", and "idmap" alone the container's own: config.md, uidMappings. */

@@ -81,7 +81,7 @@ export interface MountConfig {
   readonly propagation?: number;
   /** File-system options, comma-separated: "size=65536k,mode=755". */
   readonly data: string;
-  /** For bind mounts. */
+  /** For bind mounts, and the file that an image is in. */
   readonly tree?: TreeConfig;
   /** A tmpfs that begins with what it covers. */
   readonly copyUp?: boolean;

@@ -4,6 +4,7 @@ import { cgroupTypes } from '../fs/cgroupfs.ts';
 import { registerMemoryDevices } from '../fs/devices.ts';
 import { devptsType, registerTerminals } from '../fs/devpts.ts';
 import { devtmpfsType } from '../fs/devtmpfs.ts';
+import { erofsType } from '../fs/erofs/filesystem.ts';
 import { registerFuseDevice } from '../fs/fuse/device.ts';
 import { fuseType } from '../fs/fuse/filesystem.ts';
 import { mqueueType } from '../fs/mqueue.ts';
@@ -32,6 +33,7 @@ export function registerFilesystems(kernel: Kernel): void {
   vfs.registerFilesystem(devptsType(kernel));
   vfs.registerFilesystem(mqueueType(kernel));
   vfs.registerFilesystem(fuseType);
+  vfs.registerFilesystem(erofsType(vfs));
   registerMemoryDevices(vfs);
   registerFuseDevice(vfs);
   registerTerminals(vfs);

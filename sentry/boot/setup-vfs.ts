@@ -4,9 +4,11 @@
 
 import { makedev } from '../abi/device.ts';
 import { EEXIST, ENODEV, ENOENT, errnoName } from '../abi/errno.ts';
+import { O_RDONLY } from '../abi/fcntl.ts';
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE } from '../abi/mount.ts';
 import { S_IALLUGO, S_IFREG } from '../abi/stat.ts';
 import { warn } from '../base/log.ts';
+import { checkErofsOptions, ErofsFilesystem } from '../fs/erofs/filesystem.ts';
 import type { GoferClient } from '../fs/gofer/client.ts';
 import { GoferFilesystem } from '../fs/gofer/filesystem.ts';
 import { newOverlay } from '../fs/overlay.ts';
@@ -87,6 +89,14 @@ function treeFilesystem(gofer: GoferClient, tree: TreeConfig, what: string): Fil
   return must(`making the overlay of ${what}`, newOverlay([served], upper));
 }
 
+/** An image in a file of the host: the gofer's tree is that file, of which the guest sees nothing but what is in it. */
+function imageFilesystem(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: MountConfig, what: string): Filesystem {
+  const served = Mount.of(treeFilesystem(gofer, mount.tree!, mount.target), MS_RDONLY);
+  must(what, checkErofsOptions(mount.data));
+  const file = must(what, vfs.openPath(ctx, { mount: served, dentry: served.root }, O_RDONLY));
+  return must(what, ErofsFilesystem.of(file));
+}
+
 /** Types that every config.json asks for: where there is no such file system yet, an empty folder is what it shows. */
 const STAND_INS = ['mqueue', 'cgroup', 'cgroup2'];
 
@@ -105,7 +115,8 @@ function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: Mount
     return undefined;
   }
   let fs: Filesystem;
-  if (mount.tree !== undefined) fs = treeFilesystem(gofer, mount.tree, mount.target);
+  if (mount.tree !== undefined && mount.type === 'erofs') fs = imageFilesystem(vfs, ctx, gofer, mount, what);
+  else if (mount.tree !== undefined) fs = treeFilesystem(gofer, mount.tree, mount.target);
   else {
     const type = vfs.types.get(mount.type);
     if (type === undefined && STAND_INS.includes(mount.type)) fs = must(what, newTmpfs('mode=755', undefined, mount.type));

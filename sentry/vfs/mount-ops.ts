@@ -128,7 +128,7 @@ function newMount(vfs: Vfs, ctx: VfsContext, source: string, at: VfsPath, name: 
   if (name === null) return -EINVAL;
   const type = typeFor(vfs, ctx, name);
   if (typeof type === 'number') return type;
-  if (!type.nodev) return -ENOTBLK;
+  if (!type.nodev && type.fromFile !== true) return -ENOTBLK;
   const fs = makeFilesystem(ctx, type, source, flags, data);
   if (typeof fs === 'number') return fs;
   if (name.includes('.')) fs.subtype = name.slice(name.indexOf('.') + 1);

@@ -68,6 +68,8 @@ export interface FilesystemType {
   readonly name: string;
   /** Shown by /proc/filesystems as "nodev". */
   readonly nodev: boolean;
+  /** Reads an image in a file, so that it can be mounted though there are no block devices. */
+  readonly fromFile?: boolean;
   /** May be mounted by the root of a user namespace: FS_USERNS_MOUNT. */
   readonly userMount: boolean;
   /** A new instance or, for types with one instance, that one. options is mount(2)'s data, flags its MS_*. */
