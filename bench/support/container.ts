@@ -105,11 +105,15 @@ export class Bundle {
   }
 
   dispose(): void {
-    // Runtimes may keep something mounted in their state folder, as gVisor does with an empty network namespace.
-    for (const line of readFileSync('/proc/self/mounts', 'latin1').split('\n').reverse()) {
-      const at = line.split(' ')[1];
-      if (at?.startsWith(`${this.dir}/`)) spawnSync('umount', ['--lazy', at]);
-    }
-    rmSync(this.dir, { recursive: true, force: true });
+    removeTree(this.dir);
   }
+}
+
+/** Runtimes may keep something mounted in their state folder, as gVisor does with an empty network namespace. */
+export function removeTree(dir: string): void {
+  for (const line of readFileSync('/proc/self/mounts', 'latin1').split('\n').reverse()) {
+    const at = line.split(' ')[1];
+    if (at?.startsWith(`${dir}/`)) spawnSync('umount', ['--lazy', at]);
+  }
+  rmSync(dir, { recursive: true, force: true });
 }
