@@ -1,6 +1,6 @@
 // From a checked config.json to what Sentry and gofer are told: file trees, mounts, the first program.
 
-import { realpathSync, statSync } from 'node:fs';
+import { realpathSync, type Stats, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../sentry/abi/mount.ts';
@@ -205,12 +205,19 @@ function planNetwork(spec: Spec, config: Config): SandboxOptions['network'] {
   return namespace.path === undefined ? 'new' : { path: namespace.path };
 }
 
+type HostPolicy = { readonly hostUds: Config['hostUds']; readonly hostFifo: boolean };
+
+/** Who mounts a FIFO by its own name means it to be used: a directory may have some by chance. */
+function policyOfFile(stat: Stats, policy: HostPolicy): HostPolicy {
+  return stat.isFIFO() ? { ...policy, hostFifo: true } : policy;
+}
+
 function planMount(
   mount: SpecMount,
   bundle: string,
   config: Config,
   trees: PlannedTree[],
-  hostPolicy: { hostUds: Config['hostUds']; hostFifo: boolean },
+  hostPolicy: HostPolicy,
   idMaps: MountIdMaps | undefined,
 ): MountConfig {
   const { flags, propagation, data } = parseMountOptions(mount.options);
@@ -254,9 +261,12 @@ function planMount(
   const source = isAbsolute(mount.source) ? mount.source : join(bundle, mount.source);
   let hostPath: string;
   let isFile: boolean;
+  let policy = hostPolicy;
   try {
     hostPath = realpathSync(source);
-    isFile = !statSync(hostPath).isDirectory();
+    const stat = statSync(hostPath);
+    isFile = !stat.isDirectory();
+    policy = policyOfFile(stat, hostPolicy);
   } catch (error) {
     throw new RunscError(`config.json: the bind mount at ${mount.destination}: ${source}`, error);
   }
@@ -264,7 +274,7 @@ function planMount(
   const overlay = config.overlay === 'all';
   const readOnly = (flags & MS_RDONLY) !== 0;
   const shared = config.fileAccessMounts === 'shared';
-  trees.push({ hostPath: guestText(hostPath), readOnly: readOnly || overlay, shared, ...(idMaps && { idMaps }), ...hostPolicy });
+  trees.push({ hostPath: guestText(hostPath), readOnly: readOnly || overlay, shared, ...(idMaps && { idMaps }), ...policy });
   const tree = { tree: trees.length - 1, readOnly, exclusive: config.fileAccessMounts === 'exclusive', overlay, isFile };
   return {
     target: guestText(target),
