@@ -1,7 +1,7 @@
 // Asking a running sandbox: one connection to its control socket (or to the socket it was started with).
 // Everything is synchronous: a command of runsc has nothing else to do while it waits.
 
-import { EAGAIN, ECONNREFUSED, EINTR, ENOENT } from '../sentry/abi/errno.ts';
+import { EAGAIN, ECONNREFUSED, ECONNRESET, EINTR, ENOENT } from '../sentry/abi/errno.ts';
 import { POLLIN } from '../sentry/abi/poll.ts';
 import { SOCK_SEQPACKET } from '../sentry/abi/socket.ts';
 import type { Event, Reply, Request } from '../sentry/boot/control-protocol.ts';
@@ -80,7 +80,11 @@ export class ControlClient {
     const triple = Int32Array.of(this.fd, POLLIN, 0);
     const ready = pollFds(triple, timeoutMs);
     if (ready === 0 || ready === -EINTR) return false;
-    const n = recvFds(this.fd, this.buffer, this.buffer.length, new Int32Array(2));
+    let n: number;
+    // A sandbox that ends without having read all that we sent resets the connection. That is told once, and before what
+    // the sandbox has said last: net/unix/af_unix.c:unix_release_sock().
+    do n = recvFds(this.fd, this.buffer, this.buffer.length, new Int32Array(2));
+    while (n === -ECONNRESET);
     if (n === -EAGAIN || n === -EINTR) return false;
     if (n <= 0) throw new SandboxGone('the sandbox is gone');
     const message = JSON.parse(new TextDecoder().decode(this.buffer.subarray(0, n))) as Reply | Event;

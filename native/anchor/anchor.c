@@ -51,6 +51,7 @@ typedef unsigned long u64;
 #define TERMINAL 4
 #define USER_NAMESPACE 5
 #define EINTR 4
+#define ECONNRESET 104
 #define POLLIN 1
 #define SIGKILL 9
 #define SIGHUP 1
@@ -431,7 +432,8 @@ static char message[64 * 1024];
 /// One message of the sandbox.
 static void take(u32 reply) {
   long n = call(__NR_read, CONNECTION, (long)message, sizeof message - 1, 0, 0);
-  if (n == -EINTR) return;
+  // A reset comes before what has been said: the other end went without having read all that we sent it.
+  if (n == -EINTR || n == -ECONNRESET) return;
   if (n <= 0) end(128 + SIGKILL);
   message[n] = 0;
   if (message[0] == 'P') {

@@ -1,7 +1,7 @@
 // One connection of the control protocol as the Sentry sees it: whole messages in and out, never waiting. The
 // command line is trusted; what cannot be understood is answered with an error all the same.
 
-import { EAGAIN, EINTR, EMSGSIZE } from '../abi/errno.ts';
+import { EAGAIN, ECONNRESET, EINTR, EMSGSIZE } from '../abi/errno.ts';
 import { MSG_DONTWAIT } from '../abi/socket.ts';
 import { warn } from '../base/log.ts';
 import { closeFd, recvFds, sendFds } from '../host/confine.ts';
@@ -33,8 +33,9 @@ export class Peer {
   receive(): number {
     this.closeFds();
     let n: number;
+    // A peer that is gone without having read our answers resets the connection, which is told before what it has sent.
     do n = recvFds(this.fd, buffer, buffer.length, fdsOut, MSG_DONTWAIT);
-    while (n === -EINTR);
+    while (n === -EINTR || n === -ECONNRESET);
     if (n === -EAGAIN) return PEER_EMPTY;
     if (n <= 0) return PEER_GONE;
     for (let i = 0; i < fdsOut[0]!; i++) this.fds.push(fdsOut[1 + i]!);
