@@ -2,6 +2,7 @@
 #include <napi.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -296,6 +297,25 @@ size_t GuestWrite(pid_t pid, uint64_t addr, const void* from, size_t n) {
     ssize_t put = process_vm_writev(pid, &local, 1, &remote, 1, 0);
     if (put <= 0) break;
     done += static_cast<size_t>(put);
+  }
+  return done;
+}
+
+size_t MoveForced(pid_t tracee, uint64_t addr, uint8_t* p, size_t n, bool store) {
+  size_t done = 0;
+  while (done < n) {
+    uint64_t word = (addr + done) & ~7ULL;
+    size_t skip = (addr + done) - word, len = std::min<uint64_t>(8 - skip, n - done);
+    errno = 0;
+    long value = ptrace(PTRACE_PEEKDATA, tracee, reinterpret_cast<void*>(word), nullptr);
+    if (errno != 0) break;
+    if (store) {
+      memcpy(reinterpret_cast<uint8_t*>(&value) + skip, p + done, len);
+      if (ptrace(PTRACE_POKEDATA, tracee, reinterpret_cast<void*>(word), value) < 0) break;
+    } else {
+      memcpy(p + done, reinterpret_cast<uint8_t*>(&value) + skip, len);
+    }
+    done += len;
   }
   return done;
 }

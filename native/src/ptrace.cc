@@ -663,24 +663,7 @@ napi_value Forced(napi_env env, napi_callback_info info) {
   uint64_t addr = a.u64(1), n = a.u64(4);
   uint8_t* p = a.span(2, a.u64(3), n);
   if (index >= MAX_CONTEXTS || p == nullptr) return integer(env, 0);
-  pid_t tid = threads[index].tid;
-  bool store = a.i32(5) != 0;
-  uint64_t done = 0;
-  while (done < n) {
-    uint64_t word = (addr + done) & ~7ULL;
-    size_t skip = (addr + done) - word, len = std::min<uint64_t>(8 - skip, n - done);
-    errno = 0;
-    long value = ptrace(PTRACE_PEEKDATA, tid, reinterpret_cast<void*>(word), nullptr);
-    if (errno != 0) break;
-    if (store) {
-      memcpy(reinterpret_cast<uint8_t*>(&value) + skip, p + done, len);
-      if (ptrace(PTRACE_POKEDATA, tid, reinterpret_cast<void*>(word), value) < 0) break;
-    } else {
-      memcpy(p + done, reinterpret_cast<uint8_t*>(&value) + skip, len);
-    }
-    done += len;
-  }
-  return number(env, static_cast<double>(done));
+  return number(env, static_cast<double>(MoveForced(threads[index].tid, addr, p, n, a.i32(5) != 0)));
 }
 
 // ptraceExchange(index, addr, expected, value): the word at addr becomes value if it is expected. What it was, -EFAULT or -ESRCH.

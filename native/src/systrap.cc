@@ -185,27 +185,13 @@ napi_value CpuTime(napi_env env, napi_callback_info info) {
 napi_value Forced(napi_env env, napi_callback_info info) {
   Args<6> a(env, info);
   pid_t tid = a.i32(0);
-  uint64_t addr = a.u64(1), n = a.u64(4), done = 0;
+  uint64_t addr = a.u64(1), n = a.u64(4);
   uint8_t* p = a.span(2, a.u64(3), n);
-  bool store = a.i32(5) != 0;
   int status;
   if (p == nullptr || tid <= 0 || ptrace(PTRACE_SEIZE, tid, nullptr, nullptr) < 0) return integer(env, 0);
   ptrace(PTRACE_INTERRUPT, tid, nullptr, nullptr);
   if (waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status)) return integer(env, 0);
-  while (done < n) {
-    uint64_t word = (addr + done) & ~7ULL;
-    size_t skip = (addr + done) - word, len = std::min<uint64_t>(8 - skip, n - done);
-    errno = 0;
-    long value = ptrace(PTRACE_PEEKDATA, tid, reinterpret_cast<void*>(word), nullptr);
-    if (errno != 0) break;
-    if (store) {
-      memcpy(reinterpret_cast<uint8_t*>(&value) + skip, p + done, len);
-      if (ptrace(PTRACE_POKEDATA, tid, reinterpret_cast<void*>(word), value) < 0) break;
-    } else {
-      memcpy(p + done, reinterpret_cast<uint8_t*>(&value) + skip, len);
-    }
-    done += len;
-  }
+  size_t done = MoveForced(tid, addr, p, n, a.i32(5) != 0);
   // A signal that the interruption has met is given back to its thread.
   ptrace(PTRACE_DETACH, tid, nullptr, reinterpret_cast<void*>(static_cast<long>(status >> 16 == 0 ? WSTOPSIG(status) : 0)));
   return number(env, static_cast<double>(done));

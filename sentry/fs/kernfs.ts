@@ -7,14 +7,15 @@
 //
 // Directories with changing children derive from KernfsDir. Text is latin1: a char per byte.
 
-import { EACCES, EINVAL, EIO, EISDIR, ENOENT, EPERM } from '../abi/errno.ts';
+import { EACCES, EINVAL, EIO, ENOENT, EPERM } from '../abi/errno.ts';
 import { SEEK_CUR, SEEK_END, SEEK_SET } from '../abi/fcntl.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../abi/stat.ts';
 import { latin1, putLatin1 } from '../base/latin1.ts';
-import { neverTold, type WaitQueue } from '../base/wait-queue.ts';
+import type { WaitQueue } from '../base/wait-queue.ts';
 import type { Credentials } from '../kernel/credentials.ts';
 import type { Task } from '../kernel/task.ts';
+import { DirectoryDescription } from '../vfs/directory-description.ts';
 import { FileDescription } from '../vfs/file-description.ts';
 import {
   ATTR_ATIME,
@@ -84,7 +85,7 @@ export abstract class KernfsDir extends Inode {
   abstract iterate(t: Task, pos: number, sink: DirSink): number;
 
   override open(_t: Task | null, path: VfsPath, flags: number): FileDescription | number {
-    return new DirDescription(flags, path, this);
+    return new DirDescription(path, flags, this);
   }
 
   // A name that is not there cannot be made: proc's lookup fails with ENOENT before anybody asks for a new
@@ -123,26 +124,7 @@ export abstract class KernfsDir extends Inode {
   }
 }
 
-export class DirDescription extends FileDescription {
-  private readonly dir: KernfsDir;
-
-  constructor(flags: number, path: VfsPath, dir: KernfsDir) {
-    super(flags, path, neverTold);
-    this.dir = dir;
-  }
-
-  override inode(): Inode {
-    return this.dir;
-  }
-
-  override read(_t: Task, _io: IoBuffer): number {
-    return -EISDIR;
-  }
-
-  override pread(_t: Task | null, _io: IoBuffer, _offset: number): number {
-    return -EISDIR;
-  }
-
+class DirDescription extends DirectoryDescription<KernfsDir> {
   override seek(_t: Task, offset: number, whence: number): number {
     // generic_file_llseek(): the end is where the size says.
     const base = whence === SEEK_SET ? 0 : whence === SEEK_CUR ? this.pos : whence === SEEK_END ? this.dir.size : -1;
@@ -165,14 +147,6 @@ export class DirDescription extends FileDescription {
     if (pos < 0) return pos;
     this.pos = pos;
     return 0;
-  }
-
-  override fsync(_t: Task, _dataOnly: boolean): number {
-    return 0;
-  }
-
-  private parentIno(): number {
-    return this.path?.dentry.parent?.inode?.ino ?? this.dir.ino;
   }
 }
 

@@ -3,14 +3,11 @@
 // goes between two getdents calls: an entry is returned at most once, and one that was there all
 // the time exactly once. After fs/libfs.c:offset_dir_operations.
 
-import { EINVAL, EISDIR, ENOENT } from '../abi/errno.ts';
-import { SEEK_CUR, SEEK_SET } from '../abi/fcntl.ts';
+import { ENOENT } from '../abi/errno.ts';
 import { S_IFDIR, S_IFMT } from '../abi/stat.ts';
-import { neverTold } from '../base/wait-queue.ts';
 import type { Task } from '../kernel/task.ts';
-import { FileDescription } from './file-description.ts';
+import { DirectoryDescription } from './directory-description.ts';
 import type { DirSink, Inode, VfsPath } from './filesystem.ts';
-import type { IoBuffer } from './io-buffer.ts';
 import { touchAtime } from './times.ts';
 
 /** The first cookie of a real entry. */
@@ -36,8 +33,7 @@ export interface StreamSource {
   entries(): Iterator<StreamEntry>;
 }
 
-export class DirStream extends FileDescription {
-  protected readonly dir: Inode;
+export class DirStream extends DirectoryDescription {
   private readonly source: StreamSource;
   /** Goes on where the last call ended, while `pos` is still `next`; a Map's iterator stands changes. */
   private iterator: Iterator<StreamEntry> | null = null;
@@ -45,32 +41,8 @@ export class DirStream extends FileDescription {
   private nextPos = -1;
 
   constructor(path: VfsPath, flags: number, dir: Inode, source: StreamSource) {
-    super(flags, path, neverTold);
-    this.dir = dir;
+    super(path, flags, dir);
     this.source = source;
-  }
-
-  override inode(): Inode {
-    return this.dir;
-  }
-
-  override read(_t: Task, _io: IoBuffer): number {
-    return -EISDIR;
-  }
-
-  override pread(_t: Task | null, _io: IoBuffer, _offset: number): number {
-    return -EISDIR;
-  }
-
-  override seek(_t: Task, offset: number, whence: number): number {
-    const pos = whence === SEEK_SET ? offset : whence === SEEK_CUR ? this.pos + offset : -1;
-    if (pos < 0) return -EINVAL;
-    this.pos = pos;
-    return pos;
-  }
-
-  override fsync(_t: Task, _dataOnly: boolean): number {
-    return 0;
   }
 
   override readdir(_t: Task, sink: DirSink): number {

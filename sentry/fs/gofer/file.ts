@@ -1,7 +1,7 @@
 // Open files and directories of a served tree. Data never passes the gofer: reads and writes are the Sentry's own, on
 // the descriptor that the gofer donated, straight between it and guest memory.
 
-import { EAGAIN, EFAULT, EINVAL, EISDIR, ENXIO, EOPNOTSUPP } from '../../abi/errno.ts';
+import { EAGAIN, EFAULT, EINVAL, ENXIO, EOPNOTSUPP } from '../../abi/errno.ts';
 import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
@@ -19,6 +19,7 @@ import type { HostFd } from '../../host/host-fd.ts';
 import { fallocate, fdatasync, fsync, lseek } from '../../host/host-io.ts';
 import type { Task } from '../../kernel/task.ts';
 import { removePrivileges } from '../../vfs/attributes.ts';
+import { DirectoryDescription } from '../../vfs/directory-description.ts';
 import { FileDescription, type Mappable } from '../../vfs/file-description.ts';
 import type { DirSink, VfsPath } from '../../vfs/filesystem.ts';
 import type { IoBuffer } from '../../vfs/io-buffer.ts';
@@ -198,28 +199,18 @@ export class GoferFile extends FileDescription {
 const DT_DIR = 4;
 
 /** "." and "..", then the listing as it was when position 0 was read: a position is an index. */
-export class GoferDirectory extends FileDescription {
-  private readonly file: GoferInode;
+export class GoferDirectory extends DirectoryDescription<GoferInode> {
   private listing: Listing | null = null;
   /** Where the entry of `pos` lies in the listing, as long as nobody seeks. */
   private entry = 0;
   private entryOffset = 0;
-
-  constructor(file: GoferInode, path: VfsPath, flags: number) {
-    super(flags, path, neverTold);
-    this.file = file;
-  }
-
-  override inode(): GoferInode {
-    return this.file;
-  }
 
   override readdir(_t: Task, sink: DirSink): number {
     const listing = this.current();
     if (typeof listing === 'number') return listing;
     for (; this.pos < 2; this.pos++) {
       const isSelf = this.pos === 0;
-      if (!sink.entry(isSelf ? '.' : '..', isSelf ? this.file.ino : this.parentIno(), DT_DIR, this.pos + 1)) return 0;
+      if (!sink.entry(isSelf ? '.' : '..', isSelf ? this.dir.ino : this.parentIno(), DT_DIR, this.pos + 1)) return 0;
     }
     let i = this.pos - 2;
     if (i > listing.count) return 0;
@@ -246,7 +237,7 @@ export class GoferDirectory extends FileDescription {
 
   private current(): Listing | number {
     if (this.pos !== 0 && this.listing !== null) return this.listing;
-    const listing = this.file.list();
+    const listing = this.dir.list();
     if (typeof listing === 'number') return listing;
     this.listing = listing;
     this.entry = 0;
@@ -254,29 +245,8 @@ export class GoferDirectory extends FileDescription {
     return listing;
   }
 
-  private parentIno(): number {
-    return this.path?.dentry.parent?.inode?.ino ?? this.file.ino;
-  }
-
-  // Positions that were never handed out are harmless: fs/libfs.c:dcache_dir_lseek() takes any, too.
-  override seek(_t: Task, offset: number, whence: number): number {
-    if (whence !== SEEK_SET && whence !== SEEK_CUR) return -EINVAL;
-    const to = whence === SEEK_SET ? offset : this.pos + offset;
-    if (to < 0) return -EINVAL;
-    this.pos = to;
-    return to;
-  }
-
-  override read(): number {
-    return -EISDIR;
-  }
-
-  override pread(): number {
-    return -EISDIR;
-  }
-
   override fsync(): number {
-    const handle = this.file.ensureHandle();
-    return handle < 0 ? handle : this.file.fs.client.sync(handle, false);
+    const handle = this.dir.ensureHandle();
+    return handle < 0 ? handle : this.dir.fs.client.sync(handle, false);
   }
 }

@@ -598,7 +598,7 @@ export class GoferInode extends Inode {
   // ---- opening
 
   override open(t: Task | null, path: VfsPath, flags: number): FileDescription | number {
-    if ((this.mode & S_IFMT) === S_IFDIR) return new GoferDirectory(this, path, flags);
+    if ((this.mode & S_IFMT) === S_IFDIR) return new GoferDirectory(path, flags, this);
     if ((this.mode & S_IFMT) !== S_IFREG) return this.openHostNode(t, path, flags);
     this.fs.keepWithinLimit();
     const host = this.acquire(flags);
