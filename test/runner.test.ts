@@ -21,7 +21,7 @@ test('only what was not there before is a leftover', (t) => {
   const state = (files: string[], processes: [string, string][]) => ({
     processes: new Map(processes),
     mounts: new Set<string>(),
-    cgroups: new Set<string>(),
+    cgroups: new Map<string, boolean>(),
     files: new Set(files),
   });
   const before = state(['/tmp/runsc-old'], [['7 100', 'node runsc/main.ts']]);
@@ -32,5 +32,7 @@ test('only what was not there before is a leftover', (t) => {
       ['7 200', 'node gofer/main.ts'],
     ],
   );
-  t.deepEqual(leftovers(before, now), ['process 7: node gofer/main.ts', 'file /tmp/runsc-new']);
+  before.cgroups.set('/sys/fs/cgroup/pids/other', true);
+  now.cgroups.set('/sys/fs/cgroup/pids/other', false).set('/sys/fs/cgroup/pids/others-new', true).set('/sys/fs/cgroup/pids/c1', false);
+  t.deepEqual(leftovers(before, now), ['process 7: node gofer/main.ts', 'cgroup /sys/fs/cgroup/pids/c1', 'file /tmp/runsc-new']);
 });

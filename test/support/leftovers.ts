@@ -5,7 +5,8 @@ import { join, normalize } from 'node:path';
 export interface HostState {
   processes: Map<string, string>;
   mounts: Set<string>;
-  cgroups: Set<string>;
+  /** Whether there is a process in it or below. */
+  cgroups: Map<string, boolean>;
   files: Set<string>;
 }
 
@@ -24,7 +25,8 @@ export function leftovers(before: HostState, now: HostState): string[] {
   const found: string[] = [];
   for (const [key, cmdline] of now.processes) if (!before.processes.has(key)) found.push(`process ${key.split(' ')[0]}: ${cmdline}`);
   for (const mount of now.mounts) if (!before.mounts.has(mount)) found.push(`mount ${mount}`);
-  for (const cgroup of now.cgroups) if (!before.cgroups.has(cgroup)) found.push(`cgroup ${cgroup}`);
+  // One with processes in it is somebody's who lives; were the processes ours, they would be found themselves.
+  for (const [cgroup, lives] of now.cgroups) if (!lives && !before.cgroups.has(cgroup)) found.push(`cgroup ${cgroup}`);
   for (const file of now.files) if (!before.files.has(file)) found.push(`file ${file}`);
   return found;
 }
@@ -48,25 +50,31 @@ function processes(root: string): Map<string, string> {
   return found;
 }
 
-/** Mount points of this mount namespace: fields 4 and 5 and the type, proc_pid_mountinfo(5). */
+/** Mount points of this mount namespace where runsc mounts anything: field 5 and the type, proc_pid_mountinfo(5). */
 function mounts(): Set<string> {
   const lines = read('/proc/self/mountinfo').trim().split('\n');
-  return new Set(lines.map((line) => `${line.split(' ')[4]} (${line.split(' - ')[1]})`));
+  const shown = lines.map((line) => `${line.split(' ')[4]} (${line.split(' - ')[1]})`);
+  // Others of the host may mount what they like meanwhile.
+  return new Set(shown.filter((line) => [...SCRATCH, ...STATE_DIRS].some((dir) => line.startsWith(`${dir}/`))));
 }
 
 /** Parents that front ends make and keep; what is in them is for the tests of those to check. */
 const FRONT_ENDS = /^(libpod_parent|machine\.slice|docker|buildah|default|k8s\.io|conmon)/;
 
 /** Control groups other than those that systemd makes for its own units meanwhile, and front ends for theirs. */
-function cgroups(): Set<string> {
-  const found = new Set<string>();
-  const walk = (dir: string, depth: number): void => {
-    for (const entry of dirs(dir)) {
+function cgroups(): Map<string, boolean> {
+  const found = new Map<string, boolean>();
+  const walk = (dir: string, depth: number): boolean => {
+    let lives = read(join(dir, 'cgroup.procs')) !== '';
+    for (const entry of depth < 8 ? dirs(dir) : []) {
       if (/\.(service|scope|slice|mount|socket|swap)$/.test(entry) && !entry.includes('runsc')) continue;
       if (FRONT_ENDS.test(entry)) continue;
-      found.add(join(dir, entry));
-      if (depth < 6) walk(join(dir, entry), depth + 1);
+      const path = join(dir, entry);
+      const isPopulated = walk(path, depth + 1);
+      found.set(path, isPopulated);
+      lives ||= isPopulated;
     }
+    return lives;
   };
   walk('/sys/fs/cgroup', 0);
   return found;
