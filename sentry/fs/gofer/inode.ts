@@ -39,6 +39,12 @@ import { Listing, listings } from './listing.ts';
 
 /** Entries of a listing for which attributes are asked along: those of directories, into which whoever lists may go next. */
 const DESCRIBED = 4096;
+/**
+ * After so many names asked for one by one, more in larger directories, the whole directory is read with attributes: it answers for
+ * the names that come next, and for those that there are not. An entry takes some 32 bytes of a directory's size.
+ */
+const NAMES_ASKED = 4;
+const BYTES_PER_NAME_ASKED = 1024;
 const hostAttributes = new Attributes();
 /** What a listing has handed over, and scratch of asking for more. */
 const ahead = new Attributes();
@@ -81,6 +87,8 @@ export class GoferInode extends Inode {
    * that no inode stands for and that have no other name: nobody can have changed them since.
    */
   private listing: Listing | null = null;
+  /** Names that have been asked for one by one since there was no listing. */
+  private namesAsked = 0;
 
   constructor(fs: GoferFilesystem, ino: number, mode: number, handle: number) {
     super(fs, ino, mode);
@@ -184,6 +192,7 @@ export class GoferInode extends Inode {
 
   override lookup(name: string): Inode | number {
     if (this.listing !== null && this.namesCheckedAt !== this.fs.doubts) this.checkNames();
+    if (this.listing === null && this.deservesListing()) this.list(true);
     const { listing } = this;
     if (listing !== null) {
       const known = this.listed(listing, name);
@@ -202,6 +211,10 @@ export class GoferInode extends Inode {
     inode.seenIn = openIntent.walks;
     if (opens && this.fs.client.madeFd >= 0) inode.keepReader(this.fs.client.madeFd);
     return inode;
+  }
+
+  private deservesListing(): boolean {
+    return !this.fs.shared && ++this.namesAsked === Math.max(NAMES_ASKED, Math.ceil(this.size / BYTES_PER_NAME_ASKED));
   }
 
   /** A descriptor that came with the lookup waits for the open that follows. */
@@ -279,8 +292,8 @@ export class GoferInode extends Inode {
     this.dropListing();
   }
 
-  /** The whole directory. */
-  list(): Listing | number {
+  /** The whole directory, with all attributes or as many as have been of use lately. */
+  list(withAttributes = false): Listing | number {
     if (!this.fs.shared && this.namesCheckedAt !== this.fs.doubts) this.checkNames();
     const { fs } = this;
     if (this.listing?.complete === true) {
@@ -289,7 +302,7 @@ export class GoferInode extends Inode {
     }
     fs.keepWithinLimit();
     const described = fs.shared ? 0 : DESCRIBED;
-    const flags = fs.appetite.listed() ? READDIR_ATTRIBUTES : READDIR_DIRECTORIES;
+    const flags = withAttributes || fs.appetite.listed() ? READDIR_ATTRIBUTES : READDIR_DIRECTORIES;
     lister.begin(this);
     let made: number;
     if (this.handle !== 0 || this.via === null) {
@@ -313,6 +326,7 @@ export class GoferInode extends Inode {
 
   dropListing(): void {
     this.listing = null;
+    this.namesAsked = 0;
   }
 
   override create(creds: Credentials, name: string, mode: number): Inode | number {

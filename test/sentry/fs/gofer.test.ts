@@ -475,6 +475,22 @@ test('what is known to be missing is not asked for again: by a whole listing, an
 
   fs.becomeLayer();
   asked = 0;
-  for (let i = 0; i < 5; i++) t.is(root.lookup('missing'), -ENOENT);
+  for (let i = 0; i < 5; i++) t.is(folder.lookup('gone'), -ENOENT);
   t.is(asked, 1);
+});
+
+test('who asks for one name after the other has the whole directory read, unless others change it', (t) => {
+  for (const flags of [0, TREE_SHARED]) {
+    const { g, root } = mounted(t, flags);
+    for (let i = 0; i < 50; i++) writeFileSync(join(g.dir, `f${i}`), 'x'.repeat(i));
+    const calls = g.loopback.calls;
+    for (let i = 0; i < 50; i++) {
+      const f = found(root.lookup(`f${i}`));
+      t.is(f.size, i);
+      t.is(root.lookup(`missing-${i}`), -ENOENT);
+    }
+    const asked = g.loopback.calls - calls;
+    t.true(flags === 0 ? asked < 10 : asked >= 100, `${asked}`);
+    t.is(readAll(opened(found(root.lookup('f9')), O_RDONLY)), 'xxxxxxxxx');
+  }
 });
