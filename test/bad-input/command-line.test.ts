@@ -2,14 +2,15 @@
 // wrong, with a status other than 0, and leaves nothing behind.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { Result } from '../support/processes.ts';
 import { describe, platforms } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 import { type Spec, VICTIM, VictimBundle } from '../support/victim-bundle.ts';
 
 const reason = missing(['static-libc', 'root']);
-const serial = reason === undefined ? test.serial : test.serial.skip;
+const serial = unless(reason);
 const suffix = reason === undefined ? '' : `: ${reason}`;
 const [platform] = platforms;
 

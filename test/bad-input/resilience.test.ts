@@ -7,10 +7,11 @@ import { buildGuest } from '../support/guest.ts';
 import { argvOf, descendants, isAlive, killTree, run } from '../support/processes.ts';
 import { describe, platforms, sandboxed } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 import { type Spec, VICTIM, VictimBundle } from '../support/victim-bundle.ts';
 
 const reason = missing(['static-libc', 'root']);
-const serial = reason === undefined ? test.serial : test.serial.skip;
+const serial = unless(reason);
 const suffix = reason === undefined ? '' : `: ${reason}`;
 
 /** A test with a bundle of its own, after which nothing may be left. */

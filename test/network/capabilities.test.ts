@@ -1,11 +1,11 @@
 // What guests may do on a network by their capabilities, in a network namespace of its own that stands for a container's.
 import { readdirSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import test from 'ava';
 import { buildGuest } from '../support/guest.ts';
 import { run } from '../support/processes.ts';
 import { launcher, platforms } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
 const reason = missing(['root', 'static-libc', 'unshare', 'ip']);
 const inOwnNetwork = ['unshare', '--net', 'sh', '-c', 'ip link set lo up; exec "$@"', 'sh'];
@@ -55,7 +55,7 @@ const cases: Case[] = [
 
 for (const platform of platforms) {
   for (const { title, flags, as = [], lines } of cases) {
-    const declare = reason === undefined ? test.serial : test.skip;
+    const declare = unless(reason);
     declare(`${title} (${platform})`, async (t) => {
       t.timeout(120_000);
       const program = await buildGuest('helper-netcaps');
@@ -65,7 +65,7 @@ for (const platform of platforms) {
     });
   }
 
-  const declare = reason === undefined ? test.serial : test.skip;
+  const declare = unless(reason);
   declare(`no interface leaves for the network of a process of the host (${platform})`, async (t) => {
     t.timeout(120_000);
     const name = `rb${process.pid}`;
@@ -89,7 +89,7 @@ for (const platform of platforms) {
 for (const platform of platforms) {
   for (const as of [[], ['setpriv', '--reuid=1000', '--regid=1000', '--clear-groups']]) {
     const who = as.length === 0 ? 'root' : 'a user';
-    const declare = missing(['root', 'static-libc', 'setpriv']) === undefined ? test.serial : test.skip;
+    const declare = unless(missing(['root', 'static-libc', 'setpriv']));
     declare(`${who} on the host's own network chooses how a socket avoids congestion as on the host (${platform})`, async (t) => {
       t.timeout(120_000);
       const program = await buildGuest('helper-congestion');

@@ -7,9 +7,10 @@ import { buildGuest } from '../support/guest.ts';
 import { run } from '../support/processes.ts';
 import { launcher, platforms } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
 const reason = missing(['static-libc']);
-const declare = reason === undefined ? test.serial : test.skip;
+const declare = unless(reason);
 
 let dns: DnsServer;
 let folder: string;

@@ -1,10 +1,11 @@
 // The interface of the sandbox's network goes away while connections are open over it: sockets tell what they tell natively.
 import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { baseEnv } from '../support/processes.ts';
 import { launcher, platforms, root } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
 const reason = missing(['root', 'ip', '/usr/bin/python3']);
 const script = join(root, 'test', 'programs', 'scripts', 'interface-gone.py');
@@ -58,7 +59,7 @@ async function told(t: ExecutionContext, prefix: readonly string[]): Promise<str
 }
 
 for (const platform of platforms) {
-  const declare = reason === undefined ? test.serial : test.skip;
+  const declare = unless(reason);
   declare(`an interface goes while connections are open (${platform})`, async (t) => {
     t.timeout(120_000);
     const native = await told(t, []);

@@ -1,9 +1,9 @@
 // Real servers with real clients, all in one sandbox on its loopback interface: they print what they print on the host's kernel.
 import { join } from 'node:path';
-import test from 'ava';
 import { baseEnv, type Result, run } from '../support/processes.ts';
 import { describe, launcher, platforms, root } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
 const scripts = join(root, 'test', 'programs', 'scripts', 'servers');
 const inOwnNetwork = ['unshare', '--net', 'sh', '-c', 'ip link set lo up; exec "$@"', 'sh'];
@@ -28,7 +28,7 @@ const onHost = new Map<string, Promise<Result>>();
 
 for (const platform of platforms) {
   for (const { title, argv, needs } of servers) {
-    const declare = missing(['root', 'bash', 'unshare', 'ip', ...needs]) === undefined ? test.serial : test.skip;
+    const declare = unless(missing(['root', 'bash', 'unshare', 'ip', ...needs]));
     declare(`${title} (${platform})`, async (t) => {
       t.timeout(3 * TIMEOUT_MS);
       const program = ['bash', join(scripts, argv[0]!), ...argv.slice(1)];

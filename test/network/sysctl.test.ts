@@ -1,11 +1,11 @@
 // Network parameters are those of the sandbox's own namespace, and sockets obey them.
-import test from 'ava';
 import { run } from '../support/processes.ts';
 import { launcher, platforms } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
 const reason = missing(['root']);
-const declare = reason === undefined ? test.serial : test.skip;
+const declare = unless(reason);
 
 for (const platform of platforms) {
   declare(`a guest changes the parameters of its own network, and sees them obeyed (${platform})`, async (t) => {

@@ -2,11 +2,11 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import test from 'ava';
 import { buildGuest } from '../support/guest.ts';
 import { baseEnv, run } from '../support/processes.ts';
 import { describe, platforms, sandboxed } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
 /** Enough for the Sentry, the gofer and the command, each a Node of a dozen threads, and for some guests. */
 const PIDS = 80;
@@ -44,7 +44,7 @@ const EXPECTED = [
 ].join('\n');
 
 const reason = missing(['root', 'static-libc']) ?? (parent() === undefined ? 'no cgroup counts processes here' : undefined);
-const declare = reason === undefined ? test.serial : test.skip;
+const declare = unless(reason);
 for (const platform of ['native', ...platforms] as const) {
   declare(
     `processes that the host refuses are EAGAIN, and nobody dies of it (${platform})${reason === undefined ? '' : `: ${reason}`}`,

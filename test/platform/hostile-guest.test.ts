@@ -1,9 +1,9 @@
 // Guests that attack their own stub: whatever becomes of them, the others in the sandbox must not notice.
-import test from 'ava';
 import { buildGuest } from '../support/guest.ts';
 import { baseEnv, run } from '../support/processes.ts';
 import { describe, sandboxed } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
 const ATTACKS = [
   'opens',
@@ -40,7 +40,7 @@ const FORGED = 20_000;
 
 const reason = missing(['root', 'static-libc']);
 for (const attack of ATTACKS) {
-  const declare = reason === undefined ? test.serial : test.skip;
+  const declare = unless(reason);
   declare(`the sandbox goes on when a guest ${attack.replaceAll('-', ' ')}${reason === undefined ? '' : ` (${reason})`}`, async (t) => {
     t.timeout(60_000);
     const argv = sandboxed('systrap', [await buildGuest('helper-hostile'), attack]);
@@ -50,7 +50,7 @@ for (const attack of ATTACKS) {
   });
 }
 
-const declare = reason === undefined ? test.serial : test.skip;
+const declare = unless(reason);
 declare(
   `the sandbox goes on whatever guests write into their contexts and the ring${reason === undefined ? '' : ` (${reason})`}`,
   async (t) => {

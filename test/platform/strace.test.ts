@@ -2,16 +2,16 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'ava';
 import { buildGuest } from '../support/guest.ts';
 import { baseEnv, run } from '../support/processes.ts';
 import { describe, sandboxed } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
 const ROUNDS = 30;
 
 const reason = missing(['root', 'static-libc']);
-const declare = reason === undefined ? test.serial : test.skip;
+const declare = unless(reason);
 declare(`--strace shows every call, also those that need no kernel${reason === undefined ? '' : ` (${reason})`}`, async (t) => {
   t.timeout(60_000);
   const folder = mkdtempSync(join(tmpdir(), 'runsc-strace-'));

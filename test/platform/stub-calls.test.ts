@@ -1,6 +1,6 @@
 // Host calls that guest code makes from its stub's text: what the filter lets through, by what a child survives.
 import { existsSync, rmSync } from 'node:fs';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import {
   SYS_arch_prctl,
   SYS_clone,
@@ -21,6 +21,7 @@ import { buildGuest } from '../support/guest.ts';
 import { baseEnv, run } from '../support/processes.ts';
 import { describe, sandboxed } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
 /** Linux lets its uprobes' own call pass every filter, and refuses it outside of a trampoline of theirs: kernel/seccomp.c:__secure_computing(). */
 const SYS_UPROBE = 336;
@@ -43,7 +44,7 @@ const ADMITTED = [
 ];
 
 const reason = missing(['root', 'static-libc']);
-const declare = reason === undefined ? test.serial : test.skip;
+const declare = unless(reason);
 const why = reason === undefined ? '' : ` (${reason})`;
 
 /** The lines that the helper prints in a sandbox. */

@@ -1,11 +1,11 @@
 // A stub that the host kills, whatever its thread is just doing, is a guest process killed by SIGKILL to its parent, and no more.
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import test from 'ava';
 import { buildGuest } from '../support/guest.ts';
 import { baseEnv, descendants, run } from '../support/processes.ts';
 import { describe, platforms, sandboxed } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
 const KINDS = [1, 2, 3, 4, 5, 6];
 /** Where helper-mortal.c marks what a process is. */
@@ -25,7 +25,7 @@ function kindOf(pid: number): number {
 
 const reason = missing(['root', 'static-libc']);
 for (const platform of platforms) {
-  const declare = reason === undefined ? test.serial : test.skip;
+  const declare = unless(reason);
   declare(`a killed stub is one killed process (${platform})${reason === undefined ? '' : `: ${reason}`}`, async (t) => {
     t.timeout(90_000);
     const argv = sandboxed(platform, [await buildGuest('helper-mortal')]);

@@ -3,8 +3,8 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import test from 'ava';
 import { carryLibraries } from '../../scripts/carry.ts';
+import { unless } from '../support/unless.ts';
 
 const launcher = join(import.meta.dirname, '..', '..', 'native', 'build', 'Release', 'launcher');
 const GLIBC = [
@@ -17,7 +17,7 @@ const reason = !GLIBC.every((path) => existsSync(path))
   : spawnSync('unshare', [...rootless, '--mount', 'true']).status !== 0
     ? 'the host makes no mount namespace for this user'
     : undefined;
-const maybe = reason === undefined ? test.serial : test.serial.skip;
+const maybe = unless(reason);
 const suffix = reason === undefined ? '' : ` (${reason})`;
 
 /** A root folder with a C library and nothing else but the executable. */

@@ -9,9 +9,10 @@ import test, { type ExecutionContext } from 'ava';
 import * as sysno from '../../sentry/abi/sysno-x64.ts';
 import { Bundle, type Json } from '../support/bundle.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
 const reason = missing(['root']);
-const serial = reason === undefined ? test.serial : test.serial.skip;
+const serial = unless(reason);
 const suffix = reason === undefined ? '' : ` (${reason})`;
 
 const FIELDS = `

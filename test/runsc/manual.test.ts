@@ -9,6 +9,7 @@ import { globalFlags } from '../../runsc/config.ts';
 import { completion, manualPage, shells } from '../../runsc/manual.ts';
 import { run } from '../support/processes.ts';
 import { launcher } from '../support/sandbox.ts';
+import { unless } from '../support/unless.ts';
 
 const executable = join(import.meta.dirname, '..', '..', 'dist', 'runsc');
 
@@ -63,8 +64,8 @@ test('a checkout does not install itself', async (t) => {
   t.regex(result.stderr, /npm run build/);
 });
 
-const built = existsSync(executable) ? test : test.skip;
-built('the executable installs itself, and a second time over itself (needs npm run build)', async (t) => {
+const built = unless(existsSync(executable) ? undefined : 'needs npm run build');
+built('the executable installs itself, and a second time over itself', async (t) => {
   const prefix = mkdtempSync(join(tmpdir(), 'runsc-install-'));
   t.teardown(() => rmSync(prefix, { recursive: true, force: true }));
   for (const program of [executable, join(prefix, 'bin', 'runsc')]) {

@@ -3,10 +3,10 @@ import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import test from 'ava';
 import { Bundle } from '../support/bundle.ts';
 import { launcher } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
 const CYCLES = 500;
 const AT_ONCE = 8;
@@ -40,7 +40,7 @@ function cgroups(): string[] {
   return found;
 }
 
-(reason === undefined ? test : test.skip)('create, start, kill and delete, killed at random, leave nothing', async (t) => {
+unless(reason)('create, start, kill and delete, killed at random, leave nothing', async (t) => {
   t.timeout(3_600_000);
   const bundle = new Bundle('sleep 1000').write();
   t.teardown(() => bundle.remove());

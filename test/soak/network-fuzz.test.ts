@@ -1,10 +1,10 @@
 // A million malformed network calls, as in test/network/fuzz.test.ts.
-import test from 'ava';
 import { sameAnswers } from '../support/network-fuzz.ts';
 import { platforms } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
-const declare = missing(['static-libc', 'root', 'unshare', 'ip']) === undefined ? test.serial : test.skip;
+const declare = unless(missing(['static-libc', 'root', 'unshare', 'ip']));
 const SEEDS = 10;
 const CALLS = 100_000;
 

@@ -1,9 +1,9 @@
 // A database whose writer is killed in the middle stays whole, wherever it lies.
 import { mkdtempSync, rmSync } from 'node:fs';
-import test from 'ava';
 import { baseEnv, run } from '../support/processes.ts';
 import { describe, launcher, platforms } from '../support/sandbox.ts';
 import { missing } from '../support/system.ts';
+import { unless } from '../support/unless.ts';
 
 const ROUNDS = 10;
 const script = `
@@ -23,7 +23,7 @@ done
 const lacks = missing(['sqlite3']);
 for (const platform of platforms) {
   for (const where of ['an overlay', 'a folder of the host']) {
-    const declare = lacks === undefined ? test.serial : test.skip;
+    const declare = unless(lacks);
     declare(`sqlite on ${where} survives ${ROUNDS} kills${lacks === undefined ? '' : ` (${lacks})`} (${platform})`, async (t) => {
       t.timeout(300_000);
       const folder = mkdtempSync('/var/tmp/runsc-sqlite-');
