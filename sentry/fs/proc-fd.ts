@@ -17,6 +17,7 @@ import { genericPermission } from '../vfs/permissions.ts';
 import { direntType, TextFile } from './kernfs.ts';
 import { ptraceMayAccess } from './proc-access.ts';
 import { FD_INO, FDINFO_INO, MagicLink, ownByTask, type ProcView, TaskDir, taskIno, taskOf } from './proc-inode.ts';
+import { fdLocksText } from './proc-locks.ts';
 
 const MAX_FD_DIGITS = 10;
 
@@ -164,12 +165,12 @@ class FdInfo extends TextFile {
     return t !== null && ptraceMayAccess(t, target, true) < 0 ? -EACCES : 0;
   }
 
-  override text(_t: Task): string | number {
+  override text(t: Task): string | number {
     const target = taskOf(this.pid);
     const file = target?.fds.get(this.fd);
     if (target === undefined || file === undefined) return -ENOENT;
     const flags = (file.flags & ~O_CLOEXEC) | (target.fds.isCloexec(this.fd) ? O_CLOEXEC : 0);
-    return `pos:\t${file.pos}\nflags:\t0${flags.toString(8)}\nmnt_id:\t${file.path?.mount.id ?? 0}\nino:\t${file.inode().ino}\n${file.fdinfo()}`;
+    return `pos:\t${file.pos}\nflags:\t0${flags.toString(8)}\nmnt_id:\t${file.path?.mount.id ?? 0}\nino:\t${file.inode().ino}\n${fdLocksText(t, file.inode(), [file, target.fds])}${file.fdinfo()}`;
   }
 }
 

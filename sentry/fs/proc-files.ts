@@ -276,11 +276,6 @@ export function cgroupsText(): string {
   return text;
 }
 
-/** fs/locks.c:locks_show() has nothing to list where nobody asks the lock tables of every inode. */
-export function locksText(): string {
-  return '';
-}
-
 export const FIXED_FILES: readonly (readonly [string, number, string])[] = [
   ['modules', 0o444, ''],
   ['swaps', 0o444, 'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n'],
@@ -299,6 +294,7 @@ export const FIXED_FILES: readonly (readonly [string, number, string])[] = [
     'slabinfo - version: 2.1\n# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n',
   ],
   ['kallsyms', 0o444, ''],
+  ['vmallocinfo', 0o400, ''],
   ['iomem', 0o400, ''],
   ['ioports', 0o400, ''],
   ['timer_list', 0o400, ''],

@@ -36,6 +36,7 @@ import {
 } from './proc-inode.ts';
 import { fileOf, hex, mapsText, memorySizes, numaMapsText, smapsRollupText, smapsText } from './proc-maps.ts';
 import { MountsFile } from './proc-mounts.ts';
+import { PagemapFile } from './proc-pages.ts';
 import { ioText, limitsText, schedstatText, schedText, statmText, statText, statusText } from './proc-status.ts';
 import { timensText, writeTimens } from './proc-timens.ts';
 
@@ -106,6 +107,7 @@ const ENTRIES: readonly Entry[] = [
     only: 'process',
     make: (fs, pid, ino) => new MountsFile(fs, pid, ino, 0o400, mountstatsText),
   },
+  { name: 'pagemap', mode: S_IFREG | 0o400, only: 'both', make: (fs, pid, ino) => new PagemapFile(fs, pid, ino) },
   file('clear_refs', 0o200, () => -EINVAL, acceptAll),
   file('smaps', 0o444, smapsText, undefined, true),
   file('smaps_rollup', 0o444, smapsRollupText, undefined, true),

@@ -32,7 +32,6 @@ import {
   filesystemsText,
   interruptsText,
   loadavgText,
-  locksText,
   meminfoText,
   softirqsText,
   statText,
@@ -43,7 +42,9 @@ import {
 } from './proc-files.ts';
 import { ownByTask, type ProcView, taskIno, taskOf } from './proc-inode.ts';
 import { keysText, keyUsersText } from './proc-keys.ts';
+import { locksText } from './proc-locks.ts';
 import { netDir } from './proc-net.ts';
+import { PageFramesFile } from './proc-pages.ts';
 import { mayInspect, PidDir } from './proc-pid.ts';
 import { sysDir } from './proc-sys.ts';
 import { msgText, semText, shmText } from './proc-sysvipc.ts';
@@ -239,6 +240,8 @@ function fillRoot(fs: ProcFilesystem, root: StaticDir, options: ProcOptions): vo
   text('interrupts', interruptsText);
   text('loadavg', loadavgText);
   text('locks', locksText);
+  for (const name of ['kpagecount', 'kpageflags', 'kpagecgroup'])
+    root.add(name, new PageFramesFile(fs, fs.newIno(), fs.kernel.machine.memoryBytes));
   text('meminfo', meminfoText);
   text('softirqs', softirqsText);
   text('stat', statText);

@@ -10,6 +10,7 @@ import type { Filesystem, Inode } from '../vfs/filesystem.ts';
 import type { FilesystemType } from '../vfs/vfs.ts';
 import { FixedText, GeneratedText, KernfsFilesystem, StaticDir, Symlink } from './kernfs.ts';
 import { meminfoText } from './proc-files.ts';
+import { memoryBusDir, memoryDir } from './sysfs-memory.ts';
 
 /** CONFIG_NR_CPUS of a distribution's kernel, less one. */
 const KERNEL_MAX = '8191';
@@ -22,9 +23,13 @@ class SysFilesystem extends KernfsFilesystem {
     this.source = 'sysfs';
     this.top = new StaticDir(this, this.newIno(), 0o555);
     for (const path of EMPTY_DIRS) this.dir(path);
+    const newIno = (): number => this.newIno();
     fillCpus(this, machine);
     fillNode(this, machine);
+    this.dir('devices/system').add('memory', memoryDir(this, newIno, machine.memoryBytes));
+    this.dir('bus/memory').add('devices', memoryBusDir(this, newIno, machine.memoryBytes));
     fillKernel(this);
+    fillDevices(this);
     fillNet(this);
   }
 
@@ -74,7 +79,6 @@ const EMPTY_DIRS: readonly string[] = [
   'dev/block',
   'dev/char',
   'devices/system/cpu',
-  'devices/system/memory',
   'devices/system/node',
   'devices/virtual/dmi/id',
   'devices/virtual/net',
@@ -112,6 +116,8 @@ function fillCpus(fs: SysFilesystem, machine: Machine): void {
   fs.text(`${base}/smt/active`, '0');
   fs.text(`${base}/smt/control`, 'notsupported');
   fs.text(`${base}/cpufreq/boost`, '1', 0o644);
+  for (const [name, state] of machine.vulnerabilities) fs.text(`${base}/vulnerabilities/${name}`, state);
+  fs.text(`${base}/modalias`, 'cpu:type:x86');
   const all = cpuMask(machine.cpuCount);
   for (let cpu = 0; cpu < machine.cpuCount; cpu++) {
     const folder = `${base}/cpu${cpu}`;
@@ -163,7 +169,9 @@ function fillNode(fs: SysFilesystem, machine: Machine): void {
     'meminfo',
     new GeneratedText(fs, fs.newIno(), 0o444, (t) => meminfoText(t).replace(/^(.*:) {2}/gm, (_line, name: string) => `Node 0 ${name} `)),
   );
-  fs.text('devices/system/memory/block_size_bytes', '8000000');
+  fs.link('bus/node/devices/node0', '../../../devices/system/node/node0');
+  fs.link(`${base}/node0/subsystem`, '../../../../bus/node');
+  fs.text(`${base}/node0/vmstat`, 'nr_free_pages 0');
 }
 
 function fillKernel(fs: SysFilesystem): void {
@@ -190,6 +198,32 @@ function fillKernel(fs: SysFilesystem): void {
   fs.text('devices/virtual/dmi/id/product_name', 'runsc');
   fs.text('devices/virtual/dmi/id/sys_vendor', 'runsc');
   fs.link('class/dmi', '../devices/virtual/dmi');
+}
+
+/** The character devices of the memory driver and of misc, as udev finds them: class, name, numbers. */
+const DEVICES: readonly (readonly [string, string, string])[] = [
+  ['mem', 'null', '1:3'],
+  ['mem', 'zero', '1:5'],
+  ['mem', 'full', '1:7'],
+  ['mem', 'random', '1:8'],
+  ['mem', 'urandom', '1:9'],
+  ['misc', 'tun', '10:200'],
+  ['misc', 'fuse', '10:229'],
+  ['tty', 'tty', '5:0'],
+  ['tty', 'console', '5:1'],
+  ['tty', 'ptmx', '5:2'],
+];
+
+function fillDevices(fs: SysFilesystem): void {
+  for (const [kind, name, numbers] of DEVICES) {
+    const folder = `devices/virtual/${kind}/${name}`;
+    const [major, minor] = numbers.split(':');
+    fs.text(`${folder}/dev`, numbers);
+    fs.text(`${folder}/uevent`, `MAJOR=${major}\nMINOR=${minor}\nDEVNAME=${name === 'tun' ? 'net/tun' : name}`, 0o644);
+    fs.link(`${folder}/subsystem`, `../../../../class/${kind}`);
+    fs.link(`class/${kind}/${name}`, `../../devices/virtual/${kind}/${name}`);
+    fs.link(`dev/char/${numbers}`, `../../devices/virtual/${kind}/${name}`);
+  }
 }
 
 function fillNet(fs: SysFilesystem): void {

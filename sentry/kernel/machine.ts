@@ -1,7 +1,7 @@
 // The machine that the guest sees: processors, memory and what /proc, /sys, sysinfo(2) and uname(2)
 // tell of them. What comes from the host is read once, before lock-down closes /proc and /sys.
 
-import { openSync, readFileSync, readSync } from 'node:fs';
+import { openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { processorList } from '../base/processor-list.ts';
 import { randomUuid } from '../host/entropy.ts';
@@ -80,6 +80,9 @@ export class Machine extends MemoryShare {
   /** Processors that programs may run on, as bits; undefined: all. */
   readonly allowed: Uint8Array | undefined;
 
+  /** What the host says of known faults of its processors: name and state. */
+  readonly vulnerabilities: readonly (readonly [string, string])[];
+
   constructor(
     cpuCount: number,
     memoryBytes: number,
@@ -89,6 +92,7 @@ export class Machine extends MemoryShare {
     hasHostNumbers = false,
     hostBytes = memoryBytes,
     allowed: Uint8Array | undefined = undefined,
+    vulnerabilities: readonly (readonly [string, string])[] = [],
   ) {
     super(memoryBytes, hostBytes, memoryUsageFd);
     this.cpuCount = cpuCount;
@@ -96,6 +100,7 @@ export class Machine extends MemoryShare {
     this.caches = caches;
     this.hasHostNumbers = hasHostNumbers;
     this.allowed = allowed;
+    this.vulnerabilities = vulnerabilities;
   }
 
   /** "0-3": the list of all processors as sysfs and status print it. */
@@ -121,6 +126,7 @@ export function loadMachine(limits: MachineLimits = {}): Machine {
     sparse || startsAtZero(cpuCount),
     hostBytes,
     sparse ? maskOf(allowed, cpuCount) : undefined,
+    hostVulnerabilities(),
   );
 }
 
@@ -174,6 +180,16 @@ export function cpuinfoFor(host: string, count: number): string {
 function hostMemory(): number {
   const total = /^MemTotal:\s+(\d+) kB/m.exec(readHost('/proc/meminfo'));
   return total === null ? 1024 * KIB * KIB : Number(total[1]) * KIB;
+}
+
+/** What programs may know anyway, since the processors are the host's: drivers/base/cpu.c. */
+function hostVulnerabilities(): [string, string][] {
+  const folder = '/sys/devices/system/cpu/vulnerabilities';
+  try {
+    return readdirSync(folder).map((name) => [name, readHost(`${folder}/${name}`).trim()]);
+  } catch {
+    return [];
+  }
 }
 
 function hostCaches(): CpuCache[] {

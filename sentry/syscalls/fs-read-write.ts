@@ -328,7 +328,13 @@ export function lseek(t: Task, a: SyscallArgs): number {
   if (file === undefined) return -EBADF;
   const whence = a.int(2);
   if (whence < 0 || whence > SEEK_MAX) return -EINVAL;
-  return file.seek(t, a.long(1), whence);
+  const offset = a.long(1);
+  const before = file.pos;
+  // The largest offsets are no doubles: rounded up they would be negative as a result.
+  const pos = offset >= 2 ** 63 ? -EINVAL : file.seek(t, offset, whence);
+  if (pos < 2 ** 63) return pos;
+  file.pos = before;
+  return -EINVAL;
 }
 
 export const fsReadWriteCalls: readonly SyscallLine[] = [

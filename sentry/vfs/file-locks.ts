@@ -48,6 +48,9 @@ export class FileLocks {
   readonly waiters: WaitQueue = new WaitQueue();
 }
 
+/** The inodes that have locks: for /proc/locks. */
+export const lockedInodes: Set<Inode> = new Set();
+
 /** Who waits for a record lock of whom: POSIX owners only, since only they are checked for deadlock. */
 const waitsFor = new Map<object, object>();
 
@@ -87,7 +90,7 @@ export function setRangeLock(inode: Inode, owner: object, pid: number, type: num
   const at = onlyTouched(locks.ranges, owner, type, start, end);
   if (at !== MANY) {
     setOne(locks, at, owner, pid, type, start, end);
-    dropIfUnused(inode, locks);
+    settle(inode, locks);
     return 0;
   }
   const kept: RangeLock[] = [];
@@ -113,7 +116,7 @@ export function setRangeLock(inode: Inode, owner: object, pid: number, type: num
   added = null;
   kept.sort(byStart);
   locks.ranges = kept;
-  dropIfUnused(inode, locks);
+  settle(inode, locks);
   if (weakened) locks.waiters.notify(LOCK_EVENT);
   return 0;
 }
@@ -157,9 +160,14 @@ function setOne(locks: FileLocks, at: number, owner: object, pid: number, type: 
   if (weakened) locks.waiters.notify(LOCK_EVENT);
 }
 
-/** An inode without locks is like one that never had any. */
-function dropIfUnused(inode: Inode, locks: FileLocks): void {
-  if (locks.ranges.length === 0 && locks.whole.length === 0 && locks.waiters.isEmpty()) inode.locks = null;
+/** Lists the inode among the locked ones or not; without locks it is like one that never had any. */
+function settle(inode: Inode, locks: FileLocks): void {
+  if (locks.ranges.length > 0 || locks.whole.length > 0) {
+    lockedInodes.add(inode);
+    return;
+  }
+  lockedInodes.delete(inode);
+  if (locks.waiters.isEmpty()) inode.locks = null;
 }
 
 function byStart(a: RangeLock, b: RangeLock): number {
@@ -193,11 +201,16 @@ export function setFlock(inode: Inode, owner: object, pid: number, op: number): 
     locks.waiters.notify(LOCK_EVENT);
   }
   if (op === LOCK_UN) {
-    dropIfUnused(inode, locks);
+    settle(inode, locks);
     return 0;
   }
-  for (const held of locks.whole) if (op === LOCK_EX || held.type === LOCK_EX) return -EAGAIN;
+  for (const held of locks.whole) {
+    if (op !== LOCK_EX && held.type !== LOCK_EX) continue;
+    settle(inode, locks);
+    return -EAGAIN;
+  }
   locks.whole.push({ owner, type: op === LOCK_EX ? LOCK_EX : LOCK_SH, pid });
+  settle(inode, locks);
   return 0;
 }
 
@@ -211,11 +224,4 @@ export function releaseFileLocks(inode: Inode, file: object): void {
   if (inode.locks === null) return;
   setRangeLock(inode, file, 0, F_UNLCK, 0, LOCK_TO_END);
   setFlock(inode, file, 0, LOCK_UN);
-}
-
-/** One line of /proc/locks without its number; devAndInode is "00:2a:17". */
-export function rangeLockText(lock: RangeLock, devAndInode: string): string {
-  const kind = lock.pid < 0 ? 'OFDLCK' : 'POSIX ';
-  const end = lock.end >= LOCK_TO_END ? 'EOF' : String(lock.end);
-  return `${kind} ADVISORY  ${lock.type === F_RDLCK ? 'READ ' : 'WRITE'} ${lock.pid} ${devAndInode} ${lock.start} ${end}`;
 }
