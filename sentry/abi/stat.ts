@@ -98,6 +98,7 @@ export const NFS_SUPER_MAGIC = 0x6969;
 export const NILFS_SUPER_MAGIC = 0x3434;
 
 export const NSFS_MAGIC = 0x6e736673;
+export const PIDFS_MAGIC = 0x50494446;
 
 export const OCFS2_SUPER_MAGIC = 0x7461636f;
 

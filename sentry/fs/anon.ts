@@ -24,7 +24,7 @@ const SOCKFS_DEV = 8;
 const PIPEFS_DEV = 13;
 const ANON_DEV = 14;
 
-class AnonFilesystem extends Filesystem {
+export class AnonFilesystem extends Filesystem {
   private lastIno = 0;
   private readonly rootInode: AnonInode;
 

@@ -1,8 +1,18 @@
 // Namespaces as files: fs/nsfs.c. /proc/[pid]/ns/* lead here; a bind mount or an open descriptor
 // keeps the namespace, setns(2) enters it.
 
-import { EINVAL, EPERM } from '../abi/errno.ts';
-import { NS_GET_NSTYPE, NS_GET_OWNER_UID, NS_GET_PARENT, NS_GET_USERNS } from '../abi/ioctl.ts';
+import { EINVAL, EPERM, ESRCH } from '../abi/errno.ts';
+import {
+  NS_GET_MNTNS_ID,
+  NS_GET_NSTYPE,
+  NS_GET_OWNER_UID,
+  NS_GET_PARENT,
+  NS_GET_PID_FROM_PIDNS,
+  NS_GET_PID_IN_PIDNS,
+  NS_GET_TGID_FROM_PIDNS,
+  NS_GET_TGID_IN_PIDNS,
+  NS_GET_USERNS,
+} from '../abi/ioctl.ts';
 import {
   CLONE_NEWCGROUP,
   CLONE_NEWIPC,
@@ -116,16 +126,37 @@ export class NsDescription extends FileDescription {
       case NS_GET_OWNER_UID:
         if (ns.kind !== 'user') return -EINVAL;
         return t.mm.storeU32(arg, t.creds.userns.uidFromKernel((ns as UserNamespace).owner));
+      case NS_GET_MNTNS_ID:
+        if (ns.kind !== 'mnt') return -EINVAL;
+        return t.mm.storeU64(arg, (ns as MntNamespace).mounts.id);
+      case NS_GET_PID_FROM_PIDNS:
+      case NS_GET_TGID_FROM_PIDNS:
+        return ns.kind === 'pid' ? numberOf((ns as PidNamespace).task(arg), t.pidns, cmd === NS_GET_TGID_FROM_PIDNS) : -EINVAL;
+      case NS_GET_PID_IN_PIDNS:
+      case NS_GET_TGID_IN_PIDNS:
+        return ns.kind === 'pid' ? numberOf(t.pidns.task(arg), ns as PidNamespace, cmd === NS_GET_TGID_IN_PIDNS) : -EINVAL;
       default:
         return super.ioctl(t, cmd, arg);
     }
   }
 }
 
+/** What a thread, or its process, is called in a pid namespace: -ESRCH if it is not seen from there. */
+function numberOf(task: Task | undefined, ns: PidNamespace, ofProcess: boolean): number {
+  if (task === undefined) return -ESRCH;
+  const number = (ofProcess ? task.group.leader : task).pid.numberIn(ns);
+  return number === 0 ? -ESRCH : number;
+}
+
 /** "The parent or owner must be visible from the caller's user namespace" - ioctl_nsfs(2). */
 function openRelated(t: Task, ns: Namespace | null): number {
   if (ns === null) return -EPERM;
   if (ns.kind === 'user' && !isWithin(ns as UserNamespace, t.creds.userns)) return -EPERM;
+  return openNamespace(t, ns);
+}
+
+/** A new descriptor of a namespace, closed on exec. */
+export function openNamespace(t: Task, ns: Namespace): number {
   const fd = t.fds.reserve(t.fdLimit);
   if (fd < 0) return fd;
   t.fds.install(fd, new NsDescription(0, nsPath(ns).dentry.inode as NsInode), true);

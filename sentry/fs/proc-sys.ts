@@ -1,17 +1,19 @@
 // /proc/sys: fs/proc/proc_sysctl.c. The names and values are kernel/sysctl.ts's; the live ones are
 // read and written here, where they are kept.
 
-import { EINVAL, EPERM } from '../abi/errno.ts';
+import { EACCES, EINVAL, EPERM } from '../abi/errno.ts';
 import { SEEK_END } from '../abi/fcntl.ts';
 import { POLLERR, POLLIN, POLLPRI, POLLRDNORM } from '../abi/poll.ts';
-import { CAP_LAST_CAP, CAP_NET_ADMIN, CAP_SYS_ADMIN } from '../abi/sched.ts';
+import { CAP_LAST_CAP, CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_RESOURCE } from '../abi/sched.ts';
 import { randomUuid } from '../host/entropy.ts';
+import type { Credentials } from '../kernel/credentials.ts';
 import type { SysctlSpec } from '../kernel/sysctl.ts';
 import type { Task } from '../kernel/task.ts';
 import type { UtsNamespace } from '../kernel/uts-namespace.ts';
 import { dropDentries } from '../vfs/dentry.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { Filesystem, SetAttr, VfsPath } from '../vfs/filesystem.ts';
+import { MAY_EXEC, MAY_READ, MAY_WRITE } from '../vfs/permissions.ts';
 import { listings } from './gofer/listing.ts';
 import { applyAttr, type KernfsFilesystem, refuseModeChange, StaticDir, TextDescription, TextFile } from './kernfs.ts';
 import { changeNetSysctl, netSysctl } from './proc-sys-net.ts';
@@ -54,6 +56,8 @@ class SysctlFile extends TextFile {
   override text(t: Task): string {
     const { name, kind } = this.spec;
     const ofHost = t.ns.net.isolated ? undefined : netSysctl(name);
+    const limited = limitedKind(name);
+    if (limited !== undefined) return `${t.creds.userns.namespaceLimit(limited, t.kernel.sysctls.int(name))}\n`;
     return `${ofHost ?? (kind === 'live' ? liveValue(t, name) : t.kernel.sysctls.get(name)!)}\n`;
   }
 
@@ -61,6 +65,8 @@ class SysctlFile extends TextFile {
     if ((this.spec.mode & 0o222) === 0) return -EPERM;
     const { name, kind } = this.spec;
     const ofHost = t.ns.net.isolated ? undefined : changeNetSysctl(name, data, t.creds.capableIn(t.ns.net.userns, CAP_NET_ADMIN));
+    const limited = limitedKind(name);
+    if (limited !== undefined) return setNamespaceLimit(t, this.spec, limited, data);
     const error = ofHost ?? (kind === 'live' ? setLive(t, name, data) : t.kernel.sysctls.set(name, data));
     if (error >= 0 && name === 'vm.drop_caches') dropCaches(Number.parseInt(data, 10));
     return error < 0 ? error : data.length;
@@ -72,10 +78,30 @@ class SysctlFile extends TextFile {
     return new SysctlDescription(flags, path, this);
   }
 
+  // The limits of a user namespace are for who has the capability in it, whoever that is: kernel/ucount.c:set_permissions().
+  override permission(creds: Credentials, mask: number): number {
+    if (!this.spec.name.startsWith('user.')) return super.permission(creds, mask);
+    const granted = creds.capableHere(CAP_SYS_RESOURCE) ? this.mode >> 6 : this.mode & MAY_READ;
+    return (mask & (MAY_READ | MAY_WRITE | MAY_EXEC) & ~granted) === 0 ? 0 : -EACCES;
+  }
+
   // proc_sys_setattr().
   override setattr(_t: Task | null, attr: SetAttr): number {
     return refuseModeChange(attr) || applyAttr(this, attr);
   }
+}
+
+/** The kind of namespace that "user.max_KIND_namespaces" limits. */
+function limitedKind(name: string): string | undefined {
+  return name.startsWith('user.max_') ? /^user\.max_(\w+)_namespaces$/.exec(name)?.[1] : undefined;
+}
+
+function setNamespaceLimit(t: Task, spec: SysctlSpec, kind: string, data: string): number {
+  const word = data.replace(/\0.*$/s, '').trim();
+  const limit = Number(word);
+  if (!/^[+-]?\d+$/.test(word) || limit < spec.min || limit > spec.max) return -EINVAL;
+  t.creds.userns.maxNamespaces.set(kind, limit);
+  return data.length;
 }
 
 /** fs/drop_caches.c: of page cache (1) the sandbox has none of its own; 2 gives names and attributes of files back. */

@@ -57,15 +57,18 @@ export class ExecCredentials {
   }
 }
 
+/** cred_cap_issubset(): whoever makes a user namespace has, as its owner, all rights in there anyway. */
+function gainsNothing(old: Credentials, c: Credentials): boolean {
+  if (old.userns === c.userns) return capsSubset(c.permitted, old.permitted);
+  for (let ns: UserNamespace | null = c.userns; ns !== null; ns = ns.parent) {
+    if (ns.parent === old.userns && ns.owner === old.euid) return true;
+  }
+  return false;
+}
+
 /** Makes `c` the task's credentials; more rights than before make it undumpable and forget PR_SET_PDEATHSIG: kernel/cred.c:commit_creds(). */
 export function commitCredentials(t: Task, old: Credentials, c: Credentials): void {
-  if (
-    old.euid !== c.euid ||
-    old.egid !== c.egid ||
-    old.fsuid !== c.fsuid ||
-    old.fsgid !== c.fsgid ||
-    !(old.userns === c.userns ? capsSubset(c.permitted, old.permitted) : false)
-  ) {
+  if (old.euid !== c.euid || old.egid !== c.egid || old.fsuid !== c.fsuid || old.fsgid !== c.fsgid || !gainsNothing(old, c)) {
     t.group.dumpable = SUID_DUMP_DISABLE;
     t.parentDeathSignal = 0;
   }

@@ -61,15 +61,15 @@ function acquire(t: Task, addr: number, key: FutexKey, waiter: FutexWaiter, isTr
       if (was === word) return 0;
       continue;
     }
-    if (isTry) return -EAGAIN;
+    if (isTry) return pi === undefined && !isAlive(t, holder) ? -ESRCH : -EAGAIN;
     if ((word & FUTEX_WAITERS) === 0) {
       const was = exchangeWord(t, addr, word, (word | FUTEX_WAITERS) >>> 0);
       if (was < 0) return was;
       if (was !== word) continue;
     }
     if (pi === undefined) {
-      const owner = t.pidns.task(holder);
-      if (owner === undefined || owner.state === TASK_DEAD) return -ESRCH;
+      if (!isAlive(t, holder)) return -ESRCH;
+      const owner = t.pidns.task(holder)!;
       pi = new PiState(key, owner);
       futexes.pi.set(key, pi);
       addOwned(owner, pi);
@@ -82,6 +82,12 @@ function acquire(t: Task, addr: number, key: FutexKey, waiter: FutexWaiter, isTr
     return WAITS;
   }
   return -ERESTARTNOINTR;
+}
+
+/** handle_exit_race(): a word may name somebody who has ended without its robust list. */
+function isAlive(t: Task, id: number): boolean {
+  const owner = t.pidns.task(id);
+  return owner !== undefined && owner.state !== TASK_DEAD;
 }
 
 function resumeLock(t: Task, why: number): number {

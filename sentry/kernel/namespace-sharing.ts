@@ -2,9 +2,10 @@
 // namespaces hang on the FsContext and are copied there.
 
 import type { AddressSpace } from '../../platform/platform.ts';
-import { EPERM, EUSERS } from '../abi/errno.ts';
-import { CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWTIME, CLONE_NEWUTS } from '../abi/sched.ts';
+import { ENOSPC, EPERM } from '../abi/errno.ts';
+import { CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS } from '../abi/sched.ts';
 import { type Credentials, fullCaps, noCaps } from './credentials.ts';
+import { roomForNamespaces } from './namespace-limits.ts';
 import { CgroupNamespace, IpcNamespace, NetNamespace, type NsProxy } from './namespaces.ts';
 import type { PidNamespace } from './pid-namespace.ts';
 import type { Task } from './task.ts';
@@ -13,7 +14,7 @@ import { UserNamespace } from './user-namespace.ts';
 import { UtsNamespace } from './uts-namespace.ts';
 import { shiftVdso } from './vdso-clock.ts';
 
-/** include/linux/user_namespace.h: nesting beyond it is -ENOSPC in new, -EUSERS in old kernels. */
+/** kernel/user_namespace.c:create_user_ns(): a parent may be this deep. */
 const MAX_USER_NS_LEVEL = 32;
 
 /** The set with those replaced by new ones that CLONE_NEW* flags name; pidForChildren is the caller's to choose. */
@@ -47,10 +48,10 @@ export function enterTime(t: Task, ns: TimeNamespace, space: AddressSpace | null
   if (space !== null) shiftVdso(t.kernel.platform, space, ns.isShifted);
 }
 
-/** create_user_ns(): credentials with every capability in a new namespace. -EPERM when the creator's ids are not mapped, -EUSERS when nested too deep. */
+/** create_user_ns(): credentials with every capability in a new namespace. -EPERM when the creator's ids are not mapped, -ENOSPC when nested too deep or beyond a limit. */
 export function newUserNamespace(t: Task): Credentials | number {
   const creds = t.creds;
-  if (creds.userns.level >= MAX_USER_NS_LEVEL) return -EUSERS;
+  if (creds.userns.level > MAX_USER_NS_LEVEL || roomForNamespaces(t, CLONE_NEWUSER, creds.userns) < 0) return -ENOSPC;
   // "verify that we can not violate the policy of which files may be accessed that is specified by the root directory"
   const root = t.fs.mountNamespace.rootPath();
   if (t.fs.root.mount !== root.mount || t.fs.root.dentry !== root.dentry) return -EPERM;

@@ -42,8 +42,9 @@ import type { FsContext } from './fs-context.ts';
 import type { GuestContainer } from './guest-container.ts';
 import type { Kernel } from './kernel.ts';
 import { Limits } from './limits.ts';
+import { chargeNamespaces, held, newPidNamespace, roomForNamespaces } from './namespace-limits.ts';
 import { enterTimeForChildren, newUserNamespace, unshareNamespaces } from './namespace-sharing.ts';
-import { PidNamespace } from './pid-namespace.ts';
+import type { PidNamespace } from './pid-namespace.ts';
 import { joinProcessGroup, ProcessGroup, Session } from './process-group.ts';
 import { cloneEvent, eventStop, takeTracerSignal, wantsVforkDone } from './ptrace.ts';
 import { traceChild } from './ptrace-link.ts';
@@ -116,7 +117,13 @@ export function cloneTask(t: Task, a: CloneArgs): Task | number {
 
   let pidns = t.ns.pidForChildren;
   const isNewPidNamespace = (flags & CLONE_NEWPID) !== 0;
-  if (isNewPidNamespace) pidns = new PidNamespace(pidns, creds.userns);
+  const full = roomForNamespaces(t, flags & NAMESPACE_FLAGS & ~CLONE_NEWUSER, creds.userns);
+  if (full < 0) return full;
+  if (isNewPidNamespace) {
+    const made = newPidNamespace(t, creds.userns);
+    if (typeof made === 'number') return made;
+    pidns = made;
+  }
   const pid = pidns.allocate(a.numbers, creds);
   if (typeof pid === 'number') return pid;
 
@@ -140,6 +147,7 @@ export function cloneTask(t: Task, a: CloneArgs): Task | number {
   const group = isThread ? parent : newGroup(t, a, pid);
   const child = new Task(kernel, pid, group, context, mm, new UserIo(mm), fds, fs, creds, t.comm);
   child.ns = ns;
+  if ((flags & NAMESPACE_FLAGS) !== 0) chargeNamespaces(t, child, held(t));
   // Who shares our memory shares our clock: copy_namespaces().
   if (!sharesMemory) enterTimeForChildren(child, context.space);
   inherit(t, child, a, sharesMemory);

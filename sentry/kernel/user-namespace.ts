@@ -12,6 +12,7 @@ export interface IdRange {
 
 /** What an id without a mapping is shown as: /proc/sys/kernel/overflowuid. */
 export const OVERFLOW_ID = 65534;
+const INT_MAX = 2147483647;
 
 export class UserNamespace implements Namespace {
   readonly kind = 'user';
@@ -25,6 +26,8 @@ export class UserNamespace implements Namespace {
   uidMap: readonly IdRange[] | null = null;
   gidMap: readonly IdRange[] | null = null;
   setgroupsAllowed = true;
+  /** /proc/sys/user/max_KIND_namespaces as far as they have been written. */
+  readonly maxNamespaces: Map<string, number> = new Map();
   /**
    * Of the root namespace: what its ids are on the host, where the container has a user namespace there. Ids without
    * an entry do not exist; nothing is translated, since the gofer's namespace does that. null: all ids, as they are.
@@ -38,6 +41,11 @@ export class UserNamespace implements Namespace {
     this.ownerGid = ownerGid;
     this.level = parent === null ? 0 : parent.level + 1;
     this.setgroupsAllowed = parent === null || parent.setgroupsAllowed;
+  }
+
+  /** The highest number of namespaces of a kind; `first` is that of the root namespace while nothing is written. A new one begins with the highest. */
+  namespaceLimit(kind: string, first: number): number {
+    return this.maxNamespaces.get(kind) ?? (this.parent === null ? first : INT_MAX);
   }
 
   get userns(): UserNamespace | null {

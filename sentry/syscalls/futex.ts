@@ -46,6 +46,10 @@ const ANY = FUTEX_BITSET_MATCH_ANY | 0;
 /** sizeof(struct robust_list_head). */
 const ROBUST_HEAD_SIZE = 24;
 const FUTEX2_SIZE_U32 = 2;
+const FUTEX2_NUMA = 4;
+const FUTEX2_MPOL = 8;
+/** In the second half of a word with FUTEX2_NUMA: the node is not known yet. */
+const FUTEX_NO_NODE = 0xffff_ffff;
 const WAITV_SIZE = 24;
 
 /** A deadline out of reach in handlers' answers: the timespec is not readable or not valid. */
@@ -60,7 +64,7 @@ export function futex(t: Task, a: SyscallArgs): number {
   const onRealtime = (op & FUTEX_CLOCK_REALTIME) !== 0;
   const addr = a.addr(0);
   const val = a.uint(2);
-  if (onRealtime && cmd !== FUTEX_WAIT && cmd !== FUTEX_WAIT_BITSET && cmd !== FUTEX_WAIT_REQUEUE_PI && cmd !== FUTEX_LOCK_PI2) {
+  if (onRealtime && cmd !== FUTEX_WAIT_BITSET && cmd !== FUTEX_WAIT_REQUEUE_PI && cmd !== FUTEX_LOCK_PI2) {
     return -ENOSYS;
   }
   switch (cmd) {
@@ -221,12 +225,18 @@ export function futex_waitv(t: Task, a: SyscallArgs): number {
   if (t.mm.copyIn(a.addr(0), scratch.u8, 0, count * WAITV_SIZE) < 0) return -EFAULT;
   const v = scratch.view;
   const entries: WaitvEntry[] = [];
+  const nodeWords: number[] = [];
   for (let i = 0; i < count; i++) {
     const at = i * WAITV_SIZE;
     const flags = v.getInt32(at + 16, true);
-    if ((flags & ~(FUTEX2_SIZE_U32 | FUTEX_PRIVATE_FLAG)) !== 0 || v.getInt32(at + 20, true) !== 0) return -EINVAL;
-    if ((flags & 3) !== FUTEX2_SIZE_U32 || v.getUint32(at + 4, true) !== 0) return -EINVAL;
-    entries.push({ addr: getU64(v, at + 8), isPrivate: (flags & FUTEX_PRIVATE_FLAG) !== 0, val: v.getUint32(at, true) });
+    const isPrivate = futex2Flags(flags);
+    if (typeof isPrivate === 'number' || v.getInt32(at + 20, true) !== 0 || v.getUint32(at + 4, true) !== 0) return -EINVAL;
+    entries.push({ addr: getU64(v, at + 8), isPrivate, val: v.getUint32(at, true) });
+    if ((flags & FUTEX2_NUMA) !== 0) nodeWords.push(getU64(v, at + 8));
+  }
+  for (const addr of nodeWords) {
+    const node = settleNode(t, addr, FUTEX2_NUMA);
+    if (node < 0) return node;
   }
   return futexWaitMany(t, entries, deadlineNs);
 }
@@ -235,8 +245,18 @@ export function futex_waitv(t: Task, a: SyscallArgs): number {
 
 /** Whether the word is private, or -EINVAL for another size than 32 bits or an unknown flag. */
 function futex2Flags(flags: number): boolean | number {
-  if ((flags & ~(FUTEX2_SIZE_U32 | FUTEX_PRIVATE_FLAG)) !== 0 || (flags & 3) !== FUTEX2_SIZE_U32) return -EINVAL;
+  const known = FUTEX2_SIZE_U32 | FUTEX2_NUMA | FUTEX2_MPOL | FUTEX_PRIVATE_FLAG;
+  if ((flags & ~known) !== 0 || (flags & 3) !== FUTEX2_SIZE_U32) return -EINVAL;
   return (flags & FUTEX_PRIVATE_FLAG) !== 0;
+}
+
+/** FUTEX2_NUMA: the number of the word's node is in the word behind it; the caller's own is written if none is. There is one node. */
+function settleNode(t: Task, addr: number, flags: number): number {
+  if ((flags & FUTEX2_NUMA) === 0) return 0;
+  if (addr % 8 !== 0) return -EINVAL;
+  const node = t.mm.loadU32(addr + 4);
+  if (node === FUTEX_NO_NODE) return t.mm.storeU32(addr + 4, 0) < 0 ? -EFAULT : 0;
+  return node > 0 ? -EINVAL : node;
 }
 
 /** futex_wake(2). */
@@ -247,6 +267,9 @@ export function futex_wake(t: Task, a: SyscallArgs): number {
   if (a.hi(1) !== 0 || a.lo(1) === 0) return -EINVAL;
   const key = futexKey(t, a.addr(0), isPrivate);
   if (isError(key)) return key;
+  if (!isPrivate && t.mm.loadU32(a.addr(0)) < 0) return -EFAULT;
+  const node = settleNode(t, a.addr(0), a.int(3));
+  if (node < 0) return node;
   return a.int(2) === 0 ? 0 : t.kernel.futexes.wake(key, a.int(2), a.lo(1));
 }
 
@@ -262,6 +285,8 @@ export function futex_wait(t: Task, a: SyscallArgs): number {
     deadlineNs = deadlineOf(t, a.addr(4), false, clock === CLOCK_REALTIME);
     if (deadlineNs < 0) return deadlineNs === BAD_ADDRESS ? -EFAULT : -EINVAL;
   }
+  const node = settleNode(t, a.addr(0), a.int(3));
+  if (node < 0) return node;
   return futexWait(t, a.addr(0), isPrivate, a.uint(1), a.uint(2), deadlineNs);
 }
 
@@ -275,13 +300,22 @@ export function futex_requeue(t: Task, a: SyscallArgs): number {
   const val = v.getUint32(0, true);
   const addr = getU64(v, 8);
   const addr2 = getU64(v, WAITV_SIZE + 8);
-  const isPrivate = futex2Flags(v.getInt32(16, true));
-  const isPrivate2 = futex2Flags(v.getInt32(WAITV_SIZE + 16, true));
+  const flags = v.getInt32(16, true);
+  const flags2 = v.getInt32(WAITV_SIZE + 16, true);
+  const isPrivate = futex2Flags(flags);
+  const isPrivate2 = futex2Flags(flags2);
   if (typeof isPrivate === 'number' || typeof isPrivate2 === 'number') return -EINVAL;
+  // What does not fit the word, or stands where nothing may: futex_parse_waitv().
+  for (let at = 0; at <= WAITV_SIZE; at += WAITV_SIZE) {
+    if (v.getUint32(at + 4, true) !== 0 || v.getUint32(at + 20, true) !== 0) return -EINVAL;
+  }
   const from = futexKey(t, addr, isPrivate);
   if (isError(from)) return from;
   const to = futexKey(t, addr2, isPrivate2);
   if (isError(to)) return to;
+  let node = settleNode(t, addr, flags);
+  if (node === 0) node = settleNode(t, addr2, flags2);
+  if (node < 0) return node;
   const word = t.mm.loadU32(addr);
   if (word < 0) return word;
   return word === val ? t.kernel.futexes.requeue(from, to, addr2, wakeCount, moveCount) : -EAGAIN;

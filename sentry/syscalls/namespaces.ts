@@ -26,9 +26,10 @@ import { MntNamespace, NsDescription } from '../fs/nsfs.ts';
 import { ptraceMayAccess } from '../fs/proc-access.ts';
 import { commitCredentials } from '../kernel/exec-credentials.ts';
 import type { Namespace } from '../kernel/namespace.ts';
+import { chargeNamespaces, held, newPidNamespace, roomForNamespaces } from '../kernel/namespace-limits.ts';
 import { enterTime, enterUserNamespace, newUserNamespace, unshareNamespaces } from '../kernel/namespace-sharing.ts';
 import type { CgroupNamespace, IpcNamespace, NetNamespace } from '../kernel/namespaces.ts';
-import { MAX_PID_NS_LEVEL, PidNamespace } from '../kernel/pid-namespace.ts';
+import type { PidNamespace } from '../kernel/pid-namespace.ts';
 import { PidFd } from '../kernel/pidfd.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
@@ -62,10 +63,14 @@ export function unshare(t: Task, a: SyscallArgs): number {
     creds = made;
   }
   if ((flags & NEW_FLAGS) !== 0 && !creds.capableHere(CAP_SYS_ADMIN)) return -EPERM;
+  const full = roomForNamespaces(t, flags & NEW_FLAGS, creds.userns);
+  if (full < 0) return full;
+  const before = held(t);
   let pidForChildren = t.ns.pidForChildren;
   if ((flags & CLONE_NEWPID) !== 0) {
-    if (pidForChildren.level >= MAX_PID_NS_LEVEL) return -EINVAL;
-    pidForChildren = new PidNamespace(t.pidns, creds.userns);
+    const made = newPidNamespace(t, creds.userns);
+    if (typeof made === 'number') return made;
+    pidForChildren = made;
   }
   if ((flags & CLONE_FS) !== 0 && t.fs.refs > 1) {
     t.fs.refs--;
@@ -77,6 +82,7 @@ export function unshare(t: Task, a: SyscallArgs): number {
     t.fds = t.fds.clone();
   }
   t.ns = unshareNamespaces(t.ns, flags, creds.userns, pidForChildren);
+  if ((flags & NEW_FLAGS) !== 0) chargeNamespaces(t, t, before);
   if (creds !== old) commitCredentials(t, old, creds);
   return 0;
 }

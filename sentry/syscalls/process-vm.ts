@@ -1,16 +1,16 @@
 // process_vm_readv and process_vm_writev, which ask for the rights of ptrace(2): mm/process_vm_access.c.
 
-import { EBADF, EFAULT, EINVAL, ENOMEM, EPERM, ESRCH } from '../abi/errno.ts';
+import { EFAULT, EINVAL, ENOMEM, EPERM, ESRCH } from '../abi/errno.ts';
 import { IOV_MAX, PAGE_SIZE } from '../abi/limits.ts';
 import { MADV_COLD, MADV_COLLAPSE, MADV_PAGEOUT, MADV_WILLNEED } from '../abi/mman.ts';
 import { CAP_SYS_NICE } from '../abi/sched.ts';
 import { SYS_process_madvise, SYS_process_mrelease, SYS_process_vm_readv, SYS_process_vm_writev } from '../abi/sysno-x64.ts';
 import { getU64 } from '../base/int64.ts';
 import { ptraceMayAccess } from '../fs/proc-access.ts';
-import { PidFd } from '../kernel/pidfd.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { scratch } from '../mm/guest-memory.ts';
+import { pidfdOrSelf } from './pidfs.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 interface Piece {
@@ -86,8 +86,8 @@ export function process_madvise(t: Task, a: SyscallArgs): number {
   if (a.uint(4) !== 0) return -EINVAL;
   const pieces = copyInPieces(t, a.addr(1), a.addr(2));
   if (typeof pieces === 'number') return pieces;
-  const pidfd = t.fds.get(a.int(0));
-  if (!(pidfd instanceof PidFd)) return -EBADF;
+  const pidfd = pidfdOrSelf(t, a.int(0));
+  if (typeof pidfd === 'number') return pidfd;
   const target = pidfd.target();
   if (typeof target === 'number') return target;
   if (!REMOTE_ADVICE.includes(a.int(3))) return -EINVAL;
@@ -106,8 +106,8 @@ export function process_madvise(t: Task, a: SyscallArgs): number {
 /** process_mrelease(2): the memory of a process that is being killed goes with its stub. */
 export function process_mrelease(t: Task, a: SyscallArgs): number {
   if (a.uint(1) !== 0) return -EINVAL;
-  const pidfd = t.fds.get(a.int(0));
-  if (!(pidfd instanceof PidFd)) return -EBADF;
+  const pidfd = pidfdOrSelf(t, a.int(0));
+  if (typeof pidfd === 'number') return pidfd;
   if (pidfd.group.isDead) return -ESRCH;
   return pidfd.group.exiting ? 0 : -EINVAL;
 }

@@ -52,7 +52,6 @@ import {
 } from '../abi/sysno-x64.ts';
 import { getU64 } from '../base/int64.ts';
 import { latin1 } from '../base/latin1.ts';
-import { anonInode } from '../fs/anon.ts';
 import { Cgroup } from '../fs/cgroupfs.ts';
 import { MAX_PID_NS_LEVEL } from '../kernel/pid-namespace.ts';
 import { PidFd } from '../kernel/pidfd.ts';
@@ -70,6 +69,7 @@ import { scratch } from '../mm/guest-memory.ts';
 import { inodePermission, MAY_WRITE } from '../vfs/permissions.ts';
 import { limitCalls, putUsage, RUSAGE_SIZE } from './limits.ts';
 import { namespaceCalls } from './namespaces.ts';
+import { newPidFd } from './pidfs.ts';
 import { prctlCalls } from './prctl.ts';
 import { processVmCalls } from './process-vm.ts';
 import { ptraceCalls } from './ptrace.ts';
@@ -194,7 +194,7 @@ function doClone(t: Task, c: CloneArgs, pidfdAddr: number): number {
     return child;
   }
   const isThread = (c.flags & CLONE_THREAD) !== 0;
-  t.fds.install(fd, new PidFd(child.pid, child.group, isThread ? child : null, 0, anonInode), true);
+  t.fds.install(fd, newPidFd(child.pid, child.group, isThread ? child : null, 0), true);
   return startTask(t, child, isVfork, c.exitSignal);
 }
 

@@ -90,7 +90,7 @@ function mayNice(t: Task, target: Task): boolean {
 
 /** can_nice(): RLIMIT_NICE counts 1–40 for nice 19 to -20. */
 function canNice(t: Task, target: Task, nice: number): boolean {
-  return 20 - nice <= target.group.limits.soft[RLIMIT_NICE]! || mayNice(t, target);
+  return 20 - nice <= target.group.limits.soft[RLIMIT_NICE]! || t.creds.capable(CAP_SYS_NICE);
 }
 
 // ---- policy

@@ -2,7 +2,7 @@
 // kernel/signal-frame.ts.
 
 import { RSP } from '../../platform/platform.ts';
-import { EAGAIN, EBADF, EFAULT, EINTR, EINVAL, ENOMEM, EPERM, ERESTARTNOHAND, ESRCH } from '../abi/errno.ts';
+import { EAGAIN, EBADF, EFAULT, EINTR, EINVAL, ENOENT, ENOMEM, EPERM, ERESTARTNOHAND, ESRCH } from '../abi/errno.ts';
 import { O_NONBLOCK } from '../abi/fcntl.ts';
 import { NSIG, SA_RESETHAND, SI_TKILL, SI_USER, SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGKILL, SIGSTOP, SS_ONSTACK } from '../abi/signal.ts';
 import {
@@ -26,7 +26,6 @@ import {
 } from '../abi/sysno-x64.ts';
 import { REGISTERS_SET } from '../base/errors.ts';
 import { getI64, getU64, put64 } from '../base/int64.ts';
-import { anonInode } from '../fs/anon.ts';
 import { ptraceMayAccess } from '../fs/proc-access.ts';
 import { PidDir } from '../fs/proc-pid.ts';
 import type { Pid } from '../kernel/pid-namespace.ts';
@@ -55,6 +54,7 @@ import type { ThreadGroup } from '../kernel/thread-group.ts';
 import { FOREVER } from '../kernel/timers.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { openFile } from './io-common.ts';
+import { newPidFd, pidfdOrSelf } from './pidfs.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 const SIGSET_SIZE = 8;
@@ -361,13 +361,13 @@ export function pidfd_open(t: Task, a: SyscallArgs): number {
   if (pid === undefined || pid.task === null) return -ESRCH;
   const isThread = (flags & PIDFD_THREAD) !== 0;
   // A thread that is no leader has no process behind its number.
-  if (!isThread && pid.group === null) return -EINVAL;
-  return addPidfd(t, new PidFd(pid, pid.task.group, isThread ? pid.task : null, flags, anonInode));
+  if (!isThread && pid.group === null) return -ENOENT;
+  return addPidfd(t, newPidFd(pid, pid.task.group, isThread ? pid.task : null, flags));
 }
 
 /** A descriptor of a process that a socket knows: -ESRCH once it is gone. */
 export function openPidfd(t: Task, pid: Pid): number {
-  return pid.group === null ? -ESRCH : addPidfd(t, new PidFd(pid, pid.group, null, 0, anonInode));
+  return pid.group === null ? -ESRCH : addPidfd(t, newPidFd(pid, pid.group, null, 0));
 }
 
 function addPidfd(t: Task, file: PidFd): number {
@@ -378,12 +378,14 @@ function addPidfd(t: Task, file: PidFd): number {
 
 /** A pidfd, or the directory of a process in /proc, which pidfd_send_signal() takes as one. -EBADF, -ESRCH. */
 function pidfdFor(t: Task, fd: number): PidFd | number {
+  const self = pidfdOrSelf(t, fd);
+  if (typeof self !== 'number') return self;
   const file = openFile(t, fd);
-  if (file === undefined || file instanceof PidFd) return file ?? -EBADF;
+  if (file === undefined) return -EBADF;
   const inode = file.inode();
   if (!(inode instanceof PidDir) || inode.process === null) return -EBADF;
   const { group } = inode.process;
-  return group === null ? -ESRCH : new PidFd(inode.process, group, null, 0, anonInode);
+  return group === null ? -ESRCH : newPidFd(inode.process, group, null, 0);
 }
 
 /** pidfd_send_signal(2). */

@@ -226,5 +226,25 @@ int main(void) {
   CALL(syscall(449, v, 0, 0, NULL, 0));
   v[1].flags = 1;
   CALL(syscall(449, v, 2, 0, NULL, 0));
+
+  SECTION("one call for each operation");
+  CALL(syscall(454, NULL, ~0UL, 1, 2));
+  CALL(syscall(454, NULL, ~0UL, 1, 2 | 128));
+  static struct {
+    uint32_t futex, node;
+  } __attribute__((aligned(8))) numa = {0, ~0U};
+  CALL(syscall(454, &numa.futex, 0xffffffffUL, 1, 2 | 4));
+  HOLDS(numa.node != ~0U);
+  CALL(syscall(454, &numa.node, 0xffffffffUL, 1, 2 | 4));
+  numa.node = 4096;
+  CALL(syscall(454, &numa.futex, 0xffffffffUL, 1, 2 | 4));
+  struct waitv move[2] = {{0, (uintptr_t)&word, 2 | 128, 1}, {0, (uintptr_t)&other, 2 | 128, 0}};
+  CALL(syscall(456, move, 0, 1, 1));
+
+  SECTION("clocks and owners that are gone");
+  CALL(futex(&word, FUTEX_WAIT | FUTEX_CLOCK_REALTIME, 9, NULL, NULL, 0));
+  word = 0x3ffffff0;
+  CALL(futex(&word, FUTEX_TRYLOCK_PI, 0, NULL, NULL, 0));
+  CALL(futex(&word, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
   return 0;
 }
