@@ -1,5 +1,7 @@
 // The command line's own host calls: the one place of runsc/ beside sandbox.ts that knows the native addon.
 
+import { getTermios } from 'ptrace-napi';
+
 export {
   acceptSocket,
   anchorPath,
@@ -23,6 +25,7 @@ export {
   pidfdSendSignal,
   pollFds,
   recvFds,
+  releaseProcess,
   sendFds,
   setAffinity,
   setChildSubreaper,
@@ -36,3 +39,8 @@ export {
   unixListen,
   waitPid,
 } from 'ptrace-napi';
+
+/** isatty(3). Node's own would load its sockets. */
+export function isTerminal(fd: number): boolean {
+  return typeof getTermios(fd) !== 'number';
+}

@@ -1,9 +1,10 @@
 // Starting the two processes of a sandbox. Gofer and Sentry are started at the same time, get all they need by
 // inherited descriptors, and the Sentry says "ready" when it has locked itself in.
 //
-//   runsc --+-- startProcess(gofer)   }
-//           +-- startProcess(sentry)  } both wait for their id maps and their cgroup
-//           +-- finishProcess x 2
+//   runsc --+-- startProcess(sentry), id maps, cgroup, releaseProcess: the one that has most to do goes first
+//           +-- startProcess(gofer), likewise
+//           +-- the network broker, while both load
+//           +-- finishProcess x 2: they are what they are to be
 //           +-- "ready" or "failed" over the parent channel, or one of them dies
 //
 // Whatever goes wrong, what was started is killed and reaped before the error is thrown.
@@ -28,6 +29,7 @@ import {
   memfdCreate,
   pidfdSendSignal,
   pollFds,
+  releaseProcess,
   setAffinity,
   startProcess,
   waitPid,
@@ -122,11 +124,13 @@ export class Sandbox {
       const region = regionFd(owned);
       const control = options.controlPath === undefined ? -1 : listenAt(options.controlPath, owned);
 
-      const goferProcess = startGofer(options, gofer[1]!, region, owned);
-      started.push(goferProcess);
       const broker = pair(owned);
       const sentryProcess = startSentry(options, parent[1]!, gofer[0]!, region, control, broker[0]!, owned);
       started.push(sentryProcess);
+      releaseProcess(sentryProcess.pid);
+      const goferProcess = startGofer(options, gofer[1]!, region, owned);
+      started.push(goferProcess);
+      releaseProcess(goferProcess.pid);
       startBroker(options, broker[1]!, sentryProcess.pid);
       for (const process of [...started]) finish(process, started);
 

@@ -7,8 +7,8 @@
 //   parent                                   child (shares our memory, like vfork, but does not stop us)
 //   clone                              ->    waits for one byte of `go`
 //   TypeScript writes uid_map, gid_map
-//   finishProcess: a byte to `go`      ->    session, ids, mounts, limits, descriptors, execve
-//   reads `status`                     <-    {stage, errno}, or end of file: the close-on-exec end went with execve
+//   releaseProcess: a byte to `go`     ->    session, ids, mounts, limits, descriptors, execve
+//   finishProcess: reads `status`      <-    {stage, errno}, or end of file: the close-on-exec end went with execve
 //
 // The child shares our address space, so copying page tables costs nothing, and for that reason makes raw system
 // calls only: errno and malloc belong to the parent, who runs on meanwhile.
@@ -104,7 +104,7 @@ struct Start {
   std::vector<char*> argv, envp;
   std::vector<int> childFds, parentFds;
   std::vector<Limit> limits;
-  bool session = false, privateMounts = false, noNewPrivs = false, setIds = false, dropGroups = false;
+  bool released = false, session = false, privateMounts = false, noNewPrivs = false, setIds = false, dropGroups = false;
   int ctty = -1, pdeathsig = 0, umask = -1;
   unsigned uid = 0, gid = 0;
   pid_t parent = 0;
@@ -325,6 +325,21 @@ Value StartProcess(const CallbackInfo& info) {
   return result;
 }
 
+/// A child that is gone already is finishProcess()'s to tell of.
+void Release(Env env, Start& s) {
+  char byte = 1;
+  if (!s.released && write(s.go[1], &byte, 1) != 1 && errno != EPIPE) Throw(env, "write", errno);
+  s.released = true;
+}
+
+Value ReleaseProcess(const CallbackInfo& info) {
+  Env env = info.Env();
+  auto at = starting.find(Int(info, 0));
+  if (at == starting.end()) Throw(env, "releaseProcess", ESRCH);
+  Release(env, *at->second);
+  return env.Undefined();
+}
+
 Value FinishProcess(const CallbackInfo& info) {
   Env env = info.Env();
   auto at = starting.find(Int(info, 0));
@@ -336,9 +351,8 @@ Value FinishProcess(const CallbackInfo& info) {
   close(s->go[0]);
   s->go[0] = -1;
   bool abandon = Has(info, 1) && info[1].ToBoolean();
-  char byte = 1;
   if (abandon) kill(s->pid, SIGKILL);
-  else if (write(s->go[1], &byte, 1) != 1 && errno != EPIPE) Throw(env, "write", errno);
+  else Release(env, *s);
   int32_t message[2];
   ssize_t n;
   do n = read(s->status[0], message, sizeof message);
@@ -812,6 +826,7 @@ void InitProcess(Napi::Env env, Napi::Object exports) {
     Napi::Value (*function)(const CallbackInfo&);
   } const functions[] = {
       {"startProcess", StartProcess},
+      {"releaseProcess", ReleaseProcess},
       {"finishProcess", FinishProcess},
       {"waitPid", WaitPid},
       {"waitPidAsync", WaitPidAsync},

@@ -33,10 +33,13 @@ export interface ProcessOptions {
   limits?: readonly (readonly [number, number, number])[];
 }
 
-/** Clones a child that waits for finishProcess(); its id maps are to be written meanwhile. Throws {code, errno, syscall}. */
+/** Clones a child that waits for releaseProcess(); its id maps are to be written meanwhile. Throws {code, errno, syscall}. */
 export function startProcess(options: ProcessOptions): { pid: number; pidfd: number };
 
-/** Lets the child go on to execve. Throws {code, errno, syscall} naming the step that failed; the child is reaped then, and its pidfd closed. abandon: kills it instead (the caller reaps). */
+/** Lets the child go on to execve, without waiting for that. Throws {code, errno, syscall}. */
+export function releaseProcess(pid: number): void;
+
+/** Lets the child go on, where that has not been done, and waits for its execve. Throws {code, errno, syscall} naming the step that failed; the child is reaped then, and its pidfd closed. abandon: kills it instead (the caller reaps). */
 export function finishProcess(pid: number, abandon?: boolean): void;
 
 /** [pid, status] with pid 0 when WNOHANG found nothing, or -errno. */
