@@ -70,7 +70,10 @@ function loadBuilt() {
 function loadAsset() {
   return extract('ptrace_napi.node', (fd) => {
     try {
-      return load(`/proc/self/fd/${fd}`);
+      const addon = load(`/proc/self/fd/${fd}`);
+      // Who stays says when it is up.
+      addon.compileHot(false);
+      return addon;
     } finally {
       closeSync(fd);
     }

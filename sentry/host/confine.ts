@@ -5,6 +5,7 @@ export {
   acceptSocket,
   bringUpLoopback,
   closeFd,
+  compileHot,
   dropAllCapabilities,
   dropBounding,
   exitNow,
