@@ -6,6 +6,7 @@ import { type Config, configFrom, globalFlags } from './config.ts';
 import { describe, exitCodeOf, RunscError } from './errors.ts';
 import { describeFlags, type Flag, FlagValues, parseFlags } from './flags.ts';
 import { configureMessages, debugLine, hasLogFile, logError, phase } from './messages.ts';
+import { print } from './output.ts';
 
 /** What a command gets. */
 export interface Invocation {
@@ -364,18 +365,18 @@ export async function main(words: readonly string[]): Promise<number> {
   try {
     const at = parseFlags([...globalFlags, ...helpFlags], words, values, PROGRAM);
     configureMessages(values.string('log'), values.string('log-format'), values.on('debug'));
-    if (values.on('version')) return print(`runsc version ${version()}\nspec: ${OCI_VERSION}\n`);
+    if (values.on('version')) return say(`runsc version ${version()}\nspec: ${OCI_VERSION}\n`);
     const name = words[at];
     if (values.on('help') || name === undefined || name === 'help') {
       const topic = name === 'help' ? words[at + 1] : undefined;
       if (name === undefined && !values.on('help')) throw new RunscError(`no command was given (see '${PROGRAM} --help')`);
-      return topic === undefined ? print(help()) : print(helpOf(find(topic)));
+      return topic === undefined ? say(help()) : say(helpOf(find(topic)));
     }
     command = find(name);
     const flags = new FlagValues();
     const rest = words.slice(at + 1);
     const taken = parseFlags([...command.flags, helpFlags[0]!], rest, flags, `${PROGRAM} ${name}`);
-    if (flags.on('help')) return print(helpOf(command));
+    if (flags.on('help')) return say(helpOf(command));
     const args = intersperse(command, rest.slice(taken), flags);
     const [fewest, most] = command.arity;
     if (args.length < fewest || args.length > most) {
@@ -413,8 +414,8 @@ function find(name: string): Command {
   return command;
 }
 
-function print(text: string): number {
-  process.stdout.write(text);
+function say(text: string): number {
+  print(text);
   return 0;
 }
 

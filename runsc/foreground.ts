@@ -2,14 +2,13 @@
 // into raw mode meanwhile, since the guest has a terminal of its own that does the echo and the signals.
 
 import { readSync } from 'node:fs';
-import { isatty } from 'node:tty';
 import { ENOENT } from '../sentry/abi/errno.ts';
 import { POLLIN } from '../sentry/abi/poll.ts';
 import { SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH } from '../sentry/abi/signal.ts';
 import type { Event } from '../sentry/boot/control-protocol.ts';
 import { type Ask, type ControlClient, SandboxGone } from './control-client.ts';
 import { EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, errnoText, RunscError } from './errors.ts';
-import { getTermios, getWindowSize, makeRaw, pollFds, setTermios, signalPipe, waitPid } from './host.ts';
+import { getTermios, getWindowSize, isTerminal, makeRaw, pollFds, setTermios, signalPipe, waitPid } from './host.ts';
 import { phase } from './messages.ts';
 import { exitCodeOfStatus, type Sandbox } from './sandbox.ts';
 import type { TerminalRelay } from './terminal-relay.ts';
@@ -34,7 +33,7 @@ export class RawTerminal {
   }
 
   static enter(fd: number): RawTerminal | undefined {
-    if (!isatty(fd)) return undefined;
+    if (!isTerminal(fd)) return undefined;
     const saved = getTermios(fd);
     if (typeof saved === 'number') return undefined;
     makeRaw(fd);

@@ -2,11 +2,10 @@
 // process.terminal. As runc does, we make a pty, keep its master, and carry bytes between it and our own streams.
 
 import { readSync, writeSync } from 'node:fs';
-import { isatty } from 'node:tty';
 import { O_NONBLOCK, O_RDWR } from '../sentry/abi/fcntl.ts';
 import { POLLIN, POLLOUT } from '../sentry/abi/poll.ts';
 import { errnoText, RunscError } from './errors.ts';
-import { closeFd, fcntlSetFlags, getWindowSize, makeRaw, openPty, pollFds, setWindowSize } from './host.ts';
+import { closeFd, fcntlSetFlags, getWindowSize, isTerminal, makeRaw, openPty, pollFds, setWindowSize } from './host.ts';
 
 const CHUNK = 65536;
 /** A pty takes at least so much at once when it can be written to. */
@@ -27,13 +26,13 @@ export class TerminalRelay {
 
   /** undefined where the caller's three streams are a terminal: it is joined to the guest's directly. */
   static whereNeeded(size: readonly [number, number] | undefined): TerminalRelay | undefined {
-    if (isatty(0) && isatty(1) && isatty(2)) return undefined;
+    if (isTerminal(0) && isTerminal(1) && isTerminal(2)) return undefined;
     const pty = openPty();
     if (typeof pty === 'number') throw new RunscError('opening a terminal', errnoText(pty));
     const [master, slave] = pty;
     makeRaw(slave);
     fcntlSetFlags(slave, O_RDWR | O_NONBLOCK);
-    const own = isatty(0) ? getWindowSize(0) : undefined;
+    const own = isTerminal(0) ? getWindowSize(0) : undefined;
     if (size !== undefined) setWindowSize(master, size[0], size[1]);
     else if (own !== undefined && typeof own !== 'number') setWindowSize(master, own[0], own[1]);
     return new TerminalRelay(master, slave);

@@ -3,16 +3,17 @@
 import type { TaskInfo } from '../../sentry/boot/control-protocol.ts';
 import type { Invocation } from '../cli.ts';
 import { Container } from '../container.ts';
+import { print } from '../output.ts';
 import { processTable } from './ps.ts';
 
 export function run({ config, flags, args }: Invocation): number {
   const container = Container.load(config, args[0]!);
-  if (flags.on('ps')) process.stdout.write(processTable(container, []));
-  else if (flags.on('stacks')) process.stdout.write(stacks(container));
+  if (flags.on('ps')) print(processTable(container, []));
+  else if (flags.on('stacks')) print(stacks(container));
   else {
     const stats = ask<object>(container, 'stats');
     const state = { ...container.sandboxState(), ...stats, sentry: container.state.sentry.pid, gofer: container.state.gofer.pid };
-    process.stdout.write(`${JSON.stringify(state, null, 2)}\n`);
+    print(`${JSON.stringify(state, null, 2)}\n`);
   }
   return 0;
 }

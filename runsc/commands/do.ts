@@ -3,7 +3,6 @@
 
 import { realpathSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { isatty } from 'node:tty';
 import type { GoferTree } from '../../gofer/config.ts';
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../../sentry/abi/mount.ts';
 import { CAP_NET_RAW } from '../../sentry/abi/sched.ts';
@@ -14,6 +13,7 @@ import { checkNetwork, type NetworkMode } from '../config.ts';
 import { egressPolicies } from '../egress-policy.ts';
 import { RunscError } from '../errors.ts';
 import { catchSignals, runInForeground } from '../foreground.ts';
+import { isTerminal } from '../host.ts';
 import { openEgressLog, openLog } from '../log.ts';
 import { isHostNetwork, networkCapabilities, without } from '../network-capabilities.ts';
 import { Sandbox } from '../sandbox.ts';
@@ -48,7 +48,7 @@ export function run({ config, flags, args }: Invocation): number {
     ambient: NO_CAPABILITIES,
   };
   const egress = egressPolicies(config.egressPolicy, {});
-  const terminal = isatty(0);
+  const terminal = isTerminal(0);
   const signals = catchSignals();
   // Root of a try-out may do all that a container may be given, except what the flag asks for.
   const capabilities = networkCapabilities(privileged, network === 'none' ? 'new' : 'host', egress.length > 0);

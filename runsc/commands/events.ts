@@ -4,6 +4,7 @@ import type { Cgroup } from '../cgroup.ts';
 import type { Invocation } from '../cli.ts';
 import { Container, sleepMs } from '../container.ts';
 import { RunscError } from '../errors.ts';
+import { print } from '../output.ts';
 import { StateDir } from '../state-file.ts';
 
 export function run({ config, flags, args }: Invocation): number {
@@ -12,7 +13,7 @@ export function run({ config, flags, args }: Invocation): number {
   const container = Container.load(config, id);
   if (container.status === 'stopped') throw new RunscError(`container "${id}" is not running`);
   if (flags.on('stats')) {
-    print({ type: 'stats', id, data: statsOf(container) });
+    tell({ type: 'stats', id, data: statsOf(container) });
     return 0;
   }
   const cgroup = container.cgroup();
@@ -20,12 +21,12 @@ export function run({ config, flags, args }: Invocation): number {
   const isOver = (): boolean => container.status === 'stopped' || !new StateDir(config.root, id).exists();
   for (let next = Date.now(); !isOver(); ) {
     if (Date.now() >= next) {
-      print({ type: 'stats', id, data: statsOf(container) });
+      tell({ type: 'stats', id, data: statsOf(container) });
       next = Date.now() + interval;
     }
     sleepMs(Math.max(1, Math.min(OOM_POLL_MS, next - Date.now())));
     const now = oomKills(cgroup);
-    if (now > kills) print({ type: 'oom', id });
+    if (now > kills) tell({ type: 'oom', id });
     kills = now;
   }
   return 0;
@@ -34,8 +35,8 @@ export function run({ config, flags, args }: Invocation): number {
 /** How soon a process that the host has killed for want of memory is told of. */
 const OOM_POLL_MS = 200;
 
-function print(event: object): void {
-  process.stdout.write(`${JSON.stringify(event)}\n`);
+function tell(event: object): void {
+  print(`${JSON.stringify(event)}\n`);
 }
 
 /** Processes of the container that the host has killed for want of memory so far. */

@@ -2,7 +2,6 @@
 // process of the host stands for it, which lives as long and ends with its status.
 
 import { readFileSync } from 'node:fs';
-import { isatty } from 'node:tty';
 import type { CapabilitySets } from '../../sentry/boot/boot-config.ts';
 import { startAnchor } from '../anchor.ts';
 import { planProcess } from '../boot-from-spec.ts';
@@ -14,7 +13,7 @@ import { RunscError } from '../errors.ts';
 import { Field } from '../field.ts';
 import type { FlagValues } from '../flags.ts';
 import { catchSignals, startError, superviseExec } from '../foreground.ts';
-import { closeFd } from '../host.ts';
+import { closeFd, isTerminal } from '../host.ts';
 import { capabilityNumber, capabilityWords, checkProcess, type SpecProcess } from '../spec.ts';
 import { TerminalRelay } from '../terminal-relay.ts';
 import { passedFds } from './create.ts';
@@ -38,7 +37,7 @@ export function run({ config, flags, args }: Invocation): number {
   const signals = detach ? -1 : catchSignals();
   const foregroundTerminal = process.terminal && consoleSocket === undefined;
   const relay = foregroundTerminal ? TerminalRelay.whereNeeded(process.consoleSize) : undefined;
-  const terminal = foregroundTerminal && isatty(0);
+  const terminal = foregroundTerminal && isTerminal(0);
   const client = container.connect();
   const passed = passedFds(flags);
   if (relay !== undefined) passed.fill(relay.slave, 0, 3);

@@ -2,11 +2,12 @@
 
 import { type Invocation, OCI_VERSION, version } from '../cli.ts';
 import { mountOptionWords } from '../mount-options.ts';
+import { print } from '../output.ts';
 import { seccompFeatures } from '../seccomp.ts';
 import { capabilityNames, HOOKS } from '../spec.ts';
 
 export function run(_invocation: Invocation): number {
-  process.stdout.write(`${JSON.stringify(features(), null, 4)}\n`);
+  print(`${JSON.stringify(features(), null, 4)}\n`);
   return 0;
 }
 

@@ -7,6 +7,7 @@ import { isSea } from 'node:sea';
 import { type Invocation, version } from '../cli.ts';
 import { RunscError } from '../errors.ts';
 import { completion, manualPage } from '../manual.ts';
+import { print } from '../output.ts';
 
 export function run({ flags }: Invocation): number {
   if (!isSea()) throw new RunscError("a checkout cannot install itself: 'npm run build' makes dist/runsc, which can");
@@ -24,7 +25,7 @@ export function run({ flags }: Invocation): number {
     [join(share, 'fish', 'vendor_completions.d', 'runsc.fish'), completion('fish')],
   ];
   for (const [path, text] of texts) put(path, (beside) => writeFileSync(beside, text, { mode: 0o644 }));
-  process.stdout.write(settings(executable, [executable, ...texts.map(([path]) => path)]));
+  print(settings(executable, [executable, ...texts.map(([path]) => path)]));
   return 0;
 }
 

@@ -4,6 +4,7 @@ import { userInfo } from 'node:os';
 import type { Invocation } from '../cli.ts';
 import { Container } from '../container.ts';
 import { describe } from '../errors.ts';
+import { print } from '../output.ts';
 import { listIds } from '../state-file.ts';
 import { table } from './ps.ts';
 
@@ -18,7 +19,7 @@ export function run({ config, flags }: Invocation): number {
     }
   }
   if (flags.on('quiet')) {
-    for (const c of containers) process.stdout.write(`${c.state.id}\n`);
+    for (const c of containers) print(`${c.state.id}\n`);
     return 0;
   }
   const rows = containers.map((c) => {
@@ -27,11 +28,11 @@ export function run({ config, flags }: Invocation): number {
     return { ociVersion, id, pid, status, bundle, rootfs, created, annotations, owner: ownerName(owner) };
   });
   if (flags.string('format') === 'json') {
-    process.stdout.write(`${JSON.stringify(rows.length === 0 ? null : rows)}\n`);
+    print(`${JSON.stringify(rows.length === 0 ? null : rows)}\n`);
     return 0;
   }
   const lines = rows.map((r) => [r.id, String(r.pid), r.status, r.bundle, r.created, r.owner]);
-  process.stdout.write(table([['ID', 'PID', 'STATUS', 'BUNDLE', 'CREATED', 'OWNER'], ...lines]));
+  print(table([['ID', 'PID', 'STATUS', 'BUNDLE', 'CREATED', 'OWNER'], ...lines]));
   return 0;
 }
 

@@ -2,13 +2,14 @@
 
 import { type Invocation, version } from '../cli.ts';
 import { completion, manualPage } from '../manual.ts';
+import { print } from '../output.ts';
 
 export function printCompletion({ args }: Invocation): number {
-  process.stdout.write(completion(args[0]!));
+  print(completion(args[0]!));
   return 0;
 }
 
 export function printManual(): number {
-  process.stdout.write(manualPage(version()));
+  print(manualPage(version()));
   return 0;
 }

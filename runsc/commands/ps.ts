@@ -5,15 +5,16 @@ import type { ProcessInfo } from '../../sentry/boot/control-protocol.ts';
 import type { Invocation } from '../cli.ts';
 import { Container } from '../container.ts';
 import { RunscError } from '../errors.ts';
+import { print } from '../output.ts';
 import { hostText } from '../text.ts';
 
 export function run({ config, flags, args }: Invocation): number {
   const container = Container.load(config, args[0]!);
   if (flags.string('format') === 'json') {
-    process.stdout.write(`${JSON.stringify(hostProcesses(container))}\n`);
+    print(`${JSON.stringify(hostProcesses(container))}\n`);
     return 0;
   }
-  process.stdout.write(processTable(container, args.slice(1)));
+  print(processTable(container, args.slice(1)));
   return 0;
 }
 

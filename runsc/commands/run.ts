@@ -1,9 +1,9 @@
 // `runsc run`: create and start; in the foreground also wait and delete.
 
-import { isatty } from 'node:tty';
 import type { Invocation } from '../cli.ts';
 import { Container } from '../container.ts';
 import { catchSignals, runInForeground } from '../foreground.ts';
+import { isTerminal } from '../host.ts';
 import { createOptions } from './create.ts';
 
 export function run(invocation: Invocation): number {
@@ -24,7 +24,7 @@ export function run(invocation: Invocation): number {
   try {
     return runInForeground(sandbox, signals, {
       name: spec.process.args[0]!,
-      terminal: spec.process.terminal && flags.string('console-socket') === undefined && isatty(0),
+      terminal: spec.process.terminal && flags.string('console-socket') === undefined && isTerminal(0),
       relay,
       starting: (control) => container.runStartHooks(control),
       started: () => container.locked(() => container.markStarted()),

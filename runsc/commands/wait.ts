@@ -2,6 +2,7 @@
 
 import type { Invocation } from '../cli.ts';
 import { Container } from '../container.ts';
+import { print } from '../output.ts';
 import { exitCodeOfStatus } from '../sandbox.ts';
 
 export function run({ config, flags, args }: Invocation): number {
@@ -10,6 +11,6 @@ export function run({ config, flags, args }: Invocation): number {
   const pid = flags.number('pid') ?? flags.number('rootpid') ?? 1;
   const status = client.ask<number>(`waiting for process ${pid}`, { method: 'wait', pid });
   client.close();
-  process.stdout.write(`${JSON.stringify({ id: container.state.id, exitStatus: exitCodeOfStatus(status) })}\n`);
+  print(`${JSON.stringify({ id: container.state.id, exitStatus: exitCodeOfStatus(status) })}\n`);
   return 0;
 }
