@@ -11,11 +11,14 @@ import { anchorPath, closeFd, finishProcess, killProcess, startProcess, waitPid 
 import { type IdMap, idMapsOf, idMapText } from './id-maps.ts';
 import { openNamespace } from './namespaces.ts';
 import type { Spec } from './spec.ts';
+import type { HostTmpfs } from './trees.ts';
 
 /** A mount as it is to look from outside. */
 export interface ViewMount {
   /** folder: of what is mounted there nothing can be shown. */
   readonly kind: 'bind' | 'tmpfs' | 'folder';
+  /** Of a tmpfs: the one that the gofer serves. Without it, it is the sandbox's own, and an empty one stands for it. */
+  readonly host?: HostTmpfs;
   /** A path of the host; '' but for binds. */
   readonly source: string;
   /** A bound file is no folder. */
@@ -55,6 +58,9 @@ export interface AnchorView {
 /** Size of what a sandbox may tell of its processes: the pages are charged to the container. */
 const PROC_OPTIONS = 'size=16m,nr_inodes=100k,mode=755';
 
+/** Where its descriptors of mounts begin. */
+const VIEW_FDS = 6;
+
 /** Starts it; its pid. The caller is its parent, whose subreaper inherits it. */
 export function startAnchor(options: AnchorOptions): number {
   const { view } = options;
@@ -68,7 +74,8 @@ export function startAnchor(options: AnchorOptions): number {
       owned.push(userNamespace);
     }
     try {
-      return begin(options, planOf(view), flags, joined, owned, userNamespace);
+      const mountFds: number[] = [];
+      return begin(options, planOf(view, mountFds), flags, joined, owned, userNamespace, mountFds);
     } catch (error) {
       // Who may not make namespaces has a container without a view: nobody can look for it then, either.
       if (!(error instanceof RunscError) || (process.geteuid!() === 0 && !refusedByHost(error))) throw error;
@@ -90,6 +97,7 @@ function begin(
   joined: readonly (readonly [number, string])[],
   owned: number[],
   userNamespace = -1,
+  mountFds: readonly number[] = [],
 ): number {
   const text = plan.map((word) => `${word}\0`).join('');
   const planFd = textFd('anchor-plan', text, owned);
@@ -107,6 +115,7 @@ function begin(
         [3, planFd],
         ...(hasTerminal ? [[4, terminal] as const] : []),
         ...(userNamespace >= 0 ? [[5, userNamespace] as const] : []),
+        ...mountFds.map((fd, i) => [VIEW_FDS + i, fd] as const),
       ],
       cwd: '/',
       session: true,
@@ -197,7 +206,8 @@ function namespacesOf(view: AnchorView, owned: number[]): { flags: number; joine
   return { flags, joined };
 }
 
-function planOf(view: AnchorView): string[] {
+/** mountFds: gets the mounts that steps `m` number from VIEW_FDS on. */
+function planOf(view: AnchorView, mountFds: number[]): string[] {
   const { spec } = view;
   const plan: string[] = [];
   const uts = spec.namespaces.find((n) => n.type === 'uts');
@@ -208,11 +218,15 @@ function planOf(view: AnchorView): string[] {
     plan.push(...placesFor(mount, empty));
     if (mount.kind === 'bind') plan.push('b', mount.source, mount.target, mount.readOnly ? 'ro' : 'rw');
     else if (mount.kind === 'tmpfs') {
-      plan.push('t', mount.target, 'size=0,mode=755');
+      if (mount.host === undefined) plan.push('t', mount.target, 'size=0,mode=755');
+      else plan.push('m', String(VIEW_FDS + mountFds.push(mount.host.viewFd) - 1), mount.target, mount.readOnly ? 'ro' : 'rw');
       empty.push(mount.target);
     }
   }
-  plan.push('p', join('/', 'proc'), PROC_OPTIONS, 'v');
+  plan.push('p', join('/', 'proc'), PROC_OPTIONS);
+  // Once all mounts have their places.
+  if (spec.root.readonly) plan.push('o');
+  plan.push('v');
   if (view.userNamespace !== undefined) plan.push('u', idMapText(view.maps?.uid ?? []), idMapText(view.maps?.gid ?? []));
   return plan;
 }

@@ -20,7 +20,7 @@ import { isHostNetwork, networkCapabilities } from './network-capabilities.ts';
 import type { SandboxOptions } from './sandbox.ts';
 import type { Spec, SpecDevice, SpecMount, SpecProcess } from './spec.ts';
 import { guestText } from './text.ts';
-import type { MountIdMaps, PlannedTree } from './trees.ts';
+import type { HostTmpfs, MountIdMaps, PlannedTree } from './trees.ts';
 
 export interface BootPlan {
   readonly boot: Omit<BootConfig, 'fds' | 'ownNetwork' | 'networkCapabilities'>;
@@ -64,8 +64,10 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config,
     },
   ];
   const mounts: MountConfig[] = [];
+  const hostTmpfs = new Map<SpecMount, HostTmpfs>();
   for (const mount of spec.mounts) {
     if (mount.type.startsWith('cgroup')) mounts.push(...planCgroupMount(mount, normalize(mount.destination), id, spec, config, trees));
+    else if (isHostTmpfs(mount, spec)) mounts.push(planHostTmpfs(mount, maps, trees, hostTmpfs));
     else mounts.push(planMount(mount, bundle, config, trees, hostPolicy, mountIdMaps(mount, maps)));
   }
   for (const mount of [...requiredMounts].reverse()) if (!mounts.some((m) => m.target === mount.target)) mounts.unshift(mount);
@@ -124,12 +126,12 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config,
     maps,
     userNamespace,
     rootfs,
-    view: viewOf(spec, bundle),
+    view: viewOf(spec, bundle, hostTmpfs),
   };
 }
 
 /** Bind mounts are what they are; of a tmpfs nothing can be shown but that it hides what is below. */
-function viewOf(spec: Spec, bundle: string): ViewMount[] {
+function viewOf(spec: Spec, bundle: string, hostTmpfs: ReadonlyMap<SpecMount, HostTmpfs>): ViewMount[] {
   const view: ViewMount[] = [];
   for (const mount of spec.mounts) {
     const { flags } = parseMountOptions(mount.options);
@@ -138,9 +140,51 @@ function viewOf(spec: Spec, bundle: string): ViewMount[] {
     if (mount.type === 'bind' || (flags & MS_BIND) !== 0) {
       const source = isAbsolute(mount.source) ? mount.source : join(bundle, mount.source);
       view.push({ kind: 'bind', source, target, readOnly, isFile: !isFolder(source) });
-    } else view.push({ kind: mount.type === 'tmpfs' ? 'tmpfs' : 'folder', source: '', target, readOnly, isFile: false });
+    } else if (mount.type !== 'tmpfs') view.push({ kind: 'folder', source: '', target, readOnly, isFile: false });
+    else view.push({ kind: 'tmpfs', source: '', target, readOnly, isFile: false, host: hostTmpfs.get(mount) });
   }
   return view;
+}
+
+/**
+ * Whether a tmpfs is to be the host's: podman's cp enters the mount namespace of a running container and copies there. A
+ * tmpfs of the Sentry's own is faster, so other engines, which do not look, get that.
+ */
+function isHostTmpfs(mount: SpecMount, spec: Spec): boolean {
+  const isOurs = /^\/(dev|proc|sys)(\/|$)/.test(normalize(mount.destination));
+  return mount.type === 'tmpfs' && !isOurs && spec.annotations['io.container.manager'] === 'libpod';
+}
+
+function planHostTmpfs(mount: SpecMount, maps: BootPlan['maps'], trees: PlannedTree[], made: Map<SpecMount, HostTmpfs>): MountConfig {
+  const { flags, propagation, data } = parseMountOptions(mount.options);
+  const target = guestText(normalize(mount.destination));
+  const words = data.split(',').filter((word) => word !== '');
+  const idOf = (name: string) => Number(words.findLast((word) => word.startsWith(`${name}=`))?.slice(name.length + 1) ?? 0);
+  const options = [
+    ...words.filter((word) => !/^[ug]id=/.test(word)),
+    `uid=${outside(idOf('uid'), maps?.uid)}`,
+    `gid=${outside(idOf('gid'), maps?.gid)}`,
+  ].join(',');
+  const tmpfs: HostTmpfs = { options, viewFd: -1 };
+  made.set(mount, tmpfs);
+  trees.push({ hostPath: target, readOnly: false, shared: false, nodes: false, tmpfs });
+  return {
+    target,
+    type: 'tmpfs',
+    source: guestText(mount.source === '' ? 'tmpfs' : mount.source),
+    flags: flags & ~MS_RDONLY,
+    propagation,
+    data: guestText(data),
+    tree: { tree: trees.length - 1, readOnly: false, exclusive: true, overlay: false, isFile: false, shownAs: 'tmpfs' },
+    copyUp: mount.options.some((word) => word === 'tmpcopyup' || word === 'copyup'),
+    readOnlyAtLast: (flags & MS_RDONLY) !== 0,
+  };
+}
+
+/** What the caller calls an id of the container; one without a mapping stays, and mount(2) refuses it. */
+function outside(id: number, maps: readonly IdMap[] | undefined): number {
+  const map = maps?.find((m) => id >= m.containerID && id < m.containerID + m.size);
+  return map === undefined ? id : map.hostID + id - map.containerID;
 }
 
 function isFolder(path: string): boolean {

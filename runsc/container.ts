@@ -374,6 +374,7 @@ function anchorOf(
     const view = { spec, rootfs: plan.rootfs, mounts: plan.view, network, userNamespace: ownIds, maps: plan.maps };
     return startAnchor({ args: spec.process.args, connection: client.fd, reply, pid: 1, terminal, view, joinCgroup });
   } finally {
+    for (const { host } of plan.view) if (host !== undefined && host.viewFd >= 0) closeFd(host.viewFd);
     client.close();
   }
 }

@@ -35,6 +35,7 @@ export {
   signalPipe,
   socketPair,
   startProcess,
+  tmpfs,
   unixConnect,
   unixListen,
   waitPid,

@@ -167,7 +167,6 @@ export function checkProcess(process: Field): SpecProcess {
   const valid = Array.isArray(argsField.value) && argsField.value.length > 0 && argsField.value.every((a) => typeof a === 'string');
   if (!valid) argsField.fail('must be a non-empty array of strings');
   const args = argsField.strings();
-  if (args[0] === '') argsField.fail('the first one, the program, must not be empty');
   const selinux = process.get('selinuxLabel');
   if (selinux.exists && selinux.string() !== '') selinux.fail('SELinux labels are not supported');
   const user = process.get('user');

@@ -7,7 +7,7 @@ import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, O_CLOEXEC } from '../sentry/abi/
 import { MOUNT_ATTR_IDMAP, OPEN_TREE_CLONE } from '../sentry/abi/mount.ts';
 import { CLONE_NEWUSER } from '../sentry/abi/sched.ts';
 import { errnoText, RunscError } from './errors.ts';
-import { closeFd, finishProcess, mountSetattr, openTree, startProcess, waitPid } from './host.ts';
+import { closeFd, finishProcess, mountSetattr, openTree, startProcess, tmpfs, waitPid } from './host.ts';
 import { type IdMap, writeIdMaps } from './id-maps.ts';
 
 /** How the ids of a mount are shown: mounts[].uidMappings and gidMappings. */
@@ -18,8 +18,17 @@ export interface MountIdMaps {
   readonly recursive: boolean;
 }
 
+/** A tmpfs of the host's: the gofer serves it, and it is in the mount namespace that others join: podman's cp. */
+export interface HostTmpfs {
+  /** As mount(2) takes them, ids as the caller has them. */
+  readonly options: string;
+  /** A mount of it that is nowhere yet, once the gofer has its own; whoever takes it closes it. */
+  viewFd: number;
+}
+
 export interface PlannedTree extends GoferTree {
   readonly idMaps?: MountIdMaps;
+  readonly tmpfs?: HostTmpfs;
 }
 
 export interface Donated {
@@ -34,7 +43,13 @@ export interface Donated {
  */
 export function donateTrees(planned: readonly PlannedTree[], foreignIds: boolean, next: number, owned: number[]): Donated {
   const fds: [number, number][] = [];
-  const trees = planned.map(({ idMaps, ...tree }): GoferTree => {
+  const trees = planned.map(({ idMaps, tmpfs, ...tree }): GoferTree => {
+    if (tmpfs !== undefined) {
+      const fd = makeTmpfs(tree.hostPath, tmpfs);
+      owned.push(fd);
+      fds.push([next, fd]);
+      return { ...tree, mountFd: next++ };
+    }
     if (tree.overlay !== undefined || (idMaps === undefined && !foreignIds)) return tree;
     const fd = openTree(AT_FDCWD, tree.hostPath, OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE);
     if (fd < 0) {
@@ -48,6 +63,14 @@ export function donateTrees(planned: readonly PlannedTree[], foreignIds: boolean
     return { ...tree, mountFd: next++ };
   });
   return { trees, fds };
+}
+
+/** The gofer's descriptor of it. */
+function makeTmpfs(target: string, made: HostTmpfs): number {
+  const mounts = tmpfs(made.options);
+  if (typeof mounts === 'number') throw new RunscError(`config.json: mounting a tmpfs (${made.options}) for ${target}`, errnoText(mounts));
+  made.viewFd = mounts[1];
+  return mounts[0];
 }
 
 function mapIds(fd: number, path: string, maps: MountIdMaps): void {

@@ -162,6 +162,17 @@ static void bindAt(const char *source, const char *target, int readOnly) {
   call(__NR_close, at, 0, 0, 0, 0);
 }
 
+/// A mount that is nowhere yet, at a directory of the root.
+static void attachAt(int mount, const char *target, int readOnly) {
+  int at = inRoot(target);
+  if (at < 0) return;
+  long moved = call(__NR_move_mount, mount, (long)"", at, (long)"", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+  call(__NR_close, at, 0, 0, 0, 0);
+  if (moved < 0 || !readOnly || (at = inRoot(target)) < 0) return;
+  call(__NR_mount, 0, (long)pathOf(at), 0, REMOUNT | BIND | READ_ONLY | NO_SUID | NO_DEV, 0);
+  call(__NR_close, at, 0, 0, 0, 0);
+}
+
 /// An empty tmpfs at a directory of the root; its descriptor or -errno.
 static int tmpfsAt(const char *target, const char *options) {
   int at = inRoot(target);
@@ -217,6 +228,12 @@ static void carryOut(size_t size) {
       const char *source = word(&at, size), *target = word(&at, size);
       int readOnly = word(&at, size)[1] == 'o';
       if (root >= 0) bindAt(source, target, readOnly);
+    } else if (step == 'm') {
+      int mount = (int)number(word(&at, size));
+      const char *target = word(&at, size);
+      int readOnly = word(&at, size)[1] == 'o';
+      if (root >= 0) attachAt(mount, target, readOnly);
+      call(__NR_close, mount, 0, 0, 0, 0);
     } else if (step == 't' || step == 'p') {
       const char *target = word(&at, size), *options = word(&at, size);
       int made = root < 0 ? -1 : tmpfsAt(target, options);
@@ -225,6 +242,8 @@ static void carryOut(size_t size) {
     } else if (step == 'd' || step == 'f') {
       const char *path = word(&at, size);
       if (root >= 0) makeAt(path, step == 'd');
+    } else if (step == 'o') {
+      if (root >= 0) call(__NR_mount, 0, (long)pathOf(root), 0, REMOUNT | BIND | READ_ONLY, 0);
     } else if (step == 'v') {
       enterRoot();
     } else if (step == 'u') {

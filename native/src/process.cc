@@ -439,6 +439,53 @@ Value MountSetattr(const CallbackInfo& info) {
 
 Value OpenTree(const CallbackInfo& info) { return Result(info, syscall(SYS_open_tree, Int(info, 0), Bytes(info[1]).c_str(), Int(info, 2))); }
 
+struct TmpfsJob {
+  const char* options;
+  int fds[2];
+  int error;
+};
+
+/// In a mount namespace of its own, on the caller's memory and descriptors.
+int MakeTmpfs(void* argument) {
+  auto* job = static_cast<TmpfsJob*>(argument);
+  bool made = mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+              mount("tmpfs", "/proc", "tmpfs", MS_NOSUID | MS_NODEV, job->options) == 0;
+  if (!made) job->error = errno;
+  for (int i = 0; made && i < 2; i++) {
+    job->fds[i] = syscall(SYS_open_tree, AT_FDCWD, "/proc", OPEN_TREE_CLONE | O_CLOEXEC);
+    if (job->fds[i] < 0) job->error = errno;
+  }
+  syscall(SYS_exit, 0);
+  return 0;
+}
+
+/// tmpfs(options): one new tmpfs as two mounts that are nowhere yet: [fd, fd], or -errno. A mount that is nowhere cannot be
+/// cloned (fs/namespace.c:check_mnt()), so a process makes both where it was for a moment.
+Value Tmpfs(const CallbackInfo& info) {
+  std::string options = Bytes(info[0]);
+  TmpfsJob job = {options.c_str(), {-1, -1}, 0};
+  void* stack = mmap(nullptr, kStackSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (stack == MAP_FAILED) return Napi::Number::New(info.Env(), -ENOMEM);
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  int pid = clone(MakeTmpfs, static_cast<char*>(stack) + kStackSize, CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_NEWNS | SIGCHLD, &job);
+  if (pid < 0) job.error = errno;
+  else
+    while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  munmap(stack, kStackSize);
+  if (job.error != 0) {
+    for (int fd : job.fds)
+      if (fd >= 0) close(fd);
+    return Napi::Number::New(info.Env(), -job.error);
+  }
+  Napi::Array fds = Napi::Array::New(info.Env(), 2);
+  for (uint32_t i = 0; i < 2; i++) fds.Set(i, job.fds[i]);
+  return fds;
+}
+
 /// moveMount(fromFd, fromPath, toFd, toPath, flags)
 Value MoveMount(const CallbackInfo& info) {
   return Result(info, syscall(SYS_move_mount, Int(info, 0), Bytes(info[1]).c_str(), Int(info, 2), Bytes(info[3]).c_str(), Int(info, 4)));
@@ -843,6 +890,7 @@ void InitProcess(Napi::Env env, Napi::Object exports) {
       {"fchdir", Fchdir},
       {"mountSetattr", MountSetattr},
       {"openTree", OpenTree},
+      {"tmpfs", Tmpfs},
       {"moveMount", MoveMount},
       {"bringUpLoopback", BringUpLoopback},
       {"setCapabilities", SetCapabilities},

@@ -69,6 +69,8 @@ export function mountSetattr(
   userNamespace?: number,
 ): number;
 export function openTree(dirFd: number, path: string, flags: number): number;
+/** A new tmpfs with these options, as two detached mounts of it; or -errno. */
+export function tmpfs(options: string): [number, number] | number;
 export function moveMount(fromFd: number, fromPath: string, toFd: number, toPath: string, flags: number): number;
 /** Raises lo in the network namespace of the calling thread. */
 export function bringUpLoopback(): number;

@@ -13,6 +13,7 @@ import type { GoferClient } from '../fs/gofer/client.ts';
 import { GoferFilesystem } from '../fs/gofer/filesystem.ts';
 import { newOverlay } from '../fs/overlay.ts';
 import { newTmpfs } from '../fs/tmpfs.ts';
+import { parseTmpfsOptions } from '../fs/tmpfs-options.ts';
 import { Credentials } from '../kernel/credentials.ts';
 import { FsContext } from '../kernel/fs-context.ts';
 import type { GuestContainer } from '../kernel/guest-container.ts';
@@ -20,7 +21,7 @@ import type { UserNamespace } from '../kernel/user-namespace.ts';
 import { allocateAnonDev } from '../vfs/anon-dev.ts';
 import { chown } from '../vfs/attributes.ts';
 import { KernelContext } from '../vfs/context.ts';
-import type { Filesystem, VfsPath } from '../vfs/filesystem.ts';
+import { ATTR_MODE, type Filesystem, SetAttr, type VfsPath } from '../vfs/filesystem.ts';
 import { attachTree, copyTree, Mount, MountNamespace } from '../vfs/mount.ts';
 import { mountFlags } from '../vfs/mount-ops.ts';
 import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
@@ -125,6 +126,11 @@ function addMount(vfs: Vfs, ctx: KernelContext, gofer: GoferClient, mount: Mount
   }
   fs.source = mount.source;
   const made = Mount.of(fs, mountFlags(mount.flags));
+  if (fs instanceof GoferFilesystem && mount.tree?.shownAs === 'tmpfs') {
+    const options = parseTmpfsOptions(mount.data);
+    if (typeof options !== 'number') fs.shownOptions = options.text();
+    if (wasThere) takeMode(mount, at, made);
+  }
   if (mount.copyUp === true && at.dentry.isDir()) {
     must(`${what}: copying what is there`, copyTreeInto(vfs, ctx, at, { mount: made, dentry: made.root }));
   }
@@ -139,6 +145,16 @@ function dataFor(mount: MountConfig, at: VfsPath): string {
   if (mount.type !== 'tmpfs' || inode === null || /(^|,)mode=/.test(mount.data)) return mount.data;
   const mode = `mode=${(inode.mode & S_IALLUGO).toString(8)}`;
   return mount.data === '' ? mode : `${mount.data},${mode}`;
+}
+
+/** The same for a tmpfs that the host has made. */
+function takeMode(mount: MountConfig, at: VfsPath, made: Mount): void {
+  const { inode } = at.dentry;
+  if (inode === null || /(^|,)mode=/.test(mount.data)) return;
+  const attr = new SetAttr();
+  attr.mask = ATTR_MODE;
+  attr.mode = inode.mode & S_IALLUGO;
+  must(`mounting tmpfs at ${mount.target}`, made.root.inode!.setattr(null, attr));
 }
 
 /** mount(2)'s propagation type, on one mount or with MS_REC on all below it. */

@@ -14,9 +14,9 @@ export interface Case {
 export const cases: readonly Case[] = [
   {
     title: 'exit codes: the program’s, 125, 126, 127, by signals',
-    script: `$P run --rm bb sh -c 'echo out; exit 3'; echo $?; $P run --rm bb nosuch 2>/dev/null; echo $?; $P run --rm bb /no/such 2>/dev/null; echo $?;
+    script: `$P run --rm bb sh -c 'echo out; exit 3'; echo $?; $P run --rm bb nosuch 2>/dev/null; echo $?; $P run --rm bb /no/such 2>/dev/null; echo $?; $P run --rm bb '' 2>/dev/null; echo $?
       $P run --rm bb /etc/text 2>/dev/null; echo $?; $P run --rm --nosuchflag bb true 2>/dev/null; echo $?`,
-    output: 'out\n3\n127\n127\n126\n125',
+    output: 'out\n3\n127\n127\n127\n126\n125',
     quick: true,
     rootless: true,
   },
@@ -107,6 +107,20 @@ export const cases: readonly Case[] = [
       $P run --rm --pid container:$N bb ps -o args | grep -c 'sleep 111'; $P exec $N ps -o args | grep -c '^sleep'; $P rm -f -t 0 $N >/dev/null`,
     output: '1\n1\n1',
     rootless: true,
+  },
+  {
+    title: 'cp: into and out of a tmpfs, refused by a read-only root; the kinds of mounts',
+    script: `$P run -d --name $N --read-only --tmpfs /t:size=1m,mode=1770 -v /data bb sh -c 'echo early >/t/e; sleep 60' >/dev/null; echo copied >f; sleep 1
+      $P cp f $N:/t/f; $P exec $N cat /t/f; $P exec $N sh -c 'echo out >/t/o'; $P cp $N:/t/o o; cat o; $P cp $N:/t/e - | tar xO; $P cp f $N:/tmp/f; $P cp f $N:/data/f; $P exec $N cat /tmp/f /data/f
+      $P cp f $N:/f 2>/dev/null || echo refused; $P exec $N sh -c 'grep " /t " /proc/mounts | cut -d" " -f1-3; stat -c "%a %u" /t; df -k /t | tail -1 | tr -s " " | cut -d" " -f2'
+      $P restart -t 0 $N >/dev/null; sleep 1; $P exec $N ls /t; $P rm -f -t 0 $N >/dev/null`,
+    output: 'copied\nout\nearly\ncopied\ncopied\nrefused\ntmpfs /t tmpfs\n1770 0\n1024\ne',
+    rootless: true,
+  },
+  {
+    title: 'device nodes of a container that may make some',
+    script: `$P run --rm --name $N --cap-add mknod bb sh -c 'mknod /tmp/n c 1 3 && echo x >/tmp/n && stat -c "%F %t %T" /tmp/n'; $P run --rm --cap-drop mknod bb mknod /tmp/n c 1 3 2>/dev/null || echo refused`,
+    output: 'character special file 1 3\nrefused',
   },
   {
     title: 'building images',

@@ -534,6 +534,7 @@ function decodeUnlink(c: GoferClient, r: Reader): void {
 
 // struct statfs, arch/x86 64-bit: eleven words of 8 bytes, fsid in the eighth.
 function decodeStatfs(v: DataView, at: number, out: StatFs): void {
+  out.type = v.getUint32(at, true);
   out.blockSize = getU64(v, at + 8);
   out.blocks = getU64(v, at + 16);
   out.blocksFree = getU64(v, at + 24);

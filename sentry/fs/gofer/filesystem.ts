@@ -9,10 +9,11 @@
 import { Attributes } from '../../../gofer/protocol/attributes.ts';
 import { AttachReply, TREE_DEVICES, TREE_HOST_FIFO, TREE_READ_ONLY, TREE_SHARED } from '../../../gofer/protocol/messages.ts';
 import { EMFILE, ENFILE } from '../../abi/errno.ts';
-import { S_IFCHR, S_IFIFO, S_IFMT, V9FS_MAGIC } from '../../abi/stat.ts';
-import { Filesystem, type StatFs } from '../../vfs/filesystem.ts';
+import { S_IFCHR, S_IFIFO, S_IFMT } from '../../abi/stat.ts';
+import { Filesystem, StatFs } from '../../vfs/filesystem.ts';
 import type { GoferClient } from './client.ts';
 import { doubts } from './doubt.ts';
+import { magicOfKind, nameOfKind } from './host-kind.ts';
 import { HostWatches } from './host-watch.ts';
 import { GoferInode } from './inode.ts';
 import { Appetite } from './listing.ts';
@@ -53,11 +54,13 @@ export class GoferFilesystem extends Filesystem {
   /** TREE_*. */
   private readonly flags: number;
   private believed = false;
+  /** As the list of mounts has them, each after a comma. */
+  shownOptions = '';
   /** Of a layer below an overlay, "directory's number/name": the overlay asks for a name with each unlink and rename in its upper tree. */
   private readonly absent: Set<string> = new Set();
 
   private constructor(client: GoferClient, dev: number, reply: AttachReply, shownAs: string) {
-    super(shownAs, dev, V9FS_MAGIC);
+    super(shownAs, dev, magicOfKind(shownAs));
     this.acls = 2;
     this.allowsIdmap = true;
     this.client = client;
@@ -68,11 +71,25 @@ export class GoferFilesystem extends Filesystem {
     this.rootInode = this.adopt(reply.handle, reply.attributes, null, '');
   }
 
-  /** The file system of a gofer's tree, or -errno. dev: a device number of our own. */
-  static attach(client: GoferClient, tree: number, dev: number, shownAs = '9p'): GoferFilesystem | number {
+  /**
+   * The file system of a gofer's tree, or -errno. dev: a device number of our own; shownAs: what it is called where that is
+   * not what it is on the host.
+   */
+  static attach(client: GoferClient, tree: number, dev: number, shownAs?: string): GoferFilesystem | number {
     const reply = new AttachReply(new Attributes());
-    const result = client.attach(tree, reply);
-    return result < 0 ? result : new GoferFilesystem(client, dev, reply, shownAs);
+    let result = client.attach(tree, reply);
+    if (result < 0) return result;
+    let kind = shownAs;
+    if (kind === undefined) {
+      const about = new StatFs();
+      result = client.statfs(reply.handle, about);
+      kind = result < 0 ? nameOfKind(0) : nameOfKind(about.type);
+    }
+    return new GoferFilesystem(client, dev, reply, kind);
+  }
+
+  override options(): string {
+    return this.shownOptions;
   }
 
   /** How often what is known of the tree has been doubted: doubt.ts. */
