@@ -44,7 +44,7 @@ export function detach(target: Task, signo: number): void {
   const tracee = target.tracee;
   if (tracee === null) return;
   target.tracee = null;
-  target.watched = target.seccompMode !== 0;
+  target.watched = target.seccompMode !== 0 || target.userDispatch !== null;
   tracee.tracer.tracees?.delete(target);
   if (target.state !== TASK_STOPPED || tracee.stopCode === 0) return;
   target.signals.ptraceSignal = signo;

@@ -292,6 +292,7 @@ function inherit(t: Task, child: Task, a: CloneArgs, sharesMemory: boolean): voi
   child.landlock = t.landlock;
   t.landlock?.incRef();
   child.timerSlackNs = t.timerSlackNs;
+  child.machineCheckPolicy = t.machineCheckPolicy;
   child.defaultTimerSlackNs = t.timerSlackNs;
   child.sched.inherit(t.sched);
 }

@@ -314,6 +314,7 @@ function loadExec(t: Task, exec: Exec): number {
     return context;
   }
   const mm = newMemory(platform, context.space);
+  mm.keepFlags(t.mm);
   const send = (c: Context, fd: number) => platform.sendFd(c, fd);
   const loaded = loadProgram(t, mm, context, send, exec.program, exec.interpreter, t.group.limits.soft[RLIMIT_STACK]!);
   if (typeof loaded === 'number') {
@@ -402,6 +403,7 @@ function resumeLoaded(t: Task, _why: number): number {
   t.signals.altStackSize = 0;
   t.signals.altStackFlags = 2;
   t.clearTidAddr = 0;
+  t.userDispatch = null;
   t.robustListAddr = 0;
   t.rseq = null;
   enterTimeForChildren(t, null);

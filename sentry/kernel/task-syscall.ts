@@ -14,6 +14,7 @@ import { notifyListener, notifyResult } from './seccomp-notify.ts';
 import { TASK_HANDLER, type Task, WAKE_SIGNAL } from './task.ts';
 import { finish } from './task-run.ts';
 import { FOREVER } from './timers.ts';
+import { dispatchToUser } from './user-dispatch.ts';
 
 /** The guest has made a system call: EVENT_SYSCALL. */
 export function enterSyscall(t: Task): void {
@@ -108,6 +109,11 @@ function resumeInterrupted(t: Task, why: number): number {
 // ---- tasks that a tracer or a filter watches: kernel/entry/common.c:syscall_trace_enter()
 
 function enterWatched(t: Task): number {
+  // Before a tracer and filters see the call: syscall_trace_enter().
+  if (t.userDispatch !== null) {
+    const result = dispatchToUser(t, t.userDispatch);
+    if (result !== 0) return result;
+  }
   const tracee = t.tracee;
   if (tracee === null) return dispatchFiltered(t);
   tracee.inCall = true;

@@ -38,6 +38,7 @@ import { SyscallArgs } from './syscall-args.ts';
 import { raiseSignal } from './task-signals.ts';
 import type { ThreadGroup } from './thread-group.ts';
 import { FOREVER, Timer } from './timers.ts';
+import type { UserDispatch } from './user-dispatch.ts';
 import type { UtsNamespace } from './uts-namespace.ts';
 
 export const TASK_GUEST = 0;
@@ -139,6 +140,10 @@ export class Task implements ListNode<Task> {
   private isWatched = false;
   /** SECCOMP_MODE_*. */
   seccompMode = 0;
+  /** PR_SET_SYSCALL_USER_DISPATCH. */
+  userDispatch: UserDispatch | null = null;
+  /** PR_MCE_KILL's policy, which nothing asks for here: PR_MCE_KILL_DEFAULT. */
+  machineCheckPolicy = 2;
   /** Newest first. */
   seccompFilters: readonly SeccompFilter[] = NO_FILTERS;
   /** What the running call has asked a guest's program: base/retry.ts. */

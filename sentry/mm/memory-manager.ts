@@ -7,7 +7,7 @@
 
 import type { AddressSpace, Context, Mappings } from '../../platform/platform.ts';
 import { HOSTCALL_RECEIVED_FD } from '../../platform/platform.ts';
-import { EACCES, EFAULT, EINVAL, ENOMEM } from '../abi/errno.ts';
+import { EACCES, EFAULT, EINVAL, ENOMEM, EPERM } from '../abi/errno.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import {
   MADV_DODUMP,
@@ -47,6 +47,9 @@ export function pageDown(n: number): number {
   return Math.floor(n / PAGE_SIZE) * PAGE_SIZE;
 }
 
+/** PR_MDWE_NO_INHERIT. */
+const MDWE_NO_INHERIT = 2;
+
 /** What mmap sends descriptors through: the platform's sendFd for the context of the batch. */
 export type SendFd = (context: Context, hostFd: number) => number;
 
@@ -78,6 +81,12 @@ export class MemoryManager extends GuestMemory implements Mappings {
   peak = 0;
   /** /proc/[pid]/coredump_filter: MMF_DUMP_FILTER_DEFAULT. fork and exec keep it. */
   coredumpFilter = 0x33;
+  /** PR_SET_MDWE: PR_MDWE_REFUSE_EXEC_GAIN and PR_MDWE_NO_INHERIT. */
+  mdwe = 0;
+  /** PR_SET_MEMORY_MERGE, which is without effect. */
+  mergesAny = false;
+  /** Some mapping is, or was, sealed: whoever changes mappings has to look. */
+  private hasSeals = false;
 
   /** The vDSO and its data, which lie above `top` and can be looked at. */
   private readonly vdsoStart: number;
@@ -278,6 +287,48 @@ export class MemoryManager extends GuestMemory implements Mappings {
     return 0;
   }
 
+  /** What fork and exec leave as it is: include/linux/mm_types.h:mmf_init_legacy_flags(). */
+  keepFlags(from: MemoryManager): void {
+    this.coredumpFilter = from.coredumpFilter;
+    this.mergesAny = from.mergesAny;
+    this.mdwe = (from.mdwe & MDWE_NO_INHERIT) !== 0 ? 0 : from.mdwe;
+  }
+
+  /** PR_MDWE_REFUSE_EXEC_GAIN: include/linux/mman.h:map_deny_write_exec(). `old` is what the mapping has now. */
+  deniesExec(old: number, prot: number): boolean {
+    if (this.mdwe === 0 || (prot & PROT_EXEC) === 0) return false;
+    return (prot & PROT_WRITE) !== 0 || (old & PROT_EXEC) === 0;
+  }
+
+  /** mseal(2): what is mapped in [start, end) stays as it is until the program ends. */
+  seal(start: number, end: number): void {
+    this.hasSeals = true;
+    const { list } = this.vmas;
+    this.vmas.splitAt(start);
+    this.vmas.splitAt(end);
+    for (let at = this.vmas.indexAt(start); at < list.length && list[at]!.start < end; at++) list[at]!.sealed = true;
+    this.vmas.mergeAround(start, end);
+  }
+
+  /** Whether anything in [start, end) is sealed. */
+  isSealed(start: number, end: number): boolean {
+    if (!this.hasSeals) return false;
+    const { list } = this.vmas;
+    for (let at = this.vmas.indexAt(start); at < list.length && list[at]!.start < end; at++) if (list[at]!.sealed) return true;
+    return false;
+  }
+
+  /** Whether contents of sealed memory that nobody may write would be lost: mm/madvise.c:can_madvise_modify(). */
+  sealsContents(start: number, end: number): boolean {
+    if (!this.hasSeals) return false;
+    const { list } = this.vmas;
+    for (let at = this.vmas.indexAt(start); at < list.length && list[at]!.start < end; at++) {
+      const v = list[at]!;
+      if (v.sealed && v.backing === null && (v.prot & PROT_WRITE) === 0) return true;
+    }
+    return false;
+  }
+
   /** What was the host's in [start, end) is the guest's now. */
   private replaced(start: number, end: number): void {
     if (!this.isTaken(start, end)) return;
@@ -301,13 +352,14 @@ export class MemoryManager extends GuestMemory implements Mappings {
     return true;
   }
 
-  /** mprotect(2) on a checked, page-aligned range. 0, -ENOMEM, -EACCES. */
+  /** mprotect(2) on a checked, page-aligned range. 0, -ENOMEM, -EPERM, -EACCES. */
   protect(context: Context, addr: number, length: number, prot: number): number {
     const end = addr + length;
     if (!this.vmas.covers(addr, end)) return -ENOMEM;
     const list = this.vmas.list;
+    if (this.isSealed(addr, end)) return -EPERM;
     for (let at = this.vmas.indexAt(addr); at < list.length && list[at]!.start < end; at++) {
-      if ((prot & ~list[at]!.maxProt) !== 0) return -EACCES;
+      if ((prot & ~list[at]!.maxProt) !== 0 || this.deniesExec(list[at]!.prot, prot)) return -EACCES;
     }
     this.vmas.splitAt(addr);
     this.vmas.splitAt(end);
@@ -391,6 +443,7 @@ export class MemoryManager extends GuestMemory implements Mappings {
   ): number {
     const v = this.vmas.find(addr);
     if (v === undefined) return -EFAULT;
+    if (this.isSealed(addr, addr + oldLength) || (fixedAddr >= 0 && this.isSealed(fixedAddr, fixedAddr + newLength))) return -EPERM;
     // What is cut off may lie in other mappings: mm/mremap.c:shrink_vma().
     if (newLength < oldLength) {
       this.unmap(context, addr + newLength, oldLength - newLength);
@@ -447,7 +500,8 @@ export class MemoryManager extends GuestMemory implements Mappings {
     child.dataStart = this.dataStart;
     child.dataEnd = this.dataEnd;
     child.stackStart = this.stackStart;
-    child.coredumpFilter = this.coredumpFilter;
+    child.keepFlags(this);
+    child.hasSeals = this.hasSeals;
     for (const v of this.vmas.list) {
       if (v.dontFork) continue;
       const copy = v.slice(v.start, v.end);

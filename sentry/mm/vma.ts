@@ -41,6 +41,8 @@ export class Vma {
   dontFork = false;
   wipeOnFork = false;
   dontDump = false;
+  /** mseal(2). */
+  sealed = false;
   /** A private mapping that is or was writable: its pages may differ from the file's, or from zeros. VM_ACCOUNT, which keeps such mappings apart from others. */
   mayDiffer: boolean;
 
@@ -94,6 +96,7 @@ export class Vma {
     v.dontFork = this.dontFork;
     v.wipeOnFork = this.wipeOnFork;
     v.dontDump = this.dontDump;
+    v.sealed = this.sealed;
     v.mayDiffer = this.mayDiffer;
     this.backing?.incRef();
     return v;
@@ -111,6 +114,7 @@ export class Vma {
       this.dontFork === next.dontFork &&
       this.wipeOnFork === next.wipeOnFork &&
       this.dontDump === next.dontDump &&
+      this.sealed === next.sealed &&
       this.mayDiffer === next.mayDiffer &&
       (this.backing === null || this.offset + (this.end - this.start) === next.offset)
     );

@@ -180,7 +180,7 @@ export function fremovexattr(t: Task, a: SyscallArgs): number {
 // ---- by (dirfd, path), Linux 6.13
 
 // struct xattr_args, include/uapi/linux/xattr.h.
-const XATTR_ARGS = layout({ value: u64, size: u32, flags: u32 });
+const XATTR_ARGS = layout({ value: u64, valueSize: u32, flags: u32 });
 assert(XATTR_ARGS.size === 16);
 const xattrArgs = { valueAddr: 0, size: 0, flags: 0 };
 
@@ -190,7 +190,7 @@ function loadArgs(t: Task, addr: number, size: number): number {
   if (t.mm.copyIn(addr, scratch.u8, 0, size) < 0) return -EFAULT;
   for (let i = XATTR_ARGS.size; i < size; i++) if (scratch.u8[i] !== 0) return -E2BIG;
   xattrArgs.valueAddr = getU64(scratch.view, XATTR_ARGS.value);
-  xattrArgs.size = scratch.view.getUint32(XATTR_ARGS.size, true);
+  xattrArgs.size = scratch.view.getUint32(XATTR_ARGS.valueSize, true);
   xattrArgs.flags = scratch.view.getInt32(XATTR_ARGS.flags, true);
   return 0;
 }

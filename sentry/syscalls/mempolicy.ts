@@ -1,10 +1,17 @@
 // numa(7): mm/mempolicy.c, mm/migrate.c, for a machine with the one node 0. Policies are checked and
 // remembered; there is nowhere else for memory to be.
 
-import { E2BIG, EFAULT, EINVAL, ENODEV, ENOENT, EPERM, ESRCH } from '../abi/errno.ts';
+import { E2BIG, EFAULT, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, EPERM, ESRCH } from '../abi/errno.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import { CAP_SYS_NICE } from '../abi/sched.ts';
-import { SYS_get_mempolicy, SYS_mbind, SYS_migrate_pages, SYS_move_pages, SYS_set_mempolicy } from '../abi/sysno-x64.ts';
+import {
+  SYS_get_mempolicy,
+  SYS_mbind,
+  SYS_migrate_pages,
+  SYS_move_pages,
+  SYS_set_mempolicy,
+  SYS_set_mempolicy_home_node,
+} from '../abi/sysno-x64.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { scratch } from '../mm/guest-memory.ts';
@@ -166,6 +173,23 @@ export function mbind(t: Task, a: SyscallArgs): number {
   return 0;
 }
 
+/** set_mempolicy_home_node(2): checked alone, since there is one node. */
+export function set_mempolicy_home_node(t: Task, a: SyscallArgs): number {
+  const start = a.addr(0);
+  if (start % PAGE_SIZE !== 0 || a.addr(3) !== 0 || a.addr(2) !== 0) return -EINVAL;
+  const length = Math.ceil(a.addr(1) / PAGE_SIZE) * PAGE_SIZE;
+  if (start + length >= 2 ** 64) return -EINVAL;
+  if (length === 0) return 0;
+  let result = -ENOENT;
+  for (const range of ranges.get(t.mm) ?? []) {
+    if (range.start >= start + length || range.end <= start || range.mode === MPOL_DEFAULT) continue;
+    const mode = range.mode & ~MODE_FLAGS;
+    if (mode !== MPOL_BIND && mode !== MPOL_PREFERRED_MANY) return -EOPNOTSUPP;
+    result = 0;
+  }
+  return result;
+}
+
 function findTarget(t: Task, pid: number): Task | number {
   const target = pid === 0 ? t : t.pidns.task(pid);
   if (target === undefined) return -ESRCH;
@@ -230,6 +254,14 @@ export const mempolicyCalls: readonly SyscallLine[] = [
     get_mempolicy,
     'partial',
     ONE_NODE,
+  ),
+  call(
+    SYS_set_mempolicy_home_node,
+    'set_mempolicy_home_node',
+    'addr:addr len:size node:ulong flags:ulong',
+    set_mempolicy_home_node,
+    'partial',
+    'one node',
   ),
   call(SYS_migrate_pages, 'migrate_pages', 'pid:pid maxnode:size old:addr new:addr', migrate_pages, 'partial', 'one node'),
   call(SYS_move_pages, 'move_pages', 'pid:pid count:size pages:addr nodes:addr status:addr flags:int', move_pages, 'partial', 'one node'),

@@ -61,13 +61,24 @@ import {
 } from '../abi/mman.ts';
 import { MS_NOEXEC } from '../abi/mount.ts';
 import { RLIMIT_AS, RLIMIT_DATA } from '../abi/sched.ts';
-import { SYS_brk, SYS_madvise, SYS_mincore, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_msync, SYS_munmap } from '../abi/sysno-x64.ts';
+import {
+  SYS_brk,
+  SYS_madvise,
+  SYS_mincore,
+  SYS_mmap,
+  SYS_mprotect,
+  SYS_mremap,
+  SYS_mseal,
+  SYS_msync,
+  SYS_munmap,
+  SYS_remap_file_pages,
+} from '../abi/sysno-x64.ts';
 import { UNLIMITED } from '../kernel/limits.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import { FileBacking, SharedMemory } from '../mm/backing.ts';
 import { scratch } from '../mm/guest-memory.ts';
-import { MIN_ADDRESS, PROT_MASK, pageUp } from '../mm/memory-manager.ts';
+import { MIN_ADDRESS, PROT_MASK, pageDown, pageUp } from '../mm/memory-manager.ts';
 import type { Backing } from '../mm/vma.ts';
 import type { FileDescription, Mappable } from '../vfs/file-description.ts';
 import { openFile } from './io-common.ts';
@@ -133,6 +144,7 @@ export function mmap(t: Task, a: SyscallArgs): number {
     if (hint + length > mm.top) return -ENOMEM;
     if (hint < MIN_ADDRESS) return -EPERM;
     if ((flags & MAP_FIXED_NOREPLACE) !== 0 && mm.vmas.overlaps(hint, hint + length)) return -EEXIST;
+    if (mm.isSealed(hint, hint + length)) return -EPERM;
     addr = hint;
   } else {
     addr = mm.findAddress(pageUp(hint), length, (flags & MAP_32BIT) !== 0);
@@ -144,6 +156,7 @@ export function mmap(t: Task, a: SyscallArgs): number {
   const may = checkNewLock(t, length, isLocked);
   if (may < 0) return may;
 
+  if (mm.deniesExec(PROT_EXEC, prot)) return -EACCES;
   const shared = type !== MAP_PRIVATE;
   let maxProt = PROT_MASK;
   let backing: Backing | null = null;
@@ -206,6 +219,7 @@ export function munmap(t: Task, a: SyscallArgs): number {
   const addr = a.addr(0);
   const length = pageUp(a.addr(1));
   if (!aligned(addr) || length === 0 || addr + length > t.mm.top) return -EINVAL;
+  if (t.mm.isSealed(addr, addr + length)) return -EPERM;
   t.context.resetCalls();
   if (!t.mm.unmap(t.context, addr, length)) return 0;
   return t.tailHostCalls(resumeFailedCall);
@@ -265,6 +279,7 @@ export function brk(t: Task, a: SyscallArgs): number {
   t.n1 = newEnd;
   t.n2 = want;
   if (newEnd < oldEnd) {
+    if (mm.isSealed(newEnd, oldEnd)) return mm.brk;
     mm.unmap(c, newEnd, oldEnd - newEnd);
     mm.brk = want;
     return c.callCount === 0 ? want : t.hostCalls(resumeBrk);
@@ -371,6 +386,7 @@ export function madvise(t: Task, a: SyscallArgs): number {
   switch (advice) {
     case MADV_DONTNEED:
     case MADV_FREE:
+      if (mm.sealsContents(addr, end)) return -EPERM;
       if (advice === MADV_FREE && !anonymousPrivate(t, addr, end)) return -EINVAL;
       // can_madv_lru_vma().
       if (mm.lockedBytes(addr, end) > 0) return -EINVAL;
@@ -390,6 +406,7 @@ export function madvise(t: Task, a: SyscallArgs): number {
     case MADV_DOFORK:
     case MADV_WIPEONFORK:
     case MADV_KEEPONFORK: {
+      if ((advice === MADV_DONTFORK || advice === MADV_WIPEONFORK) && mm.sealsContents(addr, end)) return -EPERM;
       const marked = mm.mark(addr, end, advice);
       if (marked < 0) return marked;
       c.resetCalls();
@@ -404,7 +421,7 @@ export function madvise(t: Task, a: SyscallArgs): number {
     case MADV_REMOVE: {
       const v = mm.vmas.find(addr);
       if (v === undefined) return -ENOMEM;
-      if (!v.shared || v.backing === null || (v.prot & PROT_WRITE) === 0) return v.backing === null ? -EINVAL : -EACCES;
+      if (!v.shared || v.backing === null || (v.maxProt & PROT_WRITE) === 0) return v.backing === null ? -EINVAL : -EACCES;
       c.resetCalls();
       mm.adviseHost(c, addr, Math.min(end, v.end) - addr, advice);
       t.n0 = 0;
@@ -477,6 +494,50 @@ function adviseMapped(t: Task, addr: number, end: number, advice: number): void 
   }
 }
 
+/** mseal(2). */
+export function mseal(t: Task, a: SyscallArgs): number {
+  const start = a.addr(0);
+  const length = pageUp(a.addr(1));
+  if (a.addr(2) !== 0 || !aligned(start)) return -EINVAL;
+  if (length === 0) return a.addr(1) === 0 ? 0 : -EINVAL;
+  const end = start + length;
+  if (end >= 2 ** 64) return -EINVAL;
+  if (!t.mm.vmas.covers(start, end)) return -ENOMEM;
+  t.mm.seal(start, end);
+  return 0;
+}
+
+/** remap_file_pages(2), which Linux too makes a mapping of its own by now: mm/mmap.c. */
+export function remap_file_pages(t: Task, a: SyscallArgs): number {
+  const start = pageDown(a.addr(0));
+  const length = pageDown(a.addr(1));
+  const offset = a.addr(3) * PAGE_SIZE;
+  if (a.addr(2) !== 0 || length === 0 || start + length > t.mm.top) return -EINVAL;
+  if (offset + length >= 2 ** 63) return -EINVAL;
+  const end = start + length;
+  const { vmas } = t.mm;
+  const v = vmas.find(start);
+  if (v === undefined || !v.shared || v.backing === null || !vmas.covers(start, end)) return -EINVAL;
+  for (let at = vmas.indexAt(start); at < vmas.list.length && vmas.list[at]!.start < end; at++) {
+    const next = vmas.list[at]!;
+    if (next.backing !== v.backing || next.flags !== v.flags || next.prot !== v.prot) return -EINVAL;
+  }
+  if (t.mm.isSealed(start, end)) return -EPERM;
+  t.context.resetCalls();
+  sender = t;
+  v.backing.incRef();
+  const mapped = t.mm.map(t.context, send, start, length, v.prot, v.maxProt, v.flags | MAP_POPULATE, v.backing, offset, v.label);
+  if (mapped < 0) return mapped;
+  t.n0 = start;
+  t.n1 = length;
+  t.n2 = 0;
+  return t.hostCalls(resumeRemapped);
+}
+
+function resumeRemapped(t: Task, _why: number): number {
+  return t.context.callsDone === t.context.callCount ? 0 : resumeMmapFailed(t, 0);
+}
+
 /** msync(2). Shared file mappings are the file's own pages; MS_SYNC asks the file to store them. */
 export function msync(t: Task, a: SyscallArgs): number {
   const addr = a.addr(0);
@@ -520,6 +581,8 @@ export const memoryCalls: readonly SyscallLine[] = [
   call(SYS_mmap, 'mmap', 'addr:addr length:size prot:prot flags:mapflags fd:fd offset:addr', mmap, 'full', 'no huge pages'),
   call(SYS_mprotect, 'mprotect', 'addr:addr length:size prot:prot', mprotect),
   call(SYS_munmap, 'munmap', 'addr:addr length:size', munmap),
+  call(SYS_mseal, 'mseal', 'addr:addr length:size flags:ulong', mseal),
+  call(SYS_remap_file_pages, 'remap_file_pages', 'addr:addr size:size prot:ulong pgoff:ulong flags:ulong', remap_file_pages),
   call(SYS_brk, 'brk', 'addr:addr', brk),
   call(SYS_mremap, 'mremap', 'addr:addr old_size:size new_size:size flags:flags new_addr:addr', mremap),
   call(SYS_msync, 'msync', 'addr:addr length:size flags:flags', msync),

@@ -1,6 +1,6 @@
 // What a process's descriptor answers beyond waiting and signals: fs/pidfs.c. The descriptor itself is kernel/pidfd.ts.
 
-import { EACCES, EBADF, EFAULT, EINVAL, ESRCH } from '../abi/errno.ts';
+import { EACCES, EBADF, EFAULT, EINVAL, ENOTTY, ESRCH } from '../abi/errno.ts';
 import { PIDFS_MAGIC } from '../abi/stat.ts';
 import { put64 } from '../base/int64.ts';
 import { AnonFilesystem, AnonInode } from '../fs/anon.ts';
@@ -74,7 +74,8 @@ class PidFile extends PidFd {
 
   /** PIDFD_GET_INFO: "the caller must check whether the bits that it asked for are in the answer" - pidfd(2). */
   private info(t: Task, size: number, addr: number): number {
-    if (addr === 0 || size < INFO_SIZE_VER0) return -EINVAL;
+    if (size < INFO_SIZE_VER0) return -ENOTTY;
+    if (addr === 0) return -EINVAL;
     const length = Math.min(size, INFO_SIZE);
     const v = scratch.view;
     if (t.mm.copyIn(addr, scratch.u8, 0, 8) < 0) return -EFAULT;

@@ -1,7 +1,8 @@
 // prctl(2), arch_prctl(2), personality(2): kernel/sys.c, arch/x86/kernel/process_64.c.
 
 import { FS_BASE, GS_BASE, RAX } from '../../platform/platform.ts';
-import { EACCES, EBADF, EFAULT, EINVAL, ENODEV, ENXIO, EPERM } from '../abi/errno.ts';
+import { EACCES, EBADF, EFAULT, EINVAL, ENODEV, ENOMEM, ENXIO, EPERM } from '../abi/errno.ts';
+import { layout, u32, u64 } from '../abi/layout.ts';
 import { PAGE_SIZE, TASK_COMM_LEN } from '../abi/limits.ts';
 import {
   ARCH_GET_CPUID,
@@ -10,8 +11,10 @@ import {
   ARCH_SET_CPUID,
   ARCH_SET_FS,
   ARCH_SET_GS,
+  CAP_CHECKPOINT_RESTORE,
   CAP_LAST_CAP,
   CAP_SETPCAP,
+  CAP_SYS_ADMIN,
   CAP_SYS_RESOURCE,
   PR_CAP_AMBIENT,
   PR_CAP_AMBIENT_CLEAR_ALL,
@@ -24,6 +27,8 @@ import {
   PR_GET_DUMPABLE,
   PR_GET_IO_FLUSHER,
   PR_GET_KEEPCAPS,
+  PR_GET_MDWE,
+  PR_GET_MEMORY_MERGE,
   PR_GET_NAME,
   PR_GET_NO_NEW_PRIVS,
   PR_GET_PDEATHSIG,
@@ -40,10 +45,14 @@ import {
   PR_MCE_KILL_DEFAULT,
   PR_MCE_KILL_GET,
   PR_MCE_KILL_SET,
+  PR_MDWE_NO_INHERIT,
+  PR_MDWE_REFUSE_EXEC_GAIN,
   PR_SET_CHILD_SUBREAPER,
   PR_SET_DUMPABLE,
   PR_SET_IO_FLUSHER,
   PR_SET_KEEPCAPS,
+  PR_SET_MDWE,
+  PR_SET_MEMORY_MERGE,
   PR_SET_MM,
   PR_SET_MM_ARG_END,
   PR_SET_MM_ARG_START,
@@ -54,6 +63,8 @@ import {
   PR_SET_MM_ENV_END,
   PR_SET_MM_ENV_START,
   PR_SET_MM_EXE_FILE,
+  PR_SET_MM_MAP,
+  PR_SET_MM_MAP_SIZE,
   PR_SET_MM_START_BRK,
   PR_SET_MM_START_CODE,
   PR_SET_MM_START_DATA,
@@ -73,32 +84,61 @@ import {
   PR_SET_VMA,
   PR_SET_VMA_ANON_NAME,
   PR_SPEC_L1D_FLUSH,
-  PR_SYS_DISPATCH_OFF,
   PR_TASK_PERF_EVENTS_DISABLE,
   PR_TASK_PERF_EVENTS_ENABLE,
   PR_TIMING_STATISTICAL,
   PR_TSC_ENABLE,
+  RLIMIT_DATA,
   SECBIT_KEEP_CAPS,
   SECBIT_KEEP_CAPS_LOCKED,
   SECBIT_NO_CAP_AMBIENT_RAISE,
 } from '../abi/sched.ts';
 import { NSIG } from '../abi/signal.ts';
 import { SYS_arch_prctl, SYS_personality, SYS_prctl } from '../abi/sysno-x64.ts';
+import { assert } from '../base/assert.ts';
 import { REGISTERS_SET } from '../base/errors.ts';
+import { getU64 } from '../base/int64.ts';
 import { latin1, putLatin1 } from '../base/latin1.ts';
 import { type CapSet, hasCap, noCaps } from '../kernel/credentials.ts';
+import { UNLIMITED } from '../kernel/limits.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
 import type { Task } from '../kernel/task.ts';
 import type { ThreadGroup } from '../kernel/thread-group.ts';
+import { setUserDispatch } from '../kernel/user-dispatch.ts';
+import { FileBacking } from '../mm/backing.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { prctlSeccomp } from './seccomp.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 const PR_GET_AUXV = 0x41555856;
 /** SECURE_ALL_BITS and SECURE_ALL_LOCKS. */
-const SECURE_BITS = 0x55;
-const SECURE_LOCKS = 0xaa;
+const SECURE_BITS = 0x555;
+const SECURE_LOCKS = 0xaaa;
+/** SECBIT_EXEC_RESTRICT_FILE and SECBIT_EXEC_DENY_INTERACTIVE, for interpreters: anybody may set them. */
+const SECURE_UNPRIVILEGED = 0x500;
 const TASK_SIZE = 0x7ffffffff000;
+/** The longest auxiliary vector that is kept: saved_auxv. */
+const AUXV_MAX = 8 * 46;
+
+// struct prctl_mm_map, include/uapi/linux/prctl.h.
+const MM_MAP = layout({
+  startCode: u64,
+  endCode: u64,
+  startData: u64,
+  endData: u64,
+  startBrk: u64,
+  brk: u64,
+  startStack: u64,
+  argStart: u64,
+  argEnd: u64,
+  envStart: u64,
+  envEnd: u64,
+  auxv: u64,
+  auxvSize: u32,
+  exeFd: u32,
+});
+assert(MM_MAP.size === 104);
+type MmFields = [number, number, number, number, number, number, number, number, number, number, number];
 /** include/uapi/linux/prctl.h: the longest name of an anonymous mapping, NUL included. */
 const ANON_VMA_NAME_MAX_LEN = 80;
 
@@ -176,10 +216,9 @@ export function prctl(t: Task, a: SyscallArgs): number {
       return 0;
     case PR_MCE_KILL:
       if (a.addr(3) !== 0 || a.addr(4) !== 0) return -EINVAL;
-      if (arg2 === PR_MCE_KILL_CLEAR) return a.addr(2) !== 0 ? -EINVAL : 0;
-      return arg2 === PR_MCE_KILL_SET && a.addr(2) <= PR_MCE_KILL_DEFAULT ? 0 : -EINVAL;
+      return setMachineCheckPolicy(t, arg2, a.addr(2));
     case PR_MCE_KILL_GET:
-      return arg2 !== 0 || rest ? -EINVAL : PR_MCE_KILL_DEFAULT;
+      return arg2 !== 0 || rest ? -EINVAL : t.machineCheckPolicy;
     case PR_SET_THP_DISABLE:
       if (rest) return -EINVAL;
       group.thpDisabled = arg2 !== 0;
@@ -200,7 +239,17 @@ export function prctl(t: Task, a: SyscallArgs): number {
     case PR_SET_SPECULATION_CTRL:
       return a.addr(3) !== 0 || a.addr(4) !== 0 ? -EINVAL : arg2 <= PR_SPEC_L1D_FLUSH ? -ENXIO : -ENODEV;
     case PR_SET_SYSCALL_USER_DISPATCH:
-      return arg2 === PR_SYS_DISPATCH_OFF && !rest ? 0 : -EINVAL;
+      return setUserDispatch(t, arg2, a.addr(2), a.addr(3), a.addr(4));
+    case PR_SET_MDWE:
+      return rest ? -EINVAL : setMdwe(t, arg2);
+    case PR_GET_MDWE:
+      return arg2 !== 0 || rest ? -EINVAL : t.mm.mdwe;
+    case PR_SET_MEMORY_MERGE:
+      if (rest) return -EINVAL;
+      t.mm.mergesAny = arg2 !== 0;
+      return 0;
+    case PR_GET_MEMORY_MERGE:
+      return arg2 !== 0 || rest ? -EINVAL : t.mm.mergesAny ? 1 : 0;
     // Yama's exceptions: without Yama everybody may trace its own.
     case PR_SET_PTRACER:
       return -EINVAL;
@@ -218,6 +267,21 @@ export function prctl(t: Task, a: SyscallArgs): number {
       return group.auxv.length;
   }
   return -EINVAL;
+}
+
+function setMachineCheckPolicy(t: Task, what: number, policy: number): number {
+  if (what === PR_MCE_KILL_CLEAR ? policy !== 0 : what !== PR_MCE_KILL_SET || policy > PR_MCE_KILL_DEFAULT) return -EINVAL;
+  t.machineCheckPolicy = what === PR_MCE_KILL_CLEAR ? PR_MCE_KILL_DEFAULT : policy;
+  return 0;
+}
+
+/** kernel/sys.c:prctl_set_mdwe(): what is set once stays. */
+function setMdwe(t: Task, bits: number): number {
+  if (bits > (PR_MDWE_REFUSE_EXEC_GAIN | PR_MDWE_NO_INHERIT)) return -EINVAL;
+  if ((bits & PR_MDWE_NO_INHERIT) !== 0 && (bits & PR_MDWE_REFUSE_EXEC_GAIN) === 0) return -EINVAL;
+  if (t.mm.mdwe !== 0 && t.mm.mdwe !== bits) return -EPERM;
+  t.mm.mdwe = bits;
+  return 0;
 }
 
 function setName(t: Task, addr: number): number {
@@ -245,9 +309,9 @@ function setKeepCaps(t: Task, on: number): number {
 function setSecureBits(t: Task, bits: number): number {
   const now = t.creds.securebits;
   const locked = (now & SECURE_LOCKS) >> 1;
-  if (bits > 0xff || (bits & ~(SECURE_BITS | SECURE_LOCKS)) !== 0) return -EPERM;
+  if (bits > 0xfff || (bits & ~(SECURE_BITS | SECURE_LOCKS)) !== 0) return -EPERM;
   if ((locked & (now ^ bits)) !== 0 || (now & SECURE_LOCKS & ~bits) !== 0) return -EPERM;
-  if (!t.creds.capableHere(CAP_SETPCAP)) return -EPERM;
+  if (((now ^ bits) & ~SECURE_UNPRIVILEGED) !== 0 && !t.creds.capableHere(CAP_SETPCAP)) return -EPERM;
   const c = t.creds.clone();
   c.securebits = bits;
   t.creds = c;
@@ -311,23 +375,22 @@ function markDescendants(group: ThreadGroup): void {
 function setMm(t: Task, a: SyscallArgs): number {
   const what = a.addr(1);
   const value = a.addr(2);
+  if (a.addr(4) !== 0) return -EINVAL;
+  if (what === PR_SET_MM_MAP_SIZE) return t.mm.storeU32(value, MM_MAP.size);
+  if (what === PR_SET_MM_MAP) return setMmMap(t, value, a.addr(3));
   if (!t.creds.capableIn(t.kernel.rootUserNamespace, CAP_SYS_RESOURCE)) return -EPERM;
   const { group, mm } = t;
   if (what === PR_SET_MM_AUXV) {
     const size = a.addr(3);
-    if (size > 8 * 46 || a.addr(4) !== 0) return -EINVAL;
+    if (size > AUXV_MAX) return -EINVAL;
     const auxv = new Uint8Array(size);
     if (mm.copyIn(value, auxv, 0, size) < 0) return -EFAULT;
     group.auxv = auxv;
     return 0;
   }
-  if (a.addr(4) !== 0 || a.addr(3) !== 0) return -EINVAL;
+  if (a.addr(3) !== 0) return -EINVAL;
   if (what === PR_SET_MM_EXE_FILE) {
-    const file = t.fds.get(a.int(2));
-    if (file === undefined) return -EBADF;
-    if (file.path === undefined || !file.inode().isRegular() || (file.inode().mode & 0o111) === 0) return -EACCES;
-    group.exe = file.path;
-    return 0;
+    return setExe(t, a.int(2));
   }
   if (value >= TASK_SIZE || value < 65536) return -EINVAL;
   switch (what) {
@@ -370,6 +433,55 @@ function setMm(t: Task, a: SyscallArgs): number {
   return 0;
 }
 
+/** PR_SET_MM_MAP: all of it at once, for who restores a process. prctl_set_mm_map(), validate_prctl_map_addr(). */
+function setMmMap(t: Task, addr: number, size: number): number {
+  if (size !== MM_MAP.size) return -EINVAL;
+  const bytes = new Uint8Array(size);
+  if (t.mm.copyIn(addr, bytes, 0, size) < 0) return -EFAULT;
+  const v = new DataView(bytes.buffer);
+  const fields: number[] = [];
+  for (let at = MM_MAP.startCode; at <= MM_MAP.envEnd; at += 8) fields.push(getU64(v, at));
+  if (fields.some((value) => value >= TASK_SIZE || value < 65536)) return -EINVAL;
+  const [startCode, endCode, startData, endData, startBrk, brk, startStack, argStart, argEnd, envStart, envEnd] = fields as MmFields;
+  if (startCode >= endCode || startData > endData || startBrk > brk || argStart > argEnd || envStart > envEnd) return -EINVAL;
+  const limit = t.group.limits.soft[RLIMIT_DATA]!;
+  if (limit !== UNLIMITED && brk - startBrk + (endData - startData) > limit) return -EINVAL;
+  const auxvSize = v.getUint32(MM_MAP.auxvSize, true);
+  const auxv = new Uint8Array(auxvSize > AUXV_MAX ? 0 : auxvSize);
+  if (auxvSize > 0) {
+    if (getU64(v, MM_MAP.auxv) === 0 || auxvSize > AUXV_MAX) return -EINVAL;
+    if (t.mm.copyIn(getU64(v, MM_MAP.auxv), auxv, 0, auxvSize) < 0) return -EFAULT;
+  }
+  const { group, mm } = t;
+  const exeFd = v.getInt32(MM_MAP.exeFd, true);
+  if (exeFd !== -1) {
+    if (!t.creds.capableHere(CAP_CHECKPOINT_RESTORE) && !t.creds.capableHere(CAP_SYS_ADMIN)) return -EPERM;
+    const error = setExe(t, exeFd);
+    if (error < 0) return error;
+  }
+  mm.codeStart = startCode;
+  mm.codeEnd = endCode;
+  mm.dataStart = startData;
+  mm.dataEnd = endData;
+  mm.brkStart = startBrk;
+  mm.brk = brk;
+  mm.stackStart = startStack;
+  group.argStart = argStart;
+  group.argEnd = argEnd;
+  group.envStart = envStart;
+  group.envEnd = envEnd;
+  if (auxvSize > 0) group.auxv = auxv;
+  return 0;
+}
+
+function setExe(t: Task, fd: number): number {
+  const file = t.fds.get(fd);
+  if (file === undefined) return -EBADF;
+  if (file.path === undefined || !file.inode().isRegular() || (file.inode().mode & 0o111) === 0) return -EACCES;
+  t.group.exe = file.path;
+  return 0;
+}
+
 /** PR_SET_VMA_ANON_NAME: mm/madvise.c:madvise_set_anon_name(). */
 function nameMapping(t: Task, start: number, length: number, nameAddr: number): number {
   let label = '';
@@ -378,20 +490,20 @@ function nameMapping(t: Task, start: number, length: number, nameAddr: number): 
     if (typeof name === 'number') return name === -EFAULT ? -EFAULT : -EINVAL;
     // Printable, and nothing that would break a line of /proc/[pid]/maps.
     if (/[^\x20-\x7e]|[\\`$[\]]/.test(name)) return -EINVAL;
-    label = `[anon:${name}]`;
+    label = name;
   }
   if (start % PAGE_SIZE !== 0) return -EINVAL;
   const end = start + Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
   if (end === start) return 0;
   const { vmas } = t.mm;
-  if (!vmas.covers(start, end)) return -EINVAL;
+  // What is mapped gets the name all the same: madvise_walk_vmas().
+  let result = vmas.covers(start, end) ? 0 : -ENOMEM;
   vmas.splitAt(start);
   vmas.splitAt(end);
-  let result = 0;
   for (let at = vmas.indexAt(start); at < vmas.list.length && vmas.list[at]!.start < end; at++) {
     const v = vmas.list[at]!;
-    if (v.backing !== null) result = -EBADF;
-    else v.label = label;
+    if (v.backing instanceof FileBacking) result = -EBADF;
+    else v.label = nameAddr === 0 ? '' : v.backing === null ? `[anon:${label}]` : `[anon_shmem:${label}]`;
   }
   vmas.mergeAround(start, end);
   return result;
@@ -435,7 +547,7 @@ export const prctlCalls: readonly SyscallLine[] = [
     'option:int arg2:ulong arg3:ulong arg4:ulong arg5:ulong',
     prctl,
     'partial',
-    'PR_SET_MM_MAP, PR_SCHED_CORE, PR_SET_MDWE and the calls of other architectures are EINVAL; timing, timer slack and huge-page settings are remembered only',
+    'PR_SCHED_CORE and the calls of other architectures are EINVAL; timing, timer slack and huge-page settings are remembered only',
   ),
   call(SYS_arch_prctl, 'arch_prctl', 'code:int addr:ulong', arch_prctl, 'partial', 'no CET, no AMX permission, no cpuid faulting'),
   call(SYS_personality, 'personality', 'persona:ulong', personality, 'partial', 'only ADDR_NO_RANDOMIZE has an effect'),

@@ -2,10 +2,11 @@
 
 import { EACCES, EFAULT, EINVAL, ENOENT, EPERM } from '../abi/errno.ts';
 import { PTRACE_O_MASK, PTRACE_O_SUSPEND_SECCOMP } from '../abi/ptrace.ts';
-import { CAP_SYS_ADMIN } from '../abi/sched.ts';
+import { CAP_SYS_ADMIN, PR_SYS_DISPATCH_INCLUSIVE_ON, PR_SYS_DISPATCH_OFF, PR_SYS_DISPATCH_ON } from '../abi/sched.ts';
 import { getU64, put64 } from '../base/int64.ts';
 import { INSTRUCTION_SIZE, type SeccompFilter } from '../kernel/seccomp-filter.ts';
 import type { Task } from '../kernel/task.ts';
+import { setUserDispatch } from '../kernel/user-dispatch.ts';
 import { scratch } from '../mm/guest-memory.ts';
 
 const SECCOMP_MODE_FILTER = 2;
@@ -52,6 +53,8 @@ export function seccompMetadata(t: Task, target: Task, size: number, dataAddr: n
   return t.mm.copyOut(dataAddr, scratch.u8, 0, length) < 0 ? -EFAULT : length;
 }
 
+const SUD_SIZE = 32;
+
 /** PTRACE_GET_RSEQ_CONFIGURATION: all zero for a thread without an area. */
 export function rseqConfiguration(t: Task, target: Task, size: number, dataAddr: number): number {
   const v = scratch.view;
@@ -60,4 +63,24 @@ export function rseqConfiguration(t: Task, target: Task, size: number, dataAddr:
   v.setUint32(12, target.rseq?.signature ?? 0, true);
   put64(v, 16, 0);
   return t.mm.copyOut(dataAddr, scratch.u8, 0, Math.min(size, RSEQ_SIZE)) < 0 ? -EFAULT : RSEQ_SIZE;
+}
+
+/** PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG: struct ptrace_sud_config. */
+export function dispatchConfig(t: Task, target: Task, size: number, dataAddr: number): number {
+  if (size !== SUD_SIZE) return -EINVAL;
+  const d = target.userDispatch;
+  const v = scratch.view;
+  put64(v, 0, d === null ? PR_SYS_DISPATCH_OFF : d.inverted ? PR_SYS_DISPATCH_INCLUSIVE_ON : PR_SYS_DISPATCH_ON);
+  put64(v, 8, d?.selectorAddr ?? 0);
+  put64(v, 16, d?.start ?? 0);
+  put64(v, 24, d === null ? 0 : d.end - d.start);
+  return t.mm.copyOut(dataAddr, scratch.u8, 0, SUD_SIZE) < 0 ? -EFAULT : 0;
+}
+
+/** PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG. */
+export function setDispatchConfig(t: Task, target: Task, size: number, dataAddr: number): number {
+  if (size !== SUD_SIZE) return -EINVAL;
+  if (t.mm.copyIn(dataAddr, scratch.u8, 0, SUD_SIZE) < 0) return -EFAULT;
+  const v = scratch.view;
+  return setUserDispatch(target, getU64(v, 0), getU64(v, 16), getU64(v, 24), getU64(v, 8));
 }

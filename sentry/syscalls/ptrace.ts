@@ -12,6 +12,7 @@ import {
   PTRACE_EVENT_STOP,
   PTRACE_GET_RSEQ_CONFIGURATION,
   PTRACE_GET_SYSCALL_INFO,
+  PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG,
   PTRACE_GETEVENTMSG,
   PTRACE_GETFPREGS,
   PTRACE_GETREGS,
@@ -33,6 +34,7 @@ import {
   PTRACE_SECCOMP_GET_FILTER,
   PTRACE_SECCOMP_GET_METADATA,
   PTRACE_SEIZE,
+  PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG,
   PTRACE_SETFPREGS,
   PTRACE_SETOPTIONS,
   PTRACE_SETREGS,
@@ -57,7 +59,7 @@ import { TASK_DEAD, type Task } from '../kernel/task.ts';
 import { sendKernelSignal, setBlocked } from '../kernel/task-signals.ts';
 import { scratch } from '../mm/guest-memory.ts';
 import { archPrctl, getRegs, peekUser, pokeUser, regset, setRegs } from './ptrace-registers.ts';
-import { checkOptions, rseqConfiguration, seccompFilter, seccompMetadata } from './ptrace-state.ts';
+import { checkOptions, dispatchConfig, rseqConfiguration, seccompFilter, seccompMetadata, setDispatchConfig } from './ptrace-state.ts';
 import { call, type SyscallLine } from './syscall-line.ts';
 
 const AUDIT_ARCH_X86_64 = 0xc000003e;
@@ -189,6 +191,10 @@ function onStopped(t: Task, target: Task, request: number, a: SyscallArgs): numb
       return seccompMetadata(t, target, addr, dataAddr);
     case PTRACE_GET_RSEQ_CONFIGURATION:
       return rseqConfiguration(t, target, addr, dataAddr);
+    case PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG:
+      return setDispatchConfig(t, target, addr, dataAddr);
+    case PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG:
+      return dispatchConfig(t, target, addr, dataAddr);
   }
   return -EIO;
 }
@@ -256,12 +262,5 @@ function callInfo(t: Task, target: Task, size: number, dataAddr: number): number
 }
 
 export const ptraceCalls: readonly SyscallLine[] = [
-  call(
-    SYS_ptrace,
-    'ptrace',
-    'request:int pid:pid addr:ulong data:ulong',
-    ptrace,
-    'partial',
-    'no SINGLEBLOCK, no SET_SYSCALL_USER_DISPATCH_CONFIG',
-  ),
+  call(SYS_ptrace, 'ptrace', 'request:int pid:pid addr:ulong data:ulong', ptrace, 'partial', 'no SINGLEBLOCK'),
 ];

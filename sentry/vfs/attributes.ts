@@ -2,11 +2,11 @@
 // fs/utimes.c. All take a resolved inode, so that path and descriptor calls share them; mount and
 // dentry are null for files without a place in the tree.
 
-import { EINVAL, EISDIR, EOVERFLOW, EPERM, EROFS, ETXTBSY } from '../abi/errno.ts';
+import { EINVAL, EISDIR, EOPNOTSUPP, EOVERFLOW, EPERM, EROFS, ETXTBSY } from '../abi/errno.ts';
 import { LANDLOCK_ACCESS_FS_TRUNCATE } from '../abi/landlock.ts';
 import { IN_ACCESS, IN_ATTRIB, IN_MODIFY } from '../abi/poll.ts';
 import { CAP_CHOWN, CAP_FSETID } from '../abi/sched.ts';
-import { S_IALLUGO, S_IFDIR, S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP, UTIME_NOW, UTIME_OMIT } from '../abi/stat.ts';
+import { S_IALLUGO, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP, UTIME_NOW, UTIME_OMIT } from '../abi/stat.ts';
 import type { Credentials } from '../kernel/credentials.ts';
 import type { Task } from '../kernel/task.ts';
 import type { Dentry } from './dentry.ts';
@@ -39,6 +39,8 @@ export function chmod(t: Task | null, creds: Credentials, mount: Mount | null, i
   const error = mount === null ? 0 : wantWrite(mount);
   if (error < 0) return error;
   creds = credsOn(mount, creds);
+  // notify_change(): the mode of a symbolic link means nothing.
+  if ((inode.mode & S_IFMT) === S_IFLNK) return -EOPNOTSUPP;
   if (hasUnmappedId(creds, inode)) return -EOVERFLOW;
   if (!ownerOrCapable(creds, inode)) return -EPERM;
   mode &= S_IALLUGO;
