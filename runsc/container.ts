@@ -6,7 +6,7 @@ import { resolve } from 'node:path';
 import { SIGCONT, SIGKILL, SIGSTOP } from '../sentry/abi/signal.ts';
 import type { SandboxState } from '../sentry/boot/control-protocol.ts';
 import { startAnchor } from './anchor.ts';
-import { type BootPlan, planBoot } from './boot-from-spec.ts';
+import { type BootPlan, planBoot, planProcess } from './boot-from-spec.ts';
 import { Cgroup, type CgroupRecord } from './cgroup.ts';
 import type { Config } from './config.ts';
 import { sendConsole, sendPidfdOf } from './console.ts';
@@ -22,7 +22,7 @@ import { debugLine } from './messages.ts';
 import { hostNumberOf, processesInNamespaceOf } from './namespaces.ts';
 import { checkPod, findPod } from './pod.ts';
 import { Sandbox, type SandboxOptions } from './sandbox.ts';
-import { readSpec, type Spec } from './spec.ts';
+import { readSpec, type Spec, type SpecProcess } from './spec.ts';
 import { runGuestHook } from './start-hooks.ts';
 import { type ContainerState, identify, isAlive, type Remains, StateDir } from './state-file.ts';
 import { TerminalRelay } from './terminal-relay.ts';
@@ -155,6 +155,7 @@ export class Container {
       const checked = sandbox.control.await(sandbox.control.send({ method: 'check' }));
       if (checked.error !== undefined) throw startError(spec.process.args[0]!, checked.error, checked.errno);
       dir.save(state);
+      dir.saveRequest(execRequest(state.process));
       if (options.pidFile !== undefined) writePidFile(options.pidFile, anchor);
       if (options.pidfdSocket !== undefined) sendPidfdOf(options.pidfdSocket, anchor);
       if (!options.foreground) sandbox.control.ask('letting the sandbox go', { method: 'detach' });
@@ -189,6 +190,7 @@ export class Container {
 
   private update(change: Partial<ContainerState>): void {
     this.state = { ...this.state, ...change };
+    if (change.paused !== undefined) this.dir.saveRequest(change.paused ? undefined : execRequest(this.state.process));
     this.dir.save(this.state);
   }
 
@@ -348,6 +350,12 @@ export class Container {
     client.close();
     return state;
   }
+}
+
+/** What starts one more program like the container's own, with the list of its arguments still empty and last. */
+function execRequest(process: SpecProcess): string {
+  const { args: _, ...rest } = planProcess({ ...process, terminal: false, consoleSize: undefined });
+  return JSON.stringify({ id: 1, method: 'exec', process: { ...rest, bareNewlines: false, args: [] } });
 }
 
 /** The host's number of the process that makes the container's. */

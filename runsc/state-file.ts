@@ -143,6 +143,17 @@ export class StateDir {
     }
   }
 
+  /** For native/launcher/front.c, which asks the sandbox by it; undefined where a program cannot be started just now. */
+  saveRequest(request: string | undefined): void {
+    const path = join(this.path, 'exec.json');
+    if (request === undefined) {
+      rmSync(path, { force: true });
+      return;
+    }
+    writeFileSync(`${path}.new`, request, { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  }
+
   saveRemains(remains: Remains): void {
     writeFileSync(join(this.path, 'remains.json'), JSON.stringify(remains), { mode: 0o600 });
   }

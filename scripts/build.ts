@@ -112,7 +112,10 @@ if (rehearsal.status !== 0)
   console.error(`build: no sandbox can run here, so that dist/runsc will compile at each start: ${rehearsal.stderr.trim()}`);
 checkFlags();
 await seal('main', executable, { ...bundles, ...Object.fromEntries(roles.map((role) => [`${role}.cache`, join(work, `${role}.cache`)])) });
-carryLibraries(executable, readFileSync(join(released, 'launcher')));
+// The same words whoever says them.
+const words = spawnSync(executable, ['--version'], { encoding: 'utf8' });
+if (words.status !== 0) fail(`the new executable does not run: ${words.stderr}`);
+carryLibraries(executable, readFileSync(join(released, 'launcher')), words.stdout);
 for (const role of roles) console.log(`${role}: ${statSync(join(work, `${role}.cache`)).size >> 10} KiB compiled`);
 rmSync(work, { recursive: true });
 

@@ -10,8 +10,9 @@ const PT_LOAD = 1;
 const PT_INTERP = 3;
 const PT_PHDR = 6;
 const PF_R_X = 5;
-/** launcher.c: struct parameters, whose three libraries follow these words. */
-const PARAMETERS = { entry: 0, interpreter: 8, programHeaders: 16, count: 24, libraries: 32 };
+/** launcher.c: struct parameters, whose three libraries follow the words. */
+const PARAMETERS = { entry: 0, interpreter: 8, programHeaders: 16, count: 24, libraries: 32, version: 176 };
+const VERSION_BYTES = 128;
 const LIBRARY = { name: 0, offset: 32, size: 40, bytes: 48 };
 const HEADERS_COPY = 1024;
 /** launcher.c: PROGRAM_HEADERS. */
@@ -68,9 +69,10 @@ function libraryFiles(): string[] {
 
 /**
  * Makes the launcher the entry of an executable of type ET_EXEC, and appends the libraries. Throws where the file is not
- * laid out as expected; it is then unchanged.
+ * laid out as expected; it is then unchanged. version: what the launcher answers to --version; none, and Node is asked.
  */
-export function carryLibraries(executable: string, launcher: Buffer): void {
+export function carryLibraries(executable: string, launcher: Buffer, version = ''): void {
+  if (Buffer.byteLength(version) >= VERSION_BYTES) throw new Error(`the version has more than ${VERSION_BYTES - 1} bytes: ${version}`);
   const file = openSync(executable, 'r+');
   try {
     const elf = Buffer.alloc(64);
@@ -96,6 +98,7 @@ export function carryLibraries(executable: string, launcher: Buffer): void {
     put(PARAMETERS.interpreter, interpreter.vaddr);
     put(PARAMETERS.programHeaders, vaddr + HEADERS_COPY);
     put(PARAMETERS.count, count);
+    segment.write(version, PARAMETERS.version);
 
     let end = offset + roundUp(segment.length);
     for (const [i, path] of libraryFiles().entries()) {

@@ -2,6 +2,7 @@
 // dynamic linker ends the program before any code of it runs. So scripts/carry.ts takes the executable's PT_INTERP away and
 // makes this its entry: it does what the kernel would have done (maps the dynamic linker and jumps to it), and where the
 // host has not all three libraries, tells the dynamic linker of copies, which lie behind the executable in its own file.
+// Before that it does the two commands that need nothing of Node, see front.c.
 //
 // No C library, no relocations, no data of its own that is written: it is mapped wherever carry.ts puts it.
 #include <elf.h>
@@ -11,11 +12,15 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "bare.h"
+#include "front.h"
+
 #define PAGE 4096UL
 #define LIBRARIES 3
 #define PROGRAM_HEADERS 32
 #define DYNAMIC_ENTRIES 128
 #define NAME_BYTES 32
+#define VERSION_BYTES 128
 /** Descriptors from here on: the low ones are the caller's to hand over (--preserve-fds). */
 #define HIGH_DESCRIPTOR 900
 #define LOW_DESCRIPTOR 200
@@ -31,27 +36,10 @@ struct parameters {
     uint64_t offset; // in the file
     uint64_t size;
   } libraries[LIBRARIES];
+  char version[VERSION_BYTES]; // what --version prints
 };
 // The first page of the segment, with the copy of the program headers behind it; the code begins on the next one.
 __attribute__((section(".parameters"), used)) const volatile struct parameters parameters = {0};
-
-static long call6(long nr, long a, long b, long c, long d, long e, long f) {
-  long result;
-  register long r10 __asm__("r10") = d;
-  register long r8 __asm__("r8") = e;
-  register long r9 __asm__("r9") = f;
-  __asm__ volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
-  return result;
-}
-static long call3(long nr, long a, long b, long c) { return call6(nr, a, b, c, 0, 0, 0); }
-
-static unsigned long length(const char *text) {
-  unsigned long n = 0;
-  while (text[n] != 0) n++;
-  return n;
-}
-
-static void say(const char *text) { call3(SYS_write, 2, (long)text, length(text)); }
 
 __attribute__((noreturn)) static void fail(const char *what, const char *about) {
   say("runsc: ");
@@ -59,22 +47,6 @@ __attribute__((noreturn)) static void fail(const char *what, const char *about) 
   say(about);
   say("\n");
   for (;;) call3(SYS_exit_group, 127, 0, 0);
-}
-
-static char *append(char *to, const char *text) {
-  while (*text != 0) *to++ = *text++;
-  *to = 0;
-  return to;
-}
-
-static char *append_number(char *to, unsigned long n) {
-  char digits[20];
-  int i = 0;
-  do digits[i++] = '0' + n % 10;
-  while ((n /= 10) != 0);
-  while (i > 0) *to++ = digits[--i];
-  *to = 0;
-  return to;
 }
 
 /** Whether a folder that the dynamic linker searches in any case has the library. */
@@ -183,6 +155,7 @@ static unsigned long carried(void) {
 
 /** Called with the stack as the kernel made it; the address to jump to with the same stack. */
 __attribute__((used)) unsigned long launch(unsigned long *stack) {
+  if (*stack > 0) front((int)*stack, (char **)(stack + 1), (const char *)parameters.version);
   unsigned long entry, headers = parameters.program_headers;
   unsigned long base = map_interpreter((const char *)parameters.interpreter, &entry);
   for (int i = 0; i < LIBRARIES; i++) {
