@@ -35,7 +35,8 @@ export const OP_WALKOPEN = 24;
 export const OP_STATS = 25;
 export const OP_WATCH = 26;
 export const OP_UNWATCH = 27;
-export const OP_COUNT = 28;
+export const OP_CONTENTS = 28;
+export const OP_COUNT = 29;
 
 /** Names in one walk. */
 export const WALK_MAX = 64;
@@ -557,6 +558,21 @@ export function getStatsStep(r: Reader, attributes: Attributes): number {
   if (status > 0) throw new ProtocolError(`status ${status}`);
   if (status === 0) getAttributes(r, attributes);
   return status;
+}
+
+// ---- CONTENTS: attributes and bytes of several small files in a directory; the request is STATS's
+
+/** The largest file whose contents travel in a message. */
+export const SMALL_FILE: number = 16 * 1024;
+
+/** Of the answer's next name: the count of its bytes, which end where the reader then stands, with its attributes; or -errno. */
+export function getContentsStep(r: Reader, attributes: Attributes): number {
+  const status = r.i32();
+  if (status > 0) throw new ProtocolError(`status ${status}`);
+  if (status < 0) return status;
+  getAttributes(r, attributes);
+  r.bytes(SMALL_FILE);
+  return r.lastLength;
 }
 
 // ---- extended attributes

@@ -54,6 +54,21 @@ export function getdents64(fd: number, out: HostBuffer, at: number, max: number)
  * flags: 1 each with its attributes, 2 directories with theirs, 4 the overflow ids are shown as 0. words: how many, d_off
  * from where to go on (low, high), 1 when that was all. Bytes put, or -errno.
  */
+/**
+ * A small regular file in a directory, for the gofer's CONTENTS: bytes put to out[at, end) (144 of struct statx, u32 length, the
+ * file), or -errno; -EFBIG beyond `most` bytes or the room there is, -EAGAIN what would wait for a disk, which is asked to read ahead.
+ * ownFd: the directory of our own descriptors.
+ */
+export function readSmall(
+  directoryFd: number,
+  name: string,
+  ownFd: number,
+  out: HostBuffer,
+  at: number,
+  end: number,
+  most: number,
+  flags: number,
+): number;
 export function listEntries(fd: number, out: HostBuffer, at: number, end: number, flags: number, words: Uint32Array): number;
 export function mkdirat(dirFd: number, path: string, mode: number): number;
 export function mknodat(dirFd: number, path: string, mode: number, major: number, minor: number): number;

@@ -185,8 +185,8 @@ function copyBytes(to: FileDescription, from: FileDescription, size: number): nu
   const buffer = Buffer.alloc(Math.min(BUFFER, Math.max(size, 1)));
   const io = new BufferIo(buffer);
   for (let offset = 0; offset < size; ) {
-    // Where the lower file system can tell data from holes, holes need not be read.
-    const data = from.seek(NOBODY, offset, SEEK_DATA);
+    // Where the lower file system can tell data from holes, holes need not be read; what one read takes is not worth asking.
+    const data = size > buffer.length ? from.seek(NOBODY, offset, SEEK_DATA) : offset;
     if (data === -ENXIO) break;
     if (data > offset) offset = data;
     const n = from.pread(null, io.set(0, Math.min(buffer.length, size - offset)), offset);

@@ -14,6 +14,7 @@ import { dropDentries } from '../vfs/dentry.ts';
 import type { FileDescription } from '../vfs/file-description.ts';
 import type { Filesystem, SetAttr, VfsPath } from '../vfs/filesystem.ts';
 import { MAY_EXEC, MAY_READ, MAY_WRITE } from '../vfs/permissions.ts';
+import { dropAllContents } from './gofer/contents.ts';
 import { listings } from './gofer/listing.ts';
 import { applyAttr, type KernfsFilesystem, refuseModeChange, StaticDir, TextDescription, TextFile } from './kernfs.ts';
 import { changeNetSysctl, netSysctl } from './proc-sys-net.ts';
@@ -109,6 +110,7 @@ function dropCaches(what: number): void {
   if ((what & 2) === 0) return;
   dropDentries();
   listings.clear();
+  dropAllContents();
 }
 
 /** Unlike other generated files these can be sought from their end, which is at 0: default_llseek(). */

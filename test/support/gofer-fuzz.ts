@@ -11,6 +11,7 @@ import {
   OP_BIND,
   OP_CLOSE,
   OP_CONNECT,
+  OP_CONTENTS,
   OP_COUNT,
   OP_CREATE,
   OP_GETXATTR,
@@ -177,6 +178,7 @@ export function fuzzGofer(seed: number, count: number): FuzzResult {
       case OP_READDIR:
         putReaddir(w, handle(), pick([0, 1, 2, 3]), odd([0]), odd([0]), pick(['', name()]));
         break;
+      case OP_CONTENTS:
       case OP_STATS:
         putStats(w, handle(), pick([[], [name()], [name(), name(), name()], Array.from({ length: 256 }, name)]));
         break;

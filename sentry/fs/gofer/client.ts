@@ -12,6 +12,7 @@ import {
   CLOSE_MAX,
   DirEntry,
   getAttachReply,
+  getContentsStep,
   getDirEntry,
   getListXattrReply,
   getMakeReply,
@@ -30,6 +31,7 @@ import {
   OP_BIND,
   OP_CLOSE,
   OP_CONNECT,
+  OP_CONTENTS,
   OP_CREATE,
   OP_GETXATTR,
   OP_LINK,
@@ -434,6 +436,31 @@ export class GoferClient {
     const { reply } = this.transport;
     try {
       for (let i = 0; i < names.length; i++) if (getStatsStep(reply, this.attributes) === 0) step(i, this.attributes);
+      reply.done();
+      return 0;
+    } catch (error) {
+      return this.drop(error);
+    }
+  }
+
+  /**
+   * Attributes and bytes of small files in a directory: `step` hears of each, with the bytes at u8[at, at + length) until it returns,
+   * or with a length of -errno. 0 or -errno.
+   */
+  contents(
+    directory: number,
+    names: readonly string[],
+    step: (index: number, attributes: Attributes, u8: Uint8Array, at: number, length: number) => void,
+  ): number {
+    putStats(this.begin(OP_CONTENTS), directory, names);
+    const result = this.call();
+    if (result < 0) return result;
+    const { reply } = this.transport;
+    try {
+      for (let i = 0; i < names.length; i++) {
+        const n = getContentsStep(reply, this.attributes);
+        step(i, this.attributes, reply.u8, reply.at - Math.max(n, 0), n);
+      }
       reply.done();
       return 0;
     } catch (error) {

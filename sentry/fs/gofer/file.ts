@@ -23,6 +23,7 @@ import { DirectoryDescription } from '../../vfs/directory-description.ts';
 import { FileDescription, type Mappable } from '../../vfs/file-description.ts';
 import type { DirSink, VfsPath } from '../../vfs/filesystem.ts';
 import type { IoBuffer } from '../../vfs/io-buffer.ts';
+import type { Contents } from './contents.ts';
 import type { GoferInode } from './inode.ts';
 import type { Listing } from './listing.ts';
 import { abandonSlowCall, startFetch, startSync } from './slow-calls.ts';
@@ -34,14 +35,30 @@ const cold = { offset: 0, length: 0 };
 
 export class GoferFile extends FileDescription {
   private readonly file: GoferInode;
-  private readonly host: HostFd;
+  /** null as long as kept contents do. */
+  private host: HostFd | null;
+  private contents: Contents | null;
+  /** The count of doubts at that time: what was kept is believed no longer. */
+  private readonly openedAt: number;
   /** Where the last fetch() ended. */
   private fetchedTo = 0;
 
-  constructor(file: GoferInode, host: HostFd, path: VfsPath, flags: number) {
+  constructor(file: GoferInode, host: HostFd | null, contents: Contents | null, path: VfsPath, flags: number) {
     super(flags, path, neverTold);
     this.file = file;
     this.host = host;
+    this.contents = contents;
+    this.openedAt = file.fs.doubts;
+  }
+
+  /** The descriptor, got when first needed; or -errno. */
+  private descriptor(): HostFd | number {
+    if (this.host !== null) return this.host;
+    const host = this.file.attach(this.flags);
+    if (typeof host === 'number') return host;
+    this.host = host;
+    this.contents = null;
+    return host;
   }
 
   override inode(): GoferInode {
@@ -49,30 +66,34 @@ export class GoferFile extends FileDescription {
   }
 
   protected override release(_t: Task | null): void {
-    this.file.releaseHost(this.host);
+    if (this.host === null) this.file.releaseContents();
+    else this.file.releaseHost(this.host);
   }
 
   override read(_t: Task, io: IoBuffer): number {
     const n = this.readAt(io, this.pos);
     if (n > 0) this.pos += n;
-    if (n > 0) this.file.wasRead();
+    if (n > 0 && this.host !== null) this.file.wasRead();
     return n;
   }
 
   override pread(_t: Task | null, io: IoBuffer, offset: number): number {
     const n = this.readAt(io, offset);
-    if (n > 0) this.file.wasRead();
+    if (n > 0 && this.host !== null) this.file.wasRead();
     return n;
   }
 
   private readAt(io: IoBuffer, offset: number): number {
-    const { fd } = this.host;
+    if (this.contents?.hold === true && this.openedAt === this.file.fs.doubts) return readContents(this.contents, io, offset);
+    const host = this.descriptor();
+    if (typeof host === 'number') return host;
+    const { fd } = host;
     const wanted = io.remaining;
-    if (!io.mayPark || wanted === 0 || !this.host.knowsNowait) return io.fromHost(fd, wanted, offset);
+    if (!io.mayPark || wanted === 0 || !host.knowsNowait) return io.fromHost(fd, wanted, offset);
     const n = io.fromHostNow(fd, wanted, offset);
     if (n === wanted || n === 0 || n === -EFAULT || (n > 0 && offset + n >= this.file.size)) return n;
     if (n < 0 && n !== -EAGAIN) {
-      if (n === -EOPNOTSUPP) this.host.knowsNowait = false;
+      if (n === -EOPNOTSUPP) host.knowsNowait = false;
       return io.fromHost(fd, wanted, offset);
     }
     if (n > 0) {
@@ -89,7 +110,7 @@ export class GoferFile extends FileDescription {
   }
 
   override fetch(t: Task): number {
-    return startFetch(t, this, this.host.fd, cold.offset, cold.length) ? 1 : -1;
+    return startFetch(t, this, this.host!.fd, cold.offset, cold.length) ? 1 : -1;
   }
 
   override abandonFetch(t: Task): void {
@@ -120,7 +141,7 @@ export class GoferFile extends FileDescription {
   private writeAt(t: Task | null, io: IoBuffer, at: number): number {
     const denied = removePrivileges(t, this.file, this.path?.mount ?? null);
     if (denied < 0) return denied;
-    const n = io.toHost(this.host.fd, io.remaining, at);
+    const n = io.toHost(this.host!.fd, io.remaining, at);
     if (n > 0) this.file.written(at + n);
     return n;
   }
@@ -143,7 +164,7 @@ export class GoferFile extends FileDescription {
       case SEEK_DATA:
       case SEEK_HOLE:
         // The descriptor's own position is used for nothing else.
-        to = offset < 0 ? -ENXIO : lseek(this.host.fd, offset, whence);
+        to = offset < 0 ? -ENXIO : this.seekHole(offset, whence);
         if (to < 0) return to;
         break;
       default:
@@ -155,6 +176,11 @@ export class GoferFile extends FileDescription {
     return to;
   }
 
+  private seekHole(offset: number, whence: number): number {
+    const host = this.descriptor();
+    return typeof host === 'number' ? host : lseek(host.fd, offset, whence);
+  }
+
   override ioctl(t: Task, cmd: number, arg: number): number {
     if (cmd !== FIONREAD) return super.ioctl(t, cmd, arg);
     // fs/ioctl.c:file_ioctl(): what lies behind the position.
@@ -164,35 +190,46 @@ export class GoferFile extends FileDescription {
   }
 
   override mmap(_t: Task, out: Mappable, prot: number, shared: boolean): number {
-    const host = shared && this.writable ? this.host : this.file.readerFor(this.host);
+    this.file.mapped();
+    const own = this.descriptor();
+    if (typeof own === 'number') return own;
+    const host = shared && this.writable ? own : this.file.readerFor(own);
     if (typeof host === 'number') return host;
     out.hostFd = host.fd;
     out.offset = 0;
     // A shared mapping of a writable file may become writable later by mprotect.
-    if (shared && (this.writable || (prot & PROT_WRITE) !== 0)) this.file.sharedMapping = true;
+    if (shared && (this.writable || (prot & PROT_WRITE) !== 0)) this.file.mappedShared();
     return 0;
   }
 
   override fsync(_t: Task, dataOnly: boolean): number {
-    return dataOnly ? fdatasync(this.host.fd) : fsync(this.host.fd);
+    const host = this.descriptor();
+    if (typeof host === 'number') return host;
+    return dataOnly ? fdatasync(host.fd) : fsync(host.fd);
   }
 
   override sync(t: Task, dataOnly: boolean): number {
-    return startSync(t, this, this.host.fd, dataOnly);
+    const host = this.descriptor();
+    return typeof host === 'number' ? host : startSync(t, this, host.fd, dataOnly);
   }
 
   override truncate(_t: Task, size: number): number {
-    return this.file.truncate(this.host, size);
+    return this.file.truncate(this.host!, size);
   }
 
   override fallocate(_t: Task, mode: number, offset: number, length: number): number {
-    const result = fallocate(this.host.fd, mode, offset, length);
+    const result = fallocate(this.host!.fd, mode, offset, length);
     if (result < 0) return result;
-    this.file.stale = true;
+    this.file.contentsChanged();
     if ((mode & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)) !== 0) return 0;
     // Collapsing and inserting ranges move the end: the host says where it is now.
     return this.file.getattr(null);
   }
+}
+
+function readContents(contents: Contents, io: IoBuffer, offset: number): number {
+  const n = Math.min(io.remaining, contents.size - offset);
+  return n <= 0 ? 0 : io.put(contents.block.slab!.bytes, contents.block.at + offset, n);
 }
 
 /** include/uapi/linux/fs.h. */

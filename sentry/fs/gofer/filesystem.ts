@@ -12,6 +12,7 @@ import { EMFILE, ENFILE } from '../../abi/errno.ts';
 import { S_IFCHR, S_IFIFO, S_IFMT } from '../../abi/stat.ts';
 import { Filesystem, StatFs } from '../../vfs/filesystem.ts';
 import type { GoferClient } from './client.ts';
+import { type Contents, dropContentsOf } from './contents.ts';
 import { doubts } from './doubt.ts';
 import { magicOfKind, nameOfKind } from './host-kind.ts';
 import { HostWatches } from './host-watch.ts';
@@ -46,6 +47,10 @@ export class GoferFilesystem extends Filesystem {
   /** By our inode number: hard links are one inode. */
   readonly inodes: Map<number, GoferInode> = new Map();
   readonly appetite: Appetite = new Appetite();
+  /** Of small files, by our inode number. */
+  readonly contents: Map<number, Contents> = new Map();
+  /** The host file system cannot tell whether a read would wait: contents do not come. */
+  readsByDescriptor = false;
   /** Host devices seen, in order: the index tells inode numbers of different ones apart. */
   private readonly devices: number[] = [];
   /** Numbers that do not fit, by "device:number". */
@@ -102,6 +107,11 @@ export class GoferFilesystem extends Filesystem {
     this.believed = true;
   }
 
+  /** It lies below an overlay: nobody may change it, and its access times do not move. */
+  get isLayer(): boolean {
+    return this.believed;
+  }
+
   override root(): GoferInode {
     return this.rootInode;
   }
@@ -126,6 +136,7 @@ export class GoferFilesystem extends Filesystem {
     }
     this.inodes.clear();
     this.absent.clear();
+    dropContentsOf(this.contents);
     this.client.flush();
   }
 

@@ -16,7 +16,7 @@ import {
   WALK_OPEN,
 } from '../../../gofer/protocol/messages.ts';
 import { major, makedev, minor } from '../../abi/device.ts';
-import { EACCES, EMFILE, ENFILE, ENODATA, ENOENT, EPERM, ESTALE } from '../../abi/errno.ts';
+import { EACCES, EMFILE, ENFILE, ENODATA, ENOENT, EOPNOTSUPP, EPERM, ESTALE } from '../../abi/errno.ts';
 import { O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR, O_WRONLY, RENAME_EXCHANGE } from '../../abi/fcntl.ts';
 import { NAME_MAX } from '../../abi/limits.ts';
 import { MS_NOATIME, MS_RDONLY } from '../../abi/mount.ts';
@@ -31,6 +31,7 @@ import type { Mount } from '../../vfs/mount.ts';
 import { openIntent } from '../../vfs/open-intent.ts';
 import { atimeIsDue, readClock } from '../../vfs/times.ts';
 import type { EntryTaker } from './client.ts';
+import { type Contents, dropContents, isSmall, keepContents } from './contents.ts';
 import { GoferDirectory, GoferFile } from './file.ts';
 import type { GoferFilesystem } from './filesystem.ts';
 import { HostFile } from './host-file.ts';
@@ -45,6 +46,9 @@ const DESCRIBED = 4096;
  */
 const NAMES_ASKED = 4;
 const BYTES_PER_NAME_ASKED = 1024;
+/** What contents that come ahead may take of an answer, and how many files'. */
+const CONTENTS_BYTES = 96 * 1024;
+const CONTENTS_FILES = 64;
 const hostAttributes = new Attributes();
 /** What a listing has handed over, and scratch of asking for more. */
 const ahead = new Attributes();
@@ -79,6 +83,10 @@ export class GoferInode extends Inode {
   private hostWatch: HostWatch | null = null;
   /** Open descriptions that use reader or writer. */
   private users = 0;
+  /** Open descriptions that read kept contents and have no descriptor. */
+  private readers = 0;
+  /** It is mapped, and so a descriptor is of more use than its contents. */
+  private wantsFd = false;
   private target: string | null = null;
   /** Names of extended attributes, in exclusive mode, until we change them. */
   private xattrNames: string[] | null = null;
@@ -407,6 +415,7 @@ export class GoferInode extends Inode {
     const parent = this.ensureHandle();
     if (parent < 0) return parent;
     const { client } = this.fs;
+    child.keepReachable();
     const result = client.unlink(parent, name, child.handle, isDirectory);
     if (result < 0) return result;
     this.changed(client.directory, name, true);
@@ -416,6 +425,7 @@ export class GoferInode extends Inode {
       child.nlink--;
       child.stale = true;
     }
+    if (child.nlink === 0) dropContents(this.fs.contents, child.ino);
     if (child.via === this && child.viaName === name) child.via = null;
     return 0;
   }
@@ -427,6 +437,7 @@ export class GoferInode extends Inode {
     const newParent = to.ensureHandle();
     if (newParent < 0) return newParent;
     const { client } = this.fs;
+    if ((flags & RENAME_EXCHANGE) === 0) (replaced as GoferInode | undefined)?.keepReachable();
     const result = client.rename(oldParent, oldName, newParent, newName, flags);
     if (result < 0) return result;
     this.changed(client.attributes, oldName, (flags & RENAME_EXCHANGE) === 0);
@@ -445,6 +456,7 @@ export class GoferInode extends Inode {
   }
 
   private overwritten(): void {
+    if (!this.isDir() && this.nlink === 1) dropContents(this.fs.contents, this.ino);
     this.via = null;
     this.nlink = this.isDir() ? 0 : this.nlink - 1;
     this.stale = this.nlink > 0;
@@ -520,6 +532,7 @@ export class GoferInode extends Inode {
     const mode = attr.mode;
     attr.mode &= 0o7777;
     const result = client.setStat(handle, attr);
+    if ((attr.mask & ATTR_SIZE) !== 0) dropContents(this.fs.contents, this.ino);
     attr.mode = mode;
     this.xattrNames = null;
     if (result < 0) this.stale = true;
@@ -531,22 +544,33 @@ export class GoferInode extends Inode {
   truncate(host: HostFd, size: number): number {
     const result = ftruncate(host.fd, size);
     if (result < 0) return result;
+    this.contentsChanged();
     this.size = size;
     this.stale = true;
     return 0;
   }
 
-  /** Reading moves the access time, under relatime only when it is behind the others: fs/inode.c:relatime_need_update(). */
+  /** The host may have moved the access time. */
   wasRead(): void {
-    if (this.atimeSec < this.mtimeSec || this.atimeSec < this.ctimeSec) this.stale = true;
-    else if (this.atimeSec === this.mtimeSec && this.atimeNsec <= this.mtimeNsec) this.stale = true;
-    else if (this.atimeSec === this.ctimeSec && this.atimeNsec <= this.ctimeNsec) this.stale = true;
+    if (this.readMovesAtime()) this.stale = true;
+  }
+
+  /** Reading moves the access time, under relatime only when it is behind the others: fs/inode.c:relatime_need_update(). */
+  private readMovesAtime(): boolean {
+    if (this.atimeSec < this.mtimeSec || this.atimeSec < this.ctimeSec) return true;
+    if (this.atimeSec === this.mtimeSec && this.atimeNsec <= this.mtimeNsec) return true;
+    return this.atimeSec === this.ctimeSec && this.atimeNsec <= this.ctimeNsec;
   }
 
   /** Bytes up to `end` have been written through a donated descriptor. */
   written(end: number): void {
     if (end > this.size) this.size = end;
+    this.contentsChanged();
+  }
+
+  contentsChanged(): void {
     this.stale = true;
+    dropContents(this.fs.contents, this.ino);
   }
 
   // ---- extended attributes
@@ -615,8 +639,107 @@ export class GoferInode extends Inode {
     if ((this.mode & S_IFMT) === S_IFDIR) return new GoferDirectory(path, flags, this);
     if ((this.mode & S_IFMT) !== S_IFREG) return this.openHostNode(t, path, flags);
     this.fs.keepWithinLimit();
+    if ((flags & O_ACCMODE) === O_RDONLY) {
+      const contents = this.contentsToRead();
+      if (contents !== null) {
+        this.readers++;
+        return new GoferFile(this, null, contents, path, flags);
+      }
+    }
     const host = this.acquire(flags);
-    return typeof host === 'number' ? host : new GoferFile(this, host, path, flags);
+    return typeof host === 'number' ? host : new GoferFile(this, host, null, path, flags);
+  }
+
+  /** What a description that only reads can do with in place of a descriptor, or null. */
+  private contentsToRead(): Contents | null {
+    const { fs } = this;
+    if (fs.shared || fs.readsByDescriptor || this.wantsFd || !isSmall(this.size) || this.via === null) return null;
+    // Who has it open for writing or mapped changes it at any time; where there is a descriptor none need be got.
+    if (this.stale || this.sharedMapping || this.writer !== null || this.reader !== null) return null;
+    // Reading moves the access time, except below an overlay: fs/overlayfs/inode.c:ovl_update_time().
+    if (!fs.isLayer && this.readMovesAtime()) return null;
+    const known = this.checkedAt === fs.doubts ? fs.contents.get(this.ino) : undefined;
+    if (known?.areOf(this) === true) {
+      known.used = true;
+      return known;
+    }
+    return this.askContents();
+  }
+
+  private askContents(): Contents | null {
+    const parent = this.via!.ensureHandle();
+    if (parent < 0) return null;
+    names.length = 0;
+    names.push(this.viaName);
+    this.via!.addNamesBehind(this.viaName, names);
+    let own: Contents | null = null;
+    let status = 0;
+    this.fs.client.contents(parent, names, (i, a, u8, at, length) => {
+      if (i === 0) status = length;
+      const contents = length > 0 ? this.takeContents(i === 0, a, u8, at, length) : null;
+      if (i === 0) own = contents;
+    });
+    if (status === -EOPNOTSUPP) this.fs.readsByDescriptor = true;
+    return own;
+  }
+
+  /** Keeps contents that have come: this file's, or those of another that may be wanted next. */
+  private takeContents(isOwn: boolean, a: Attributes, u8: Uint8Array, at: number, length: number): Contents | null {
+    const { fs } = this;
+    const ino = fs.inoOf(a);
+    if (isOwn) {
+      if (ino !== this.ino || !this.bornAt(a)) return null;
+      this.setAttributes(a);
+    } else if (!fs.isLayer && fs.inodes.get(ino)?.readMovesAtime() === true) return null;
+    // Programs and libraries are mapped as soon as their first bytes have been read.
+    if (length >= 4 && u8[at] === 0x7f && u8[at + 1] === 0x45 && u8[at + 2] === 0x4c && u8[at + 3] === 0x46) {
+      if (isOwn) this.wantsFd = true;
+      return null;
+    }
+    if (length !== a.size || (!fs.isLayer && isRecent(a))) return null;
+    return keepContents(fs.contents, ino, a.ctimeSec, a.ctimeNsec, u8, at, length);
+  }
+
+  /** Files that this directory lists behind a name, whose contents may be wanted next: the more, the more have been asked for. */
+  private addNamesBehind(name: string, out: string[]): void {
+    const { listing } = this;
+    if (listing === null) return;
+    const at = listing.find(name);
+    if (at >= 0 && listing.contentsAhead > 1) {
+      listing.filesBehind(at, listing.contentsAhead, CONTENTS_BYTES, offsets);
+      for (let i = 0; i < offsets.length; i++) {
+        if (!this.fs.contents.has(listing.inoAt(offsets[i]))) out.push(listing.nameTextAt(offsets[i]));
+      }
+    }
+    listing.contentsAhead = Math.min(listing.contentsAhead * 4, CONTENTS_FILES);
+  }
+
+  /** A description that has read kept contents needs a descriptor after all, or -errno. */
+  attach(flags: number): HostFd | number {
+    const host = this.acquire(flags);
+    if (typeof host !== 'number') this.readers--;
+    return host;
+  }
+
+  /** A description that has read kept contents is closed. */
+  releaseContents(): void {
+    this.readers--;
+  }
+
+  /** The guest may write it from now on without any call of ours. */
+  mappedShared(): void {
+    this.sharedMapping = true;
+    this.contentsChanged();
+  }
+
+  /** Mapping it takes a descriptor. */
+  mapped(): void {
+    this.wantsFd = true;
+  }
+
+  /** Before its last name goes, what is open without a descriptor gets a handle to get one by. */
+  private keepReachable(): void {
+    if (this.readers > 0) this.ensureHandle();
   }
 
   /** A FIFO or device of the host, where the tree's policy says so: fs.opensHostNode(). */
@@ -732,6 +855,11 @@ export class GoferInode extends Inode {
     this.leaveAttributes();
     this.giveBack();
   }
+}
+
+/** A change of the same tick could go unnoticed: its ctime would be the same. */
+function isRecent(a: Attributes): boolean {
+  return Date.now() / 1000 - a.ctimeSec < 2;
 }
 
 /** Puts what the gofer lists into a new Listing. */

@@ -10,6 +10,7 @@
 // takes them back when the inode goes.
 
 import type { Attributes } from '../../../gofer/protocol/attributes.ts';
+import { SMALL_FILE } from '../../../gofer/protocol/messages.ts';
 import { major, makedev, minor } from '../../abi/device.ts';
 import { latin1 } from '../../base/latin1.ts';
 import type { Inode } from '../../vfs/filesystem.ts';
@@ -38,6 +39,8 @@ export class Listing {
   count = 0;
   /** How many entries' attributes to ask for with the next question: sentry/fs/gofer/inode.ts. */
   ahead = 16;
+  /** How many files' contents to ask for with the next question for one. */
+  contentsAhead = 1;
   /** Under which count of doubts the attributes were learned: doubt.ts. */
   describedAt = 0;
   private bytes: Uint8Array = new Uint8Array(512);
@@ -191,6 +194,20 @@ export class Listing {
 
   // ---- attributes
 
+  /** Offsets of up to `most` small files behind the entry at `offset`, of some `bytes` bytes in all. */
+  filesBehind(offset: number, most: number, bytes: number, out: number[]): void {
+    out.length = 0;
+    for (let at = this.after(offset); at < this.used && out.length < most && bytes > 0; at = this.after(at)) {
+      if (this.bytes[at + TYPE_AT] !== DT_REG) continue;
+      const row = this.view.getUint32(at + ROW_AT, true);
+      // A row whose attributes an inode has taken keeps the size as it was.
+      const size = row === 0 ? UNKNOWN_SIZE : this.rows![row * ROW + 8] + this.rows![row * ROW + 9] * WORD;
+      if (size > SMALL_FILE) continue;
+      bytes -= size;
+      if (bytes > 0) out.push(at);
+    }
+  }
+
   private isDescribed(offset: number): boolean {
     const row = this.view.getUint32(offset + ROW_AT, true);
     return row !== 0 && this.rows![row * ROW] !== 0;
@@ -319,6 +336,9 @@ export class Listing {
 }
 
 const DT_DIR = 4;
+const DT_REG = 8;
+/** What a file counts as whose size is not known. */
+const UNKNOWN_SIZE = 2048;
 /** rowFor()'s answer. */
 const found: { rows: Uint32Array; at: number } = { rows: new Uint32Array(0), at: 0 };
 

@@ -8,22 +8,24 @@ import {
   statSync,
   symlinkSync,
   unlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { close, getRlimit, setRlimit } from 'ptrace-napi';
-import { TREE_SHARED } from '../../../gofer/protocol/messages.ts';
+import { SMALL_FILE, TREE_SHARED } from '../../../gofer/protocol/messages.ts';
 import { EAGAIN, EMFILE, ENFILE, ENOENT, EOPNOTSUPP } from '../../../sentry/abi/errno.ts';
-import { O_APPEND, O_RDONLY, O_RDWR, O_WRONLY } from '../../../sentry/abi/fcntl.ts';
+import { O_APPEND, O_RDONLY, O_RDWR, O_WRONLY, SEEK_HOLE } from '../../../sentry/abi/fcntl.ts';
 import { RLIMIT_NOFILE } from '../../../sentry/abi/sched.ts';
+import { contentsBytes, dropAllContents } from '../../../sentry/fs/gofer/contents.ts';
 import { doubt } from '../../../sentry/fs/gofer/doubt.ts';
 import { GoferFilesystem, IDLE_FDS } from '../../../sentry/fs/gofer/filesystem.ts';
 import type { GoferInode } from '../../../sentry/fs/gofer/inode.ts';
 import type { Credentials } from '../../../sentry/kernel/credentials.ts';
 import type { Task } from '../../../sentry/kernel/task.ts';
 import { BufferIo } from '../../../sentry/vfs/buffer-io.ts';
-import type { FileDescription } from '../../../sentry/vfs/file-description.ts';
+import type { FileDescription, Mappable } from '../../../sentry/vfs/file-description.ts';
 import { ATTR_MODE, ATTR_SIZE, type DirSink, SetAttr, type VfsPath } from '../../../sentry/vfs/filesystem.ts';
 import { type TestGofer, testGofer } from '../../support/gofer.ts';
 import { makeTree } from '../../support/tree.ts';
@@ -493,4 +495,88 @@ test('who asks for one name after the other has the whole directory read, unless
     t.true(flags === 0 ? asked < 10 : asked >= 100, `${asked}`);
     t.is(readAll(opened(found(root.lookup('f9')), O_RDONLY)), 'xxxxxxxxx');
   }
+});
+
+test('contents of small files come by the dozen below an overlay, and opening one again asks nobody', (t) => {
+  const { g, fs, root } = mounted(t);
+  for (let i = 0; i < 100; i++) writeFileSync(join(g.dir, `f${i}`), `text ${i}`);
+  writeFileSync(join(g.dir, 'large'), 'x'.repeat(SMALL_FILE + 1));
+  writeFileSync(join(g.dir, 'library.so'), '\x7fELF and more');
+  fs.becomeLayer();
+  names(root);
+  const files = Array.from({ length: 100 }, (_, i) => found(root.lookup(`f${i}`)));
+  let calls = g.loopback.calls;
+  const readEach = () => {
+    for (let i = 0; i < 100; i++) {
+      const file = opened(files[i], O_RDONLY);
+      t.is(readAll(file), `text ${i}`);
+      file.decRef(null);
+    }
+  };
+  readEach();
+  t.true(g.loopback.calls - calls < 12, `${g.loopback.calls - calls}`);
+  calls = g.loopback.calls;
+  readEach();
+  t.is(g.loopback.calls, calls);
+  // These are read and mapped by descriptor.
+  for (const name of ['large', 'library.so']) {
+    const file = opened(found(root.lookup(name)), O_RDONLY);
+    t.true(readAll(file).length > 4);
+    t.is(file.mmap(nobody, {} as Mappable, 0, false), 0);
+    file.decRef(null);
+  }
+  t.true(contentsBytes() > 0);
+  dropAllContents();
+  t.is(contentsBytes(), 0);
+  readEach();
+});
+
+test('who reads kept contents sees what is written, cut and mapped meanwhile, and keeps a file that loses its name', (t) => {
+  const { g, root } = mounted(t);
+  const old = new Date(Date.now() - 100_000);
+  for (const name of ['f', 'g', 'h', 'i']) {
+    writeFileSync(join(g.dir, name), 'text');
+    // Read since it was changed, and not changed just now.
+    utimesSync(join(g.dir, name), new Date(Date.now() + 100_000), old);
+  }
+  const later = Date.now() + 2500;
+  while (Date.now() < later);
+  const reader = (name: string) => {
+    const file = opened(found(root.lookup(name)), O_RDONLY);
+    t.is(readAll(file), 'text');
+    return file;
+  };
+  const f = reader('f');
+  t.true(contentsBytes() > 0);
+  const writer = opened(found(root.lookup('f')), O_RDWR);
+  t.is(write(writer, 'TEX'), 3);
+  t.is(readAll(f), 'TEXt');
+  t.is(writer.truncate(nobody, 2), 0);
+  t.is(readAll(f), 'TE');
+  writer.decRef(null);
+  f.decRef(null);
+  t.is(readAll(opened(found(root.lookup('f')), O_RDONLY)), 'TE');
+
+  const cut = new SetAttr();
+  cut.mask = ATTR_SIZE;
+  cut.size = 1;
+  const ofG = reader('g');
+  t.is(found(root.lookup('g')).setattr(null, cut), 0);
+  t.is(readAll(ofG), 't');
+  ofG.decRef(null);
+
+  const ofH = reader('h');
+  const h = found(root.lookup('h'));
+  t.is(root.unlink('h', h), 0);
+  t.is(readAll(ofH), 'text');
+  t.is(ofH.seek(nobody, 0, SEEK_HOLE), 4);
+  t.is(readAll(ofH), 'text');
+  ofH.decRef(null);
+
+  // What the host changes is seen after a doubt.
+  const ofI = reader('i');
+  writeFileSync(join(g.dir, 'i'), 'else');
+  doubt();
+  t.is(readAll(ofI), 'else');
+  ofI.decRef(null);
 });
