@@ -3,6 +3,7 @@
 import { realpathSync, type Stats, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
+import { EINVAL } from '../sentry/abi/errno.ts';
 import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../sentry/abi/mount.ts';
 import { CAP_MKNOD } from '../sentry/abi/sched.ts';
 import { S_IFBLK, S_IFCHR, S_IFIFO } from '../sentry/abi/stat.ts';
@@ -11,7 +12,7 @@ import { idMapsIn, type ViewMount } from './anchor.ts';
 import { cgroupView, planCgroupMount } from './cgroup-view.ts';
 import type { Config } from './config.ts';
 import { egressPolicies } from './egress-policy.ts';
-import { RunscError } from './errors.ts';
+import { errnoText, RunscError } from './errors.ts';
 import { sourceOf } from './host-mounts.ts';
 import { type IdMap, idMapsOf, sameIdMap } from './id-maps.ts';
 import { parseMountOptions } from './mount-options.ts';
@@ -42,6 +43,12 @@ const requiredMounts: readonly MountConfig[] = [
   { target: '/dev', type: 'devtmpfs', source: 'udev', flags: MS_NOSUID, data: 'mode=755' },
   { target: '/dev/pts', type: 'devpts', source: 'devpts', flags: MS_NOSUID | MS_NOEXEC, data: 'mode=620,ptmxmode=666' },
 ];
+
+/** Who has no id outside cannot be: setuid(2), EINVAL. */
+function refuseUnmapped(kind: 'uid' | 'gid', id: number, maps: readonly IdMap[]): void {
+  if (!maps.some((m) => id >= m.containerID && id < m.containerID + m.size))
+    throw new RunscError(`config.json: process.user.${kind}: ${id} has no mapping in the user namespace`, errnoText(EINVAL));
+}
 
 /** Device nodes of the host's file system are what a container with this capability makes in its root, as with runc. */
 function mayMakeNodes(spec: Spec): boolean {
@@ -83,9 +90,14 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config,
   // dockerd's way to set it.
   const domainname = spec.domainname ?? spec.sysctl['kernel.domainname'];
   const shown = maps ?? (inUserNamespace() ? idMapsOf('self') : undefined);
+  if (shown !== undefined) {
+    refuseUnmapped('uid', spec.process.uid, shown.uid);
+    refuseUnmapped('gid', spec.process.gid, shown.gid);
+  }
   return {
     boot: {
-      hostIds: shown === undefined ? undefined : { uids: shown.uid.map(idRange), gids: shown.gid.map(idRange) },
+      hostIds:
+        shown === undefined ? undefined : { uids: shown.uid.map(idRange), gids: shown.gid.map(idRange), ofCaller: maps === undefined },
       id,
       hostname: guestText(hostnameOf(spec)),
       domainname: domainname === undefined ? undefined : guestText(domainname),

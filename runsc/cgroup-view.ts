@@ -1,6 +1,7 @@
 // What a container sees of its cgroup: /proc/self/cgroup, and on a host with version 1 the folders of its controllers,
 // served read-only by the gofer. A container on version 2 has a hierarchy of the guest's own: sentry/fs/cgroupfs.ts.
 
+import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { GoferTree } from '../gofer/config.ts';
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from '../sentry/abi/mount.ts';
@@ -36,6 +37,19 @@ export function cgroupView(id: string, spec: Spec, config: Config): CgroupView |
   };
 }
 
+/** The caller's own cgroups of version 1: controllers, and the path. */
+function callersCgroups(): [readonly string[], string][] {
+  const lines = readFileSync('/proc/self/cgroup', 'utf8').split('\n');
+  return lines.flatMap((line): [readonly string[], string][] => {
+    const [, controllers = '', path = ''] = /^\d+:([^:]+):(.*)$/.exec(line) ?? [];
+    return path === '' ? [] : [[controllers.split(','), path]];
+  });
+}
+
+function v1Point(v1: ReadonlyMap<string, string>, controllers: readonly string[]): string | undefined {
+  return v1.get(controllers.find((controller) => v1.has(controller)) ?? '');
+}
+
 /** A mount of type cgroup: on version 1 a folder with one a controller. */
 export function planCgroupMount(
   mount: SpecMount,
@@ -47,9 +61,10 @@ export function planCgroupMount(
 ): MountConfig[] {
   const { flags, propagation } = parseMountOptions(mount.options);
   const { v1 } = hierarchies();
-  if (v1.size === 0 || config.ignoreCgroups || config.rootless)
+  if (v1.size === 0 || config.ignoreCgroups)
     return [{ target: guestText(target), type: 'cgroup', source: 'cgroup', flags, propagation, data: '' }];
   const path = cgroupPath(spec.cgroupsPath, id, config.systemdCgroup);
+  const own = config.rootless ? callersCgroups() : undefined;
   const standard = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   const mounts: MountConfig[] = [
     {
@@ -63,8 +78,12 @@ export function planCgroupMount(
     },
   ];
   for (const point of new Set(v1.values())) {
+    // Without rights to cgroups there is none of the container's: the caller's limits are its limits.
+    const folder =
+      own === undefined ? join(point, path) : join(point, own.find(([controllers]) => v1Point(v1, controllers) === point)?.[1] ?? '/');
+    if (own !== undefined && !existsSync(folder)) continue;
     // What the guest wrote there would move or limit processes of the host.
-    trees.push({ hostPath: guestText(join(point, path)), readOnly: true, shared: true });
+    trees.push({ hostPath: guestText(folder), readOnly: true, shared: true });
     const tree = { tree: trees.length - 1, readOnly: true, exclusive: false, overlay: false, isFile: false, shownAs: 'cgroup' };
     const at = guestText(join(target, basename(point)));
     mounts.push({ target: at, type: 'bind', source: 'cgroup', flags: standard | MS_RDONLY, propagation: 0, data: '', tree });

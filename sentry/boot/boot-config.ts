@@ -191,7 +191,12 @@ export interface ContainerConfig {
 
 export interface BootConfig extends ContainerConfig {
   /** What the container's ids are on the host, where it has a user namespace there: no others exist inside. */
-  readonly hostIds?: { readonly uids: readonly IdRangeConfig[]; readonly gids: readonly IdRangeConfig[] };
+  readonly hostIds?: {
+    readonly uids: readonly IdRangeConfig[];
+    readonly gids: readonly IdRangeConfig[];
+    /** The namespace is the caller's, too: who looks from there sees the container's own numbers. */
+    readonly ofCaller: boolean;
+  };
   /** auto: systrap, or ptrace where the host refuses seccomp filters. */
   readonly platform: 'auto' | 'systrap' | 'ptrace';
   readonly patchSyscalls: boolean;

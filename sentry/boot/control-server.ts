@@ -96,6 +96,14 @@ export class ControlServer {
     files.changed();
   }
 
+  /** Whoever hears that a process has ended does not find it in the host's list any more. */
+  private ending(container: Container, pid: number, reply: (status: number) => void): (status: number) => void {
+    return (status) => {
+      for (const connection of this.connections) if (connection.container === container) connection.files?.ended(pid);
+      reply(status);
+    };
+  }
+
   /** Who kills the host process that stands for a program means the program. */
   private anchorGone(container: Container, pid: number): void {
     if (container.init === null && container.status !== 'stopped') container.abandon(SIGKILL);
@@ -167,10 +175,10 @@ export class ControlServer {
         return;
       }
       case 'wait':
-        if (!container.onExitOf(request.pid, reply)) fail(`process ${request.pid}`, ESRCH);
+        if (!container.onExitOf(request.pid, this.ending(container, request.pid, reply))) fail(`process ${request.pid}`, ESRCH);
         return;
       case 'anchor':
-        if (!container.onExitOf(request.pid, reply)) fail(`process ${request.pid}`, ESRCH);
+        if (!container.onExitOf(request.pid, this.ending(container, request.pid, reply))) fail(`process ${request.pid}`, ESRCH);
         else this.anchored(connection, request.pid);
         return;
       case 'signal': {

@@ -97,6 +97,7 @@ function buildKernel(config: BootConfig): Kernel {
   if (config.hostIds !== undefined) {
     rootUserNamespace.hostUids = config.hostIds.uids;
     rootUserNamespace.hostGids = config.hostIds.gids;
+    rootUserNamespace.isCallers = config.hostIds.ofCaller;
   }
   const platform = choosePlatform(config);
   const kernel = new Kernel({

@@ -59,6 +59,11 @@ export class ProcessFiles extends Timer {
     timers.start(this, Math.max(clock.monotonicNs() + SETTLE_NS, this.lastNs + this.intervalNs));
   }
 
+  /** A process that its maker waits for has ended: at once, as the maker may look. */
+  ended(number: number): void {
+    if (this.told.delete(number)) this.send(number, '', '', '');
+  }
+
   /** Called now and then: after a change states settle, and processor times grow without any. */
   refresh(): void {
     if (!this.settling && this.kernel.clock.monotonicNs() - this.lastNs < REFRESH_NS) return;
@@ -99,7 +104,7 @@ export class ProcessFiles extends Timer {
   /** Who reads stands outside: the host's /proc shows the ids of a user namespace as those that they are there. */
   private withHostIds(status: string): string {
     const ns = this.kernel.rootUserNamespace;
-    if (ns.hostUids === null) return status;
+    if (ns.hostUids === null || ns.isCallers) return status;
     return status.replace(/^(Uid|Gid|Groups):.*$/gm, (line) =>
       line.replace(/\d+/g, (id) => `${ns.onHost(Number(id), line.startsWith('U'))}`),
     );

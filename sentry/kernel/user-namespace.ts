@@ -34,6 +34,8 @@ export class UserNamespace implements Namespace {
    */
   hostUids: readonly IdRange[] | null = null;
   hostGids: readonly IdRange[] | null = null;
+  /** That namespace is also that of who started the sandbox, and looks at it from outside. */
+  isCallers = false;
 
   constructor(parent: UserNamespace | null, owner: number, ownerGid: number) {
     this.parent = parent;

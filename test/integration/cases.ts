@@ -118,6 +118,13 @@ export const cases: readonly Case[] = [
     rootless: true,
   },
   {
+    title: 'top: names of users, and nobody who has ended; --systemd; ids that are not mapped',
+    script: `$P run -d --name $N -u 8 bb sleep 100 >/dev/null; sleep 1; $P top $N -eo pid,args >/dev/null; $P top $N user group pid args | tail -n +2 | tr -s ' ' | sed 's, $,,'; $P rm -f -t 0 $N >/dev/null
+      $P run --rm --systemd=always bb sh -c 'grep -cE " /run | /tmp " /proc/mounts; echo $container; test -d /sys/fs/cgroup/systemd -o ! -e /sys/fs/cgroup/memory && echo cgroups'; $P run --rm --uidmap 0:0:1000 -u 4000000 bb id >/dev/null 2>&1 || echo refused`,
+    output: '8 root 1 sleep 100\n2\npodman\ncgroups\nrefused',
+    rootless: true,
+  },
+  {
     title: 'device nodes of a container that may make some',
     script: `$P run --rm --name $N --cap-add mknod bb sh -c 'mknod /tmp/n c 1 3 && echo x >/tmp/n && stat -c "%F %t %T" /tmp/n'; $P run --rm --cap-drop mknod bb mknod /tmp/n c 1 3 2>/dev/null || echo refused`,
     output: 'character special file 1 3\nrefused',

@@ -49,6 +49,7 @@ says 'bind mount' c.sock r a6 --rm "--mount=type=bind,src=$work,dst=/tmp,options
 says 'memory limit' 64 r a7 --rm --memory-limit=67108864 -- sh -c 'free -m | sed -n 2p'
 says 'privileged' CapEff r a8 --rm --privileged -- grep CapEff /proc/self/status
 says 'seccomp profile' $'Seccomp:\t2' r a9 --rm --seccomp -- grep Seccomp: /proc/self/status
+ends 'without input and output' 0 r a12 --rm --null-io -- echo x
 says 'missing program' 'executable file not found in $PATH' r a10 --rm -- nosuch
 says 'cgroup path' /runsc-test/x r a11 --rm --cgroup=/runsc-test/x -- cat /proc/self/cgroup
 says 'detached' '' r d -d -- sleep 1000
