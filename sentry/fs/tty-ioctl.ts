@@ -419,6 +419,7 @@ function setForeground(t: Task, pty: Pty, arg: number): number {
 
 /** TIOCSTI: for one's own terminal, or with CAP_SYS_ADMIN. */
 function insertByte(t: Task, pty: Pty, arg: number): number {
+  if (t.kernel.sysctls.int('dev.tty.legacy_tiocsti') === 0 && !t.creds.capable(CAP_SYS_ADMIN)) return -EIO;
   if (t.group.tty !== pty && !t.creds.capable(CAP_SYS_ADMIN)) return -EPERM;
   const error = t.mm.copyIn(arg, bytes, 0, 1);
   if (error < 0) return error;

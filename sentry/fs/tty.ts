@@ -234,9 +234,9 @@ export class Pty implements TtyPort, ControllingTty {
     this.slaveGone = false;
   }
 
-  /** pty_close() of the slave; `hungUp` descriptions have been counted off by the hangup. */
-  slaveClosed(hungUp: boolean): void {
-    if (hungUp || --this.slaveOpens > 0) return;
+  /** pty_close() of the slave. What a hangup has cut off counts until it is closed: login(1) opens its terminal anew before that. */
+  slaveClosed(): void {
+    if (--this.slaveOpens > 0) return;
     this.slaveGone = true;
     this.masterWaiters.notify(POLLHUP | READ_EVENTS | WRITE_EVENTS);
   }
@@ -248,12 +248,8 @@ export class Pty implements TtyPort, ControllingTty {
     this.line.flushInput();
     this.line.backlog.clear();
     this.setTermios(new Termios());
-    if (this.slaveOpens > 0) {
-      this.slaveOpens = 0;
-      this.slaveGone = true;
-    }
     this.slaveWaiters.notify(HUNG_UP);
-    this.masterWaiters.notify(POLLHUP | READ_EVENTS | WRITE_EVENTS);
+    this.masterWaiters.notify(READ_EVENTS | WRITE_EVENTS);
   }
 
   /** tty_signal_session_leader(), then the hangup itself. */
@@ -420,7 +416,7 @@ export class SlaveDescription extends TtyDescription {
   }
 
   protected override release(_t: Task | null): void {
-    this.pty.slaveClosed(this.hungUp);
+    this.pty.slaveClosed();
   }
 }
 

@@ -113,6 +113,9 @@ export const SYSCTLS: readonly SysctlSpec[] = [
   int('kernel.watchdog', 1, ...BOOL),
   int('kernel.watchdog_thresh', 10, 0, 60),
   int('kernel.yama.ptrace_scope', 0, 0, 3),
+  // dev
+  int('dev.tty.ldisc_autoload', 1, ...BOOL),
+  int('dev.tty.legacy_tiocsti', 1, ...BOOL),
   // fs
   int('fs.aio-max-nr', 65536, 0),
   int('fs.aio-nr', 0, 0, INT_MAX, 0o444),

@@ -248,6 +248,34 @@ int main(void) {
   waitpid(child, &status, 0);
   print_status("hung up", status);
 
+  SECTION("hung up from inside");
+  fflush(stdout);
+  child = fork();
+  if (child == 0) {
+    setsid();
+    master = MUST(posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK));
+    MUST(unlockpt(master));
+    slave = MUST(open(ptsname(master), O_RDWR));
+    signal(SIGHUP, SIG_IGN);
+    MUST(syscall(SYS_vhangup));
+    char c;
+    CALL(read(slave, &c, 1));
+    CALL(write(slave, "x", 1));
+    // The other side goes on, since the terminal is still open; login opens it anew.
+    CALL(read(master, &c, 1));
+    int again = MUST(open(ptsname(master), O_RDWR | O_NOCTTY));
+    CALL(write(again, "y", 1));
+    CALL(read(master, &c, 1));
+    close(slave);
+    CALL(read(master, &c, 1));
+    close(again);
+    CALL(read(master, &c, 1));
+    fflush(stdout);
+    _exit(0);
+  }
+  waitpid(child, &status, 0);
+  print_status("from inside", status);
+
   SECTION("errors");
   int null = open("/dev/null", O_RDWR);
   CALL(tcgetattr(null, &raw));
