@@ -3,7 +3,7 @@
 
 import { readFileSync, writeSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
-import { close, compileHot, exitNow, exitOnHangup, fcntlSetCloexec, futexWait, futexWake, mapShared, openat2, umask } from 'ptrace-napi';
+import { close, exitNow, exitOnHangup, fcntlSetCloexec, futexWait, futexWake, mapShared, openat2, umask } from 'ptrace-napi';
 import { errnoName } from '../sentry/abi/errno.ts';
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from '../sentry/abi/fcntl.ts';
 import { setLogSink, warn } from '../sentry/base/log.ts';
@@ -77,7 +77,6 @@ export function goferMain(config: GoferConfig): never {
   must('watching for the end', exitOnHangup(config.socketFd));
   if (config.newRoot !== undefined) dropPrivileges();
   if (config.seccomp) loadFilter(trees.some((tree) => (tree.flags & (TREE_UDS_OPEN | TREE_UDS_CREATE)) !== 0));
-  compileHot(true);
   return serveForever(connection, new ServerChannel(memory, { futexWait, futexWake }));
 }
 

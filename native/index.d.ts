@@ -1,5 +1,4 @@
 // One declaration file for each file of src/, so that a function is declared beside where it is defined.
-export * from './types/engine.d.ts';
 export * from './types/hostcalls.d.ts';
 export * from './types/memory.d.ts';
 export * from './types/net.d.ts';

@@ -70,10 +70,7 @@ function loadBuilt() {
 function loadAsset() {
   return extract('ptrace_napi.node', (fd) => {
     try {
-      const addon = load(`/proc/self/fd/${fd}`);
-      // Who stays says when it is up.
-      addon.compileHot(false);
-      return addon;
+      return load(`/proc/self/fd/${fd}`);
     } finally {
       closeSync(fd);
     }

@@ -11,7 +11,6 @@ void InitProcess(Napi::Env env, Napi::Object exports);
 void InitNet(Napi::Env env, Napi::Object exports);
 void InitNetBroker(Napi::Env env, Napi::Object exports);
 void InitResidency(Napi::Env env, Napi::Object exports);
-void InitEngine(Napi::Env env, Napi::Object exports);
 
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitMemory(env, exports);
@@ -24,7 +23,6 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitNet(env, exports);
   InitNetBroker(env, exports);
   InitResidency(env, exports);
-  InitEngine(env, exports);
   return exports;
 }
 

@@ -15,11 +15,8 @@ const POLLIN = 1;
 const SENTRY_END_MS = 5000;
 
 function record(script: Script, fd: number): void {
-  // The cache names the flags it was made with: those of a start, without what the Sentry has set to collect garbage, and
-  // before the addon has put off compiling.
+  // The cache names the flags it was made with: those of a start, without what the Sentry has set to collect garbage.
   setFlagsFromString('--no-expose-gc');
-  setFlagsFromString('--sparkplug');
-  setFlagsFromString('--maglev');
   const cache = script.createCachedData();
   for (let at = 0; at < cache.length; ) at += writeSync(fd, cache, at);
 }

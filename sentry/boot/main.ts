@@ -13,7 +13,7 @@ import { info, setLogSink, warn } from '../base/log.ts';
 import { GoferClient } from '../fs/gofer/client.ts';
 import { doubt } from '../fs/gofer/doubt.ts';
 import { adoptNetSysctls, setNetSysctl } from '../fs/proc-sys-net.ts';
-import { bringUpLoopback, closeFd, compileHot, exitNow, ignoreDebuggerSignal, setProcessName, writeHost } from '../host/confine.ts';
+import { bringUpLoopback, closeFd, exitNow, ignoreDebuggerSignal, setProcessName, writeHost } from '../host/confine.ts';
 import { useNetBroker } from '../host/net-broker.ts';
 import { FutexTable } from '../kernel/futex.ts';
 import { type HostWatcher, Kernel } from '../kernel/kernel.ts';
@@ -200,7 +200,6 @@ function main(): never {
   try {
     const kernel = boot(config, parent, phases);
     parent.send({ event: 'ready', phases: phases.done });
-    compileHot(true);
     runLoop(kernel);
   } catch (error) {
     const { message, stack = message } = error as Error;

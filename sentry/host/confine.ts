@@ -5,7 +5,6 @@ export {
   acceptSocket,
   bringUpLoopback,
   closeFd,
-  compileHot,
   dropAllCapabilities,
   dropBounding,
   exitNow,
