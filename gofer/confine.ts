@@ -11,6 +11,7 @@ import { fstatSync, mkdirSync, writeFileSync } from 'node:fs';
 import {
   close,
   dropAllCapabilities,
+  getCapabilities,
   getRlimit,
   ignoreDebuggerSignal,
   mount,
@@ -126,7 +127,9 @@ function restrict(fd: number, path: string, attributes: number): void {
 export function dropPrivileges(): void {
   let lo = 0;
   for (const cap of KEPT) lo |= 1 << cap;
-  must('dropping capabilities', dropAllCapabilities(lo));
+  // Root of a container has some of them only, and asking for others is EPERM.
+  const [, , permitted] = getCapabilities();
+  must('dropping capabilities', dropAllCapabilities(lo & permitted));
 }
 
 const RLIMIT_NOFILE = 7;

@@ -141,6 +141,14 @@ test.serial('do: a signal to runsc reaches the program', async (t) => {
   t.is(result.stdout, '3\nready\ncaught\n');
 });
 
+test.serial('do: root of a container, without some capabilities', async (t) => {
+  if (process.getuid!() !== 0) return t.pass();
+  const few = ['setpriv', '--bounding-set', '-mknod,-dac_read_search,-sys_time', '--', launcher, 'do', '--', '/bin/echo', 'runs'];
+  const result = await run(few, { cwd: dir });
+  t.is(result.stderr, '');
+  t.is(result.stdout, 'runs\n');
+});
+
 test.serial('do: the program sees only its own processes', async (t) => {
   await prints(t, 'echo $$; ls -d /proc/[0-9]* | wc -l', '1\n3\n');
 });
