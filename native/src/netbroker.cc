@@ -70,6 +70,7 @@ constexpr char kAlgorithms[] = "/proc/sys/net/ipv4/tcp_available_congestion_cont
 /// All that is ever opened behind the filter, which knows this array's place. Twin of NETWORK_TABLES in sentry/host/net-broker.ts.
 constexpr char kPaths[][40] = {
     "/dev/net/tun",
+    "/proc/thread-self/net/anycast6",
     "/proc/thread-self/net/arp",
     "/proc/thread-self/net/dev",
     "/proc/thread-self/net/dev_mcast",

@@ -4,34 +4,8 @@
 
 import { openSync, readSync } from 'node:fs';
 import { latin1 } from '../base/latin1.ts';
+import { NETWORK_TABLES } from '../host/net-broker.ts';
 import { registerNetText } from './proc-net.ts';
-
-const NAMES: readonly string[] = [
-  'anycast6',
-  'arp',
-  'dev',
-  'dev_mcast',
-  'fib_trie',
-  'icmp',
-  'if_inet6',
-  'igmp',
-  'ipv6_route',
-  'netstat',
-  'packet',
-  'protocols',
-  'ptype',
-  'raw',
-  'raw6',
-  'route',
-  'snmp',
-  'snmp6',
-  'sockstat',
-  'sockstat6',
-  'tcp',
-  'tcp6',
-  'udp',
-  'udp6',
-];
 
 /** A table of more than this is cut off. */
 const LIMIT = 4 * 1024 * 1024;
@@ -40,7 +14,7 @@ const bytes = new Uint8Array(CHUNK);
 
 /** Shows the host's tables to tasks of the sandbox's first network namespace. Call before lock-down; what cannot be opened stays an empty table. */
 export function registerHostNetworkFiles(): void {
-  for (const name of NAMES) {
+  for (const name of NETWORK_TABLES) {
     const fd = openTable(name);
     if (fd < 0) continue;
     const own = registerNetText(name, (ns, t) => (ns.isolated ? (own?.(ns, t) ?? '') : readHostTable(fd)));

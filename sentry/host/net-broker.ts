@@ -18,8 +18,9 @@ const MAKER = 7;
 const NETWORK = 8;
 const TABLE = 9;
 
-/** Files of /proc/net that the maker opens. Twin of native/src/netbroker.cc's kPaths, where they begin at 1. */
+/** Files of /proc/net that show a network. Twin of native/src/netbroker.cc's kPaths, where they begin at 1. */
 export const NETWORK_TABLES: readonly string[] = [
+  'anycast6',
   'arp',
   'dev',
   'dev_mcast',

@@ -20,7 +20,7 @@ import {
   ENOPROTOOPT,
   ENOTCONN,
 } from '../abi/errno.ts';
-import { POLLERR, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDHUP, POLLRDNORM, POLLWRBAND, POLLWRNORM } from '../abi/poll.ts';
+import { POLLERR, POLLIN, POLLPRI, POLLRDBAND, POLLRDHUP, POLLRDNORM, POLLWRBAND, POLLWRNORM } from '../abi/poll.ts';
 import {
   AF_INET,
   AF_INET6,
@@ -60,7 +60,6 @@ import {
   socketSend,
   socketShutdown,
 } from '../host/host-net.ts';
-import { nextWatchToken } from '../host/watch-token.ts';
 import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import type { Task } from '../kernel/task.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
@@ -68,6 +67,7 @@ import type { DnsStream } from './dns.ts';
 import { checkEgress, dnsStreamFor, isRestricted, mayBind, sawDatagram, sawStream } from './egress.ts';
 import { isHostControl, isHostOption, isQueueRequest, isStampRequest } from './host-options.ts';
 import { bindHost, setHostOption } from './host-privileges.ts';
+import { toldEvents, unwatchHost, WATCHED, watchHost } from './host-watch.ts';
 import { interfaceIoctl } from './interfaces.ts';
 import type { Message } from './message.ts';
 import { type Network, networkOf } from './network.ts';
@@ -77,7 +77,6 @@ import { putInt } from './socket-options.ts';
 import { getTimeout, setTimeout } from './socket-timeout.ts';
 import { ZeroCopy } from './zero-copy.ts';
 
-const WATCHED = POLLIN | POLLOUT | POLLPRI | POLLRDHUP;
 /** What a receive uses up; the other calls may change anything. */
 const INPUT = POLLIN | POLLPRI | POLLRDNORM | POLLRDBAND;
 const ANYTHING = -1;
@@ -142,10 +141,7 @@ export class HostSocket extends Socket implements HostWatcher {
   }
 
   protected override release(_t: Task | null): void {
-    if (this.token !== 0) {
-      this.kernel.platform.unwatch(this.hostFd);
-      this.kernel.hostWatchers.delete(this.token);
-    }
+    unwatchHost(this.kernel, this.hostFd, this.token);
     close(this.hostFd);
     this.network.sockets--;
   }
@@ -156,17 +152,11 @@ export class HostSocket extends Socket implements HostWatcher {
     const isOld = (events & ~this.seen) === 0;
     this.seen = (this.seen | events) & ~INPUT;
     if (isOld) return;
-    let told = events;
-    if ((events & POLLIN) !== 0) told |= POLLRDNORM;
-    if ((events & POLLOUT) !== 0) told |= POLLWRNORM;
-    this.waiters.notify(told);
+    this.waiters.notify(toldEvents(events));
   }
 
   private watch(): void {
-    if (this.token !== 0) return;
-    this.token = nextWatchToken();
-    this.kernel.hostWatchers.set(this.token, this);
-    this.kernel.platform.watch(this.hostFd, WATCHED, this.token);
+    if (this.token === 0) this.token = watchHost(this.kernel, this, this.hostFd);
   }
 
   /** Passes a host's answer on; who is told to wait will be told when not to. */

@@ -3,7 +3,7 @@
 // is one packet a call on the descriptor that it has sent. drivers/net/tun.c.
 
 import { EAGAIN, EBADFD, EEXIST, EFAULT, EINVAL, EPERM } from '../abi/errno.ts';
-import { POLLERR, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } from '../abi/poll.ts';
+import { POLLERR, POLLOUT, POLLRDNORM, POLLWRNORM } from '../abi/poll.ts';
 import { CAP_NET_ADMIN } from '../abi/sched.ts';
 import { SIOCGIFHWADDR, SIOCSIFHWADDR } from '../abi/socket.ts';
 import {
@@ -31,18 +31,17 @@ import {
 import { DeviceDescription } from '../fs/devices.ts';
 import { close, ioctl, ioctlValue, pollFd, read, write } from '../host/host-io.ts';
 import { brokerTun } from '../host/net-broker.ts';
-import { nextWatchToken } from '../host/watch-token.ts';
 import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import type { Task } from '../kernel/task.ts';
 import type { VfsPath } from '../vfs/filesystem.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
 import type { Vfs } from '../vfs/vfs.ts';
 import { netCapable } from './host-privileges.ts';
+import { toldEvents, unwatchHost, WATCHED, watchHost } from './host-watch.ts';
 import { type Network, networkOf } from './network.ts';
 
 const MISC_MAJOR = 10;
 const TUN_MINOR = 200;
-const WATCHED = POLLIN | POLLOUT;
 const IFREQ_SIZE = 40;
 /** More than any packet with its headers. */
 const PACKET_MAX = 128 * 1024;
@@ -64,10 +63,7 @@ class TunDevice extends DeviceDescription implements HostWatcher {
   }
 
   protected override release(_t: Task | null): void {
-    if (this.token !== 0) {
-      this.kernel.platform.unwatch(this.hostFd);
-      this.kernel.hostWatchers.delete(this.token);
-    }
+    unwatchHost(this.kernel, this.hostFd, this.token);
     if (this.hostFd >= 0) close(this.hostFd);
     if (this.network !== null) this.network.sockets--;
   }
@@ -75,17 +71,11 @@ class TunDevice extends DeviceDescription implements HostWatcher {
   // ---- readiness
 
   hostReady(events: number): void {
-    let told = events;
-    if ((events & POLLIN) !== 0) told |= POLLRDNORM;
-    if ((events & POLLOUT) !== 0) told |= POLLWRNORM;
-    this.waiters.notify(told);
+    this.waiters.notify(toldEvents(events));
   }
 
   private watch(): void {
-    if (this.token !== 0) return;
-    this.token = nextWatchToken();
-    this.kernel.hostWatchers.set(this.token, this);
-    this.kernel.platform.watch(this.hostFd, WATCHED, this.token);
+    if (this.token === 0) this.token = watchHost(this.kernel, this, this.hostFd);
   }
 
   override canPoll(): boolean {

@@ -17,6 +17,7 @@ interface Server {
 
 const servers: readonly Server[] = [
   { title: "Node's http, https and http2", argv: ['node.sh', process.execPath], needs: ['openssl'] },
+  { title: "OpenJDK's HttpServer and HttpClient", argv: ['java.sh'], needs: ['java', 'javac'] },
   { title: 'OpenSSH', argv: ['ssh.sh'], needs: ['ssh', 'sshd', 'scp', 'ssh-keygen'] },
   { title: 'redis', argv: ['redis.sh'], needs: ['redis-server', 'redis-benchmark', 'redis-cli'] },
   { title: 'nginx', argv: ['nginx.sh'], needs: ['nginx', 'wrk', 'curl', 'openssl'] },
