@@ -3,6 +3,7 @@
 import { closeFd, systrapIsThread, systrapMap, systrapSend, systrapSpace } from 'ptrace-napi';
 import { EAGAIN, ENOMEM, ESRCH } from '../../sentry/abi/errno.ts';
 import { SIGKILL } from '../../sentry/abi/signal.ts';
+import { objectArray } from '../../sentry/base/array.ts';
 import { MIN_ERRNO } from '../../sentry/base/errors.ts';
 import { debug } from '../../sentry/base/log.ts';
 import { CTX_ALIVE, CTX_CLONE_SLOT, CTX_RESULT } from '../context-page.ts';
@@ -31,13 +32,13 @@ export class Births {
   private readonly changes: Changes;
   private readonly ends: Ends;
   /** Contexts that wait for the zygote, or their nursery, to make their process. */
-  private readonly queue: SystrapContext[] = [];
+  private readonly queue = objectArray<SystrapContext>();
   /** First contexts of spaces that nobody has yet. */
-  private readonly spares: SystrapContext[] = [];
+  private readonly spares = objectArray<SystrapContext>();
   /** Processes that wait for their first program. */
-  private readonly ready: SystrapContext[] = [];
-  /** When the host has last refused a process or thread; 0 for never. */
-  private refusedMs = 0;
+  private readonly ready = objectArray<SystrapContext>();
+  /** When the host has last refused a process or thread; long ago for never. */
+  private refusedMs: number = Number.NEGATIVE_INFINITY;
   private readonly out = new Int32Array(3);
 
   constructor(
@@ -192,7 +193,7 @@ export class Births {
 
   /** The host has no room for more: what there is, is for those who ask. */
   private wasRefused(): boolean {
-    return this.refusedMs !== 0 && performance.now() - this.refusedMs < REFUSED_MS;
+    return performance.now() - this.refusedMs < REFUSED_MS;
   }
 
   /** Has parent's stub make `child`, now or when its address space is free for it. */

@@ -2,6 +2,7 @@
 
 import { systrapKill, systrapReap, systrapWake } from 'ptrace-napi';
 import { SIGKILL } from '../../sentry/abi/signal.ts';
+import { objectArray } from '../../sentry/base/array.ts';
 import { debug } from '../../sentry/base/log.ts';
 import { CTX_ACTION, CTX_STATE, CTX_WAIT_STATUS } from '../context-page.ts';
 import { EVENT_DIED } from '../platform.ts';
@@ -27,9 +28,9 @@ export class Ends {
   readonly spaces: Map<number, SystrapSpace> = new Map();
   readonly unknownDeaths: Map<number, number> = new Map();
   /** Spaces whose descriptors are still to be closed. */
-  private readonly gone: SystrapSpace[] = [];
+  private readonly gone = objectArray<SystrapSpace>();
   /** The last contexts of released processes that are still to be killed. */
-  private readonly doomed: SystrapContext[] = [];
+  private readonly doomed = objectArray<SystrapContext>();
   private readonly contexts: ContextTable;
   private readonly turns: Turns;
   private readonly spinning: Spinning;

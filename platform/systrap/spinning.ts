@@ -58,7 +58,8 @@ export class Spinning {
   /** What stubs were told last. */
   private stubSpin = -1;
   private sinceSample = 0;
-  private sampledMs = 0;
+  /** No small integer to begin with: a field that becomes a double gives the object another shape, and all code for the old one is thrown away. */
+  private sampledMs: number = Number.NEGATIVE_INFINITY;
 
   constructor(contexts: ContextTable, ring: Int32Array) {
     this.contexts = contexts;

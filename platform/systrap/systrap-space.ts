@@ -3,6 +3,7 @@
 
 import { closeFd, pread, preadv2, pwrite, readToGuest, systrapForced, vmRead, vmWrite, writeFromGuest } from 'ptrace-napi';
 import { EFAULT } from '../../sentry/abi/errno.ts';
+import { objectArray } from '../../sentry/base/array.ts';
 import { CTX_DATA } from '../context-page.ts';
 import type { AddressSpace, Mappings } from '../platform.ts';
 import { AROUND, BEFORE, JUMP_SIZE, jumpIn, type Patch } from './patches.ts';
@@ -34,11 +35,11 @@ export class SystrapSpace implements AddressSpace {
   /** The stub's end, until it has been sent to whoever makes the process; then -1. */
   stubSocket = -1;
   /** Live contexts. */
-  readonly contexts: SystrapContext[] = [];
+  readonly contexts = objectArray<SystrapContext>();
   /** Threads that were told to end: their slots are free once the host says that they are gone. */
-  readonly ending: SystrapContext[] = [];
+  readonly ending = objectArray<SystrapContext>();
   /** Threads that are to end as soon as they are ours again: until then one of them may be making a process. */
-  readonly leaving: SystrapContext[] = [];
+  readonly leaving = objectArray<SystrapContext>();
   nextSlot = 0;
   hostPid = 0;
   /** hostPid is this space's process beyond doubt, and not a number that its maker has made up. */
@@ -51,7 +52,7 @@ export class SystrapSpace implements AddressSpace {
   released = false;
   /** The thread that is changing the mappings: later changes wait, since the VMAs already show this one as done. */
   busy: SystrapContext | null = null;
-  readonly waiting: SystrapContext[] = [];
+  readonly waiting = objectArray<SystrapContext>();
   /** CPU time of the process that was handed out to its threads, ns. */
   cpuGivenNs = 0;
 

@@ -1,6 +1,7 @@
 // Whose turn it is: handing contexts to their stubs, and which state word is watched so that its stub need not announce events.
 
 import { systrapKick, systrapWake } from 'ptrace-napi';
+import { objectArray } from '../../sentry/base/array.ts';
 import { CTX_ACTION, CTX_CPU, CTX_KICKED, CTX_PARKED, CTX_SLEEPING, CTX_STATE, CTX_WAKE_SLOT, CTX_WATCHED } from '../context-page.ts';
 import type { Region } from '../region.ts';
 import { isOwn } from './host-thread.ts';
@@ -11,9 +12,9 @@ import type { SystrapSpace } from './systrap-space.ts';
 
 export class Turns {
   /** Contexts whose event is taken already and still to be told: those that have died, and who was heard while a birth was waited for. */
-  readonly untold: SystrapContext[] = [];
+  readonly untold = objectArray<SystrapContext>();
   /** Contexts with an event that was not announced. */
-  readonly missed: SystrapContext[] = [];
+  readonly missed = objectArray<SystrapContext>();
   /** Whose state word is looked at besides the ring, and who has had the last event: who has two in a row is worth it. */
   watched: SystrapContext | null = null;
   private recent: SystrapContext | null = null;
