@@ -38,6 +38,7 @@ import { UserIo } from '../mm/user-io.ts';
 import { watchCpuLimit } from './cpu-limit.ts';
 import type { Credentials } from './credentials.ts';
 import type { FdTable } from './fd-table.ts';
+import { pauseAfterFork } from './fork-pace.ts';
 import type { FsContext } from './fs-context.ts';
 import type { GuestContainer } from './guest-container.ts';
 import type { Kernel } from './kernel.ts';
@@ -188,7 +189,13 @@ export function startTask(t: Task, child: Task, isVfork: boolean, exitSignal: nu
   }
   if (event !== 0)
     return eventStop(t, event, child.pid.numberIn(t.tracee!.tracer.pidns), REGISTERS_SET, isVfork ? resumeVforkEvent : resumeCloneEvent);
-  return isVfork ? t.parkUninterruptible(resumeVfork) : number;
+  if (isVfork) return t.parkUninterruptible(resumeVfork);
+  const pauseNs = child.group === t.group ? 0 : pauseAfterFork(t);
+  return pauseNs === 0 ? number : t.park(t.kernel.clock.monotonicNs() + pauseNs, resumePaused);
+}
+
+function resumePaused(t: Task, _why: number): number {
+  return t.n0;
 }
 
 function resumeBirth(_t: Task, _why: number): number {
