@@ -41,10 +41,11 @@ import { Listing, listings } from './listing.ts';
 /** Entries of a listing for which attributes are asked along: those of directories, into which whoever lists may go next. */
 const DESCRIBED = 4096;
 /**
- * After so many names asked for one by one, more in larger directories, the whole directory is read with attributes: it answers for
- * the names that come next, and for those that there are not. An entry takes some 32 bytes of a directory's size.
+ * After some names asked for one by one the whole directory is read with attributes: it answers for the names that come next, and
+ * for those that there are not. In one of the smallest size (of many host file systems) it is the second name, or the first where
+ * the directory itself has no handle yet, which comes along; in a larger one it takes more names, the larger the more.
  */
-const NAMES_ASKED = 4;
+const SMALL_DIRECTORY = 4096;
 const BYTES_PER_NAME_ASKED = 1024;
 /** What contents that come ahead may take of an answer, and how many files'. */
 const CONTENTS_BYTES = 96 * 1024;
@@ -222,7 +223,10 @@ export class GoferInode extends Inode {
   }
 
   private deservesListing(): boolean {
-    return !this.fs.shared && ++this.namesAsked === Math.max(NAMES_ASKED, Math.ceil(this.size / BYTES_PER_NAME_ASKED));
+    if (this.fs.shared) return false;
+    this.namesAsked++;
+    if (this.size > SMALL_DIRECTORY) return this.namesAsked === Math.ceil(this.size / BYTES_PER_NAME_ASKED);
+    return this.namesAsked === 2 || (this.namesAsked === 1 && this.handle === 0 && this.via !== null);
   }
 
   /** A descriptor that came with the lookup waits for the open that follows. */
