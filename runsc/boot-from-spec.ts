@@ -1,6 +1,6 @@
 // From a checked config.json to what Sentry and gofer are told: file trees, mounts, the first program.
 
-import { realpathSync, type Stats, statSync } from 'node:fs';
+import { realpathSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { EINVAL } from '../sentry/abi/errno.ts';
@@ -14,6 +14,7 @@ import type { Config } from './config.ts';
 import { egressPolicies } from './egress-policy.ts';
 import { errnoText, RunscError } from './errors.ts';
 import { sourceOf } from './host-mounts.ts';
+import { type HostPolicy, hostPolicyOf, policyOfFile } from './host-policy.ts';
 import { type IdMap, idMapsOf, sameIdMap } from './id-maps.ts';
 import { parseMountOptions } from './mount-options.ts';
 import { hostnameIn, inUserNamespace, isOwnNamespace } from './namespaces.ts';
@@ -59,7 +60,7 @@ function mayMakeNodes(spec: Spec): boolean {
 export function planBoot(id: string, bundle: string, spec: Spec, config: Config, podMaps?: BootPlan['maps']): BootPlan {
   const rootfs = findRootfs(bundle, spec);
   const { maps, path: userNamespace } = planUserNamespace(spec, podMaps);
-  const hostPolicy = { hostUds: config.hostUds, hostFifo: config.hostFifo === 'open' };
+  const hostPolicy = hostPolicyOf(config);
   const rootOverlay = config.overlay !== 'none';
   const trees: PlannedTree[] = [
     {
@@ -259,13 +260,6 @@ function planNetwork(spec: Spec, config: Config): SandboxOptions['network'] {
   const namespace = spec.namespaces.find((n) => n.type === 'network');
   if (namespace === undefined) return 'host';
   return namespace.path === undefined ? 'new' : { path: namespace.path };
-}
-
-type HostPolicy = { readonly hostUds: Config['hostUds']; readonly hostFifo: boolean };
-
-/** Who mounts a FIFO by its own name means it to be used: a directory may have some by chance. */
-function policyOfFile(stat: Stats, policy: HostPolicy): HostPolicy {
-  return stat.isFIFO() ? { ...policy, hostFifo: true } : policy;
 }
 
 function planMount(

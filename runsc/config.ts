@@ -61,7 +61,7 @@ export const globalFlags: readonly Flag[] = [
     kind: 'string',
     choices: ['none', 'open', 'create', 'all'],
     fallback: 'none',
-    help: "unix sockets of the host in the container's files",
+    help: "connect to unix sockets of the host in the container's files; names that guests bind are their own in any case",
   },
   { name: 'host-fifo', kind: 'string', choices: ['none', 'open'], fallback: 'none', help: "FIFOs of the host in the container's files" },
   { name: 'rootless', kind: 'tristate', choices: ['auto'], help: 'go on where the caller may not do what only root may' },

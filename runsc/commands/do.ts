@@ -14,6 +14,7 @@ import { egressPolicies } from '../egress-policy.ts';
 import { RunscError } from '../errors.ts';
 import { catchSignals, runInForeground } from '../foreground.ts';
 import { isTerminal } from '../host.ts';
+import { type HostPolicy, hostPolicyOf, policyOfFile } from '../host-policy.ts';
 import { openEgressLog, openLog } from '../log.ts';
 import { isHostNetwork, networkCapabilities, without } from '../network-capabilities.ts';
 import { Sandbox } from '../sandbox.ts';
@@ -36,7 +37,7 @@ export function run({ config, flags, args }: Invocation): number {
   const cwd = flags.string('cwd') ?? (root === '/' ? process.cwd() : '/');
   const overlay = flags.string('force-overlay') !== 'false';
   const trees: GoferTree[] = [{ hostPath: root, readOnly: overlay, shared: false }];
-  const mounts = [...standardMounts, ...flags.list('volume').map((text) => volume(text, trees))];
+  const mounts = [...standardMounts, ...flags.list('volume').map((text) => volume(text, trees, hostPolicyOf(config)))];
   checkNetwork(flags.string('network'));
   const network = (flags.string('network') ?? config.network) as NetworkMode;
   const uid = flags.number('uid') ?? 0;
@@ -120,7 +121,7 @@ function environment(added: readonly string[]): string[] {
 }
 
 /** SRC:DST[:OPTIONS] as a bind mount whose writes reach the host. */
-function volume(text: string, trees: GoferTree[]): MountConfig {
+function volume(text: string, trees: GoferTree[], policy: HostPolicy): MountConfig {
   const [source = '', target = '', options = ''] = text.split(':');
   if (source === '' || !target.startsWith('/'))
     throw new RunscError(`--volume ${text}: must be SRC:DST or SRC:DST:ro, with an absolute DST`);
@@ -129,13 +130,16 @@ function volume(text: string, trees: GoferTree[]): MountConfig {
   const readOnly = words.includes('ro');
   let path: string;
   let isFile: boolean;
+  let ownPolicy: HostPolicy;
   try {
     path = realpathSync(resolve(source));
-    isFile = !statSync(path).isDirectory();
+    const stat = statSync(path);
+    isFile = !stat.isDirectory();
+    ownPolicy = policyOfFile(stat, policy);
   } catch (error) {
     throw new RunscError(`--volume ${text}`, error);
   }
-  trees.push({ hostPath: path, readOnly, shared: true });
+  trees.push({ hostPath: path, readOnly, shared: true, ...ownPolicy });
   const tree = { tree: trees.length - 1, readOnly, exclusive: false, overlay: false, isFile };
   return { target: guestText(target), type: 'bind', source: guestText(path), flags: readOnly ? MS_RDONLY : 0, data: '', tree };
 }

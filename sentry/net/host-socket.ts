@@ -47,6 +47,7 @@ import {
   SOL_SOCKET,
 } from '../abi/socket.ts';
 import { getU64, put64 } from '../base/int64.ts';
+import type { WaitQueue } from '../base/wait-queue.ts';
 import {
   close,
   ioctl,
@@ -121,7 +122,10 @@ export class HostSocket extends Socket implements HostWatcher {
    */
   private seen = 0;
 
-  /** t: whose it is; null for one that the sandbox was started with. network: null for one that stays empty. */
+  /**
+   * t: whose it is; null for one that the sandbox was started with. network: null for one that stays empty. waiters: those
+   * of a socket that this one stands behind.
+   */
   constructor(
     kernel: Kernel,
     t: Task | null,
@@ -131,8 +135,9 @@ export class HostSocket extends Socket implements HostWatcher {
     protocol: number,
     flags: number,
     hostFd: number,
+    waiters?: WaitQueue,
   ) {
-    super(t, family, type, protocol, flags);
+    super(t, family, type, protocol, flags, waiters);
     this.kernel = kernel;
     this.hostFd = hostFd;
     this.network = network ?? networkOf(kernel, kernel.initialNamespaces.net)!;

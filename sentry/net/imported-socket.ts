@@ -1,10 +1,11 @@
 // Sockets that the sandbox was started with: the standard streams of a program whose caller made them with socketpair(2), or a
-// connection that it was handed. Guests may talk over them, and a connected or listening one of the internet keeps its whole
+// connection that it was handed; and connections to unix sockets of the host, where it may have some. Guests may talk over them, and a connected or listening one of the internet keeps its whole
 // interface. A unix socket reaches into the host: it carries bytes only, no descriptors either way, and tells no host's path.
 
 import { EINVAL, ENOTSOCK, EOPNOTSUPP } from '../abi/errno.ts';
 import { O_NONBLOCK } from '../abi/fcntl.ts';
 import { AF_INET, AF_INET6, AF_UNIX, SO_DOMAIN, SO_PROTOCOL, SO_TYPE, SOL_SOCKET } from '../abi/socket.ts';
+import type { WaitQueue } from '../base/wait-queue.ts';
 import { fcntlGetFlags } from '../host/host-io.ts';
 import { socketGetOption } from '../host/host-net.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -67,6 +68,21 @@ export function importSocket(kernel: Kernel, hostFd: number): Socket | number {
   if (family === AF_UNIX) return new ImportedUnixSocket(kernel, null, network, family, type, 0, nonblock, hostFd);
   if (family !== AF_INET && family !== AF_INET6) return -ENOTSOCK;
   return new HostSocket(kernel, null, network, family, type, option(hostFd, SO_PROTOCOL), nonblock, hostFd);
+}
+
+/** The host's end of a guest's unix socket that has connected to a name of the host's; whoever waits for that waits for this. */
+export function socketBehind(kernel: Kernel, type: number, hostFd: number, waiters: WaitQueue): Socket {
+  return new ImportedUnixSocket(
+    kernel,
+    null,
+    networkOf(kernel, kernel.initialNamespaces.net),
+    AF_UNIX,
+    type,
+    0,
+    O_NONBLOCK,
+    hostFd,
+    waiters,
+  );
 }
 
 const value = new Uint8Array(4);

@@ -3,6 +3,7 @@
 // accept(2), each a socket whose other end has connected already.
 
 import {
+  EACCES,
   EADDRINUSE,
   EAGAIN,
   ECONNREFUSED,
@@ -59,6 +60,7 @@ import { type Domain, landlockScoped } from '../vfs/landlock.ts';
 import { credsOn } from '../vfs/mount-idmap.ts';
 import { LOOKUP_FOLLOW } from '../vfs/path-walk.ts';
 import { inodePermission, MAY_WRITE } from '../vfs/permissions.ts';
+import { socketBehind } from './imported-socket.ts';
 import { interfaceIoctl } from './interfaces.ts';
 import type { Message, MessageCreds } from './message.ts';
 import { networkOf } from './network.ts';
@@ -149,6 +151,9 @@ export function unixSocketsText(ns: NetNamespace): string {
 export class UnixSocket extends KernelSocket {
   private state = UNCONNECTED;
   private peer: UnixSocket | null = null;
+  /** Connected to a name of the host's: what talks to whoever is bound there, and that name. */
+  private host: Socket | null = null;
+  private hostName = '';
   private address: UnixAddress | null = null;
   private readonly netns: NetNamespace | null;
   /** The Landlock rules that whoever made the socket was under. */
@@ -251,7 +256,42 @@ export class UnixSocket extends KernelSocket {
     return found.type === this.type ? found : -EPROTOTYPE;
   }
 
+  /**
+   * Nobody of the sandbox is bound at the name. Where the host's sockets may be used (--host-uds, a mount of the socket
+   * itself), the host is asked: a socket of its own, connected, or -errno.
+   */
+  private findHost(t: Task, name: Uint8Array, length: number): Socket | number {
+    const text = nameOf(name, length);
+    if (typeof text === 'number' || text.charCodeAt(0) === 0) return -ECONNREFUSED;
+    const place = t.kernel.vfs.lookup(t, null, text, LOOKUP_FOLLOW);
+    if (typeof place === 'number') return place;
+    const inode = place.dentry.inode!;
+    if (inode.boundSocket !== null) return -ECONNREFUSED;
+    const hostFd = inode.connectHost(this.type);
+    // Refused by the tree's policy, or by a listener with a full queue, which cannot be waited for.
+    if (hostFd === -EACCES || hostFd === -EAGAIN) return -ECONNREFUSED;
+    return hostFd < 0 ? hostFd : socketBehind(t.kernel, this.type, hostFd, this.waiters);
+  }
+
+  private connectToHost(t: Task, name: Uint8Array, length: number): number {
+    if (this.state !== UNCONNECTED && this.isConnectionOriented) return this.state === CONNECTED ? -EISCONN : -EINVAL;
+    const host = this.findHost(t, name, length);
+    if (typeof host === 'number') return host;
+    this.host?.decRef(t);
+    if (this.peer !== null) this.disconnect();
+    this.host = host;
+    this.hostName = nameOf(name, length) as string;
+    this.state = CONNECTED;
+    this.waiters.notify(WRITABLE);
+    return 0;
+  }
+
   override getName(_t: Task, peer: boolean, out: SocketName): number {
+    if (peer && this.host !== null) {
+      out.length = new UnixAddress(this.hostName, null).put(out.bytes) + 1;
+      out.bytes[out.length - 1] = 0;
+      return 0;
+    }
     const of = peer ? this.peer : this;
     if (of === null) return -ENOTCONN;
     out.length = putAddress(of.address, out.bytes);
@@ -299,6 +339,7 @@ export class UnixSocket extends KernelSocket {
     if (typeof bad === 'number') return bad;
     if (this.wantsCreds && this.address === null) this.autobind(t);
     const listener = this.find(t, name, length);
+    if (listener === -ECONNREFUSED) return this.connectToHost(t, name, length);
     if (typeof listener === 'number') return listener;
     if (listener.state !== LISTENING || (listener.shut & RCV_SHUTDOWN) !== 0) return -ECONNREFUSED;
     // Asked before our own state, as there.
@@ -347,6 +388,7 @@ export class UnixSocket extends KernelSocket {
 
   private connectDatagram(t: Task, name: Uint8Array, length: number): number {
     if (name[0] === AF_UNSPEC && name[1] === 0) {
+      this.leaveHost(t);
       if (this.peer === null) return 0;
       this.disconnect();
       return 0;
@@ -354,13 +396,22 @@ export class UnixSocket extends KernelSocket {
     if (typeof nameOf(name, length) === 'number') return -EINVAL;
     if (this.wantsCreds && this.address === null) this.autobind(t);
     const other = this.find(t, name, length);
+    if (other === -ECONNREFUSED) return this.connectToHost(t, name, length);
     if (typeof other === 'number') return other;
     if (!other.takesFrom(this)) return -EPERM;
+    this.leaveHost(t);
     if (this.peer !== null && this.peer !== other) this.disconnect();
     this.peer = other;
     this.state = CONNECTED;
     this.waiters.notify(WRITABLE);
     return 0;
+  }
+
+  private leaveHost(t: Task | null): void {
+    if (this.host === null) return;
+    this.host.decRef(t);
+    this.host = null;
+    this.state = UNCONNECTED;
   }
 
   private disconnect(): void {
@@ -384,7 +435,8 @@ export class UnixSocket extends KernelSocket {
     return this.peer === null || this.peer === sender;
   }
 
-  override shutdown(_t: Task, how: number): number {
+  override shutdown(t: Task, how: number): number {
+    if (this.host !== null) return this.host.shutdown(t, how);
     const mine = how === SHUT_RD ? RCV_SHUTDOWN : how === SHUT_WR ? SEND_SHUTDOWN : BOTH;
     this.shut |= mine;
     const other = this.peer;
@@ -401,6 +453,7 @@ export class UnixSocket extends KernelSocket {
   // ---- sending
 
   override send(t: Task, io: IoBuffer, m: Message): number {
+    if (this.host !== null && m.nameLength === 0) return this.host.send(t, io, m);
     if (this.type === SOCK_STREAM) return this.sendStream(t, io, m);
     return (m.flags & MSG_OOB) !== 0 ? -EOPNOTSUPP : this.sendDatagram(t, io, m);
   }
@@ -451,6 +504,7 @@ export class UnixSocket extends KernelSocket {
     if (refused < 0) return refused;
     const other = toName ? this.find(t, m.name, m.nameLength) : this.peer;
     if (other === null) return -ENOTCONN;
+    if (other === -ECONNREFUSED) return this.sendToHost(t, io, m);
     if (typeof other === 'number') return other;
     if (!other.takesFrom(this)) return -EPERM;
     if (other.isDead) return this.peerIsGone(other);
@@ -467,6 +521,17 @@ export class UnixSocket extends KernelSocket {
     this.attach(t, packet, m, other);
     other.enqueue(packet);
     return total;
+  }
+
+  /** One datagram to a name of the host's: a connection for that long. */
+  private sendToHost(t: Task, io: IoBuffer, m: Message): number {
+    const host = this.findHost(t, m.name, m.nameLength);
+    if (typeof host === 'number') return host;
+    m.nameLength = 0;
+    const n = host.send(t, io, m);
+    host.decRef(t);
+    // Nobody would tell when there is room.
+    return n === -EAGAIN ? -ENOBUFS : n;
   }
 
   private peerIsGone(other: UnixSocket): number {
@@ -528,6 +593,7 @@ export class UnixSocket extends KernelSocket {
   // ---- receiving
 
   override receive(t: Task, io: IoBuffer, m: Message): number {
+    if (this.host !== null) return this.host.receive(t, io, m);
     if (this.type === SOCK_STREAM) return (m.flags & MSG_OOB) !== 0 ? this.receiveUrgent(io, m) : this.receiveStream(t, io, m);
     return (m.flags & MSG_OOB) !== 0 ? -EOPNOTSUPP : this.receiveDatagram(t, io, m);
   }
@@ -678,7 +744,8 @@ export class UnixSocket extends KernelSocket {
 
   // ---- state
 
-  override poll(_t: Task | null): number {
+  override poll(t: Task | null): number {
+    if (this.host !== null) return this.host.poll(t);
     let events = 0;
     if (this.pendingError !== 0) events |= POLLERR;
     if (this.shut === BOTH) events |= POLLHUP;
@@ -699,6 +766,7 @@ export class UnixSocket extends KernelSocket {
   }
 
   override ioctl(t: Task, cmd: number, arg: number): number {
+    if (this.host !== null && (cmd === FIONREAD || cmd === TIOCOUTQ)) return this.host.ioctl(t, cmd, arg);
     switch (cmd) {
       case SIOCATMARK:
         return this.type === SOCK_STREAM ? t.mm.storeU32(arg, this.isAtMark() ? 1 : 0) : -EOPNOTSUPP;
@@ -754,6 +822,7 @@ export class UnixSocket extends KernelSocket {
   /** unix_release_sock(). */
   protected override release(t: Task | null): void {
     live.delete(this);
+    this.leaveHost(t);
     this.isDead = true;
     this.shut = BOTH;
     const address = this.address;

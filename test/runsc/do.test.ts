@@ -12,6 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { buildGuest } from '../support/guest.ts';
@@ -139,6 +140,25 @@ ready
 test.serial('do: a signal to runsc reaches the program', async (t) => {
   const result = await behind('trap "echo caught; exit 3" TERM; echo ready; sleep 20 & wait', 'kill -TERM $cli; wait $cli; echo $?');
   t.is(result.stdout, '3\nready\ncaught\n');
+});
+
+test.serial('do: sockets of the host are reached with --host-uds=open alone', async (t) => {
+  const server = createServer({ allowHalfOpen: true }, (client) => {
+    let heard = 0;
+    client.on('data', (data) => {
+      heard += data.length;
+    });
+    client.on('end', () => client.end(`heard ${heard} bytes`));
+  });
+  await new Promise<void>((resolve) => server.listen(join(dir, 'socket'), resolve));
+  t.teardown(() => server.close());
+  const guest = await buildGuest('host-uds');
+  const talk = (flags: string[]) => sandbox([...flags, 'do', `--volume=${dir}:/mnt`, '--', guest, '/mnt/socket']);
+  t.is((await talk([])).stdout, 'connect: Connection refused\n');
+  t.is(
+    (await talk(['--host-uds=open'])).stdout,
+    'peer /mnt/socket\nheard 700000 bytes\nend\nagain: Transport endpoint is already connected\n',
+  );
 });
 
 test.serial('do: root of a container, without some capabilities', async (t) => {
