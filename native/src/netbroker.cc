@@ -76,9 +76,13 @@ constexpr char kPaths[][40] = {
     "/proc/thread-self/net/dev_mcast",
     "/proc/thread-self/net/fib_trie",
     "/proc/thread-self/net/icmp",
+    "/proc/thread-self/net/icmp6",
     "/proc/thread-self/net/if_inet6",
     "/proc/thread-self/net/igmp",
+    "/proc/thread-self/net/igmp6",
     "/proc/thread-self/net/ipv6_route",
+    "/proc/thread-self/net/mcfilter",
+    "/proc/thread-self/net/mcfilter6",
     "/proc/thread-self/net/netstat",
     "/proc/thread-self/net/packet",
     "/proc/thread-self/net/protocols",
@@ -86,6 +90,8 @@ constexpr char kPaths[][40] = {
     "/proc/thread-self/net/raw",
     "/proc/thread-self/net/raw6",
     "/proc/thread-self/net/route",
+    "/proc/thread-self/net/rt6_stats",
+    "/proc/thread-self/net/rt_cache",
     "/proc/thread-self/net/snmp",
     "/proc/thread-self/net/snmp6",
     "/proc/thread-self/net/sockstat",
@@ -94,6 +100,8 @@ constexpr char kPaths[][40] = {
     "/proc/thread-self/net/tcp6",
     "/proc/thread-self/net/udp",
     "/proc/thread-self/net/udp6",
+    "/proc/thread-self/net/udplite",
+    "/proc/thread-self/net/udplite6",
 };
 constexpr int kPathCount = sizeof kPaths / sizeof kPaths[0];
 constexpr size_t kControl = CMSG_SPACE(2 * sizeof(int));

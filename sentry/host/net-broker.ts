@@ -26,9 +26,13 @@ export const NETWORK_TABLES: readonly string[] = [
   'dev_mcast',
   'fib_trie',
   'icmp',
+  'icmp6',
   'if_inet6',
   'igmp',
+  'igmp6',
   'ipv6_route',
+  'mcfilter',
+  'mcfilter6',
   'netstat',
   'packet',
   'protocols',
@@ -36,6 +40,8 @@ export const NETWORK_TABLES: readonly string[] = [
   'raw',
   'raw6',
   'route',
+  'rt6_stats',
+  'rt_cache',
   'snmp',
   'snmp6',
   'sockstat',
@@ -44,6 +50,8 @@ export const NETWORK_TABLES: readonly string[] = [
   'tcp6',
   'udp',
   'udp6',
+  'udplite',
+  'udplite6',
 ];
 
 const NOTHING = new Uint8Array(0);

@@ -46,8 +46,10 @@ import {
   SO_ZEROCOPY,
   SOL_SOCKET,
 } from '../abi/socket.ts';
+import { STATX } from '../abi/stat.ts';
 import { getU64, put64 } from '../base/int64.ts';
 import type { WaitQueue } from '../base/wait-queue.ts';
+import { fileAttributes, statxBuffer } from '../host/host-fd.ts';
 import {
   close,
   ioctl,
@@ -63,6 +65,7 @@ import {
 } from '../host/host-net.ts';
 import type { HostWatcher, Kernel } from '../kernel/kernel.ts';
 import type { Task } from '../kernel/task.ts';
+import type { Inode } from '../vfs/filesystem.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
 import type { DnsStream } from './dns.ts';
 import { checkEgress, dnsStreamFor, isRestricted, mayBind, sawDatagram, sawStream } from './egress.ts';
@@ -110,6 +113,8 @@ export class HostSocket extends Socket implements HostWatcher {
   protected readonly network: Network;
   /** Of a network namespace that stays empty, from which nothing can be reached. */
   private readonly isolated: boolean;
+  /** The inode has the host's number by now. */
+  private isNumbered = false;
   /** With SO_ZEROCOPY. */
   private zeroCopy: ZeroCopy | null = null;
   /** A connection to a resolver of an egress policy. */
@@ -149,6 +154,15 @@ export class HostSocket extends Socket implements HostWatcher {
     unwatchHost(this.kernel, this.hostFd, this.token);
     close(this.hostFd);
     this.network.sockets--;
+  }
+
+  /** Numbered as on the host, whose tables of sockets have that number: so ss(8) and lsof(8) find who has it. Asked for once somebody looks. */
+  override inode(): Inode {
+    const inode = super.inode();
+    if (this.isNumbered) return inode;
+    this.isNumbered = true;
+    if (fileAttributes(this.hostFd) === 0) inode.ino = getU64(statxBuffer, STATX.ino);
+    return inode;
   }
 
   // ---- readiness

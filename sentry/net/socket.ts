@@ -49,7 +49,7 @@ export abstract class Socket extends FileDescription {
   }
 
   override linkText(): string {
-    return `socket:[${this.node.ino}]`;
+    return `socket:[${this.inode().ino}]`;
   }
 
   /** A stream's blocking send goes on until all is sent; a datagram goes in one piece. */

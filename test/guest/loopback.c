@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <net/if.h>
 
 static struct sockaddr_in here(int port) {
@@ -166,6 +167,22 @@ int main(void) {
   struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT};
   CALL(setsockopt(six, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one));
   CALL(bind(six, (void *)&any, sizeof any));
+
+  SECTION("tables");
+  struct stat st;
+  CALL(fstat(six, &st));
+  char link[64] = {0}, wanted[64], path[64], line[512];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", six);
+  MUST(readlink(path, link, sizeof link - 1));
+  snprintf(wanted, sizeof wanted, "socket:[%lu]", (unsigned long)st.st_ino);
+  HOLDS(strcmp(link, wanted) == 0);
+  CALL(listen(six, 1));
+  snprintf(wanted, sizeof wanted, " %lu ", (unsigned long)st.st_ino);
+  FILE *table = fopen("/proc/net/tcp6", "r");
+  bool listed = false;
+  while (table != NULL && fgets(line, sizeof line, table) != NULL)
+    if (strstr(line, wanted) != NULL) listed = true;
+  HOLDS(listed);
 
   SECTION("interfaces");
   struct ifreq request = {0};
