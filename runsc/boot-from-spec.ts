@@ -87,6 +87,7 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config,
   const limit = spec.resources.memory.limit;
   const pids = spec.resources.pids.limit;
   const network = planNetwork(spec, config);
+  if (isHostNetwork(network) && spec.namespaces.every((n) => n.type !== 'network')) refuseHostSysctls(spec);
   const egress = egressPolicies(config.egressPolicy, spec.annotations);
   // dockerd's way to set it.
   const domainname = spec.domainname ?? spec.sysctl['kernel.domainname'];
@@ -141,6 +142,16 @@ export function planBoot(id: string, bundle: string, spec: Spec, config: Config,
     rootfs,
     view: viewOf(spec, bundle, hostTmpfs),
   };
+}
+
+/** Parameters of a network that the container shares with the host are the host's: runc's rule. */
+function refuseHostSysctls(spec: Spec): void {
+  for (const name of Object.keys(spec.sysctl))
+    if (/^net[./]/.test(name))
+      throw new RunscError(
+        `config.json: linux.sysctl.${name}`,
+        "the container has no network namespace of its own, and the host's is not changed",
+      );
 }
 
 /** Bind mounts are what they are; of a tmpfs nothing can be shown but that it hides what is below. */
@@ -210,7 +221,9 @@ function planUserNamespace(spec: Spec, podMaps: BootPlan['maps']): { maps: BootP
   const user = spec.namespaces.find((n) => n.type === 'user' && (n.path === undefined || !isOwnNamespace(n.path, 'user')));
   const { uidMappings: uid, gidMappings: gid } = spec;
   if (user?.path === undefined) {
-    if (user === undefined || uid.length === 0) return { maps: undefined, path: undefined };
+    if (user === undefined) return { maps: undefined, path: undefined };
+    if (uid.length === 0)
+      throw new RunscError('config.json: linux.uidMappings', 'is missing: no id exists in a user namespace without mappings');
     if (gid.length === 0) throw new RunscError('config.json: linux.gidMappings', 'is missing beside uidMappings');
     return { maps: { uid, gid }, path: undefined };
   }

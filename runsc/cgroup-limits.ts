@@ -82,8 +82,10 @@ export function applyV1(dirs: CgroupDirs, r: Resources): void {
   const { cpu } = r;
   if (cpu.idle !== undefined) set('cpu', 'cpu.idle', cpu.idle);
   if (cpu.shares !== undefined && cpu.shares > 0) set('cpu', 'cpu.shares', cpu.shares);
-  set('cpu', 'cpu.rt_period_us', positive(cpu.realtimePeriod));
-  set('cpu', 'cpu.rt_runtime_us', cpu.realtimeRuntime === 0 ? undefined : cpu.realtimeRuntime);
+  setPair(
+    () => set('cpu', 'cpu.rt_period_us', positive(cpu.realtimePeriod)),
+    cpu.realtimeRuntime === undefined || cpu.realtimeRuntime === 0 ? undefined : () => set('cpu', 'cpu.rt_runtime_us', cpu.realtimeRuntime),
+  );
   applyCpuQuotaV1(dirs, cpu, set);
   set('cpuset', 'cpuset.cpus', cpu.cpus);
   set('cpuset', 'cpuset.mems', cpu.mems);
@@ -107,7 +109,19 @@ function positive(n: number | undefined): number | undefined {
   return n !== undefined && n > 0 ? n : undefined;
 }
 
-/** The period and the quota limit each other: when the new one does not fit the old other, the other goes first. */
+/** A period and the time in it limit each other: when the new period does not fit the old time, the new time goes first. */
+function setPair(period: () => void, time: (() => void) | undefined): void {
+  try {
+    period();
+  } catch (error) {
+    if (time === undefined) throw error;
+    time();
+    period();
+    return;
+  }
+  time?.();
+}
+
 function applyCpuQuotaV1(dirs: CgroupDirs, cpu: Resources['cpu'], set: Set): void {
   const period = positive(cpu.period);
   const burst = cpu.burst;
@@ -115,19 +129,10 @@ function applyCpuQuotaV1(dirs: CgroupDirs, cpu: Resources['cpu'], set: Set): voi
   // A burst may not exceed the quota: a lower one has to be there first, a higher one after.
   const lowered = burst !== undefined && burst < Number(readIn(dirs, 'cpu', 'cpu.cfs_burst_us') ?? 0);
   if (lowered) set('cpu', 'cpu.cfs_burst_us', burst);
-  let periodDone = period === undefined;
-  if (period !== undefined) {
-    try {
-      set('cpu', 'cpu.cfs_period_us', period);
-      periodDone = true;
-    } catch (error) {
-      if (quota === undefined) throw error;
-    }
-  }
-  if (quota !== undefined) {
-    set('cpu', 'cpu.cfs_quota_us', quota < 0 ? -1 : quota);
-    if (!periodDone) set('cpu', 'cpu.cfs_period_us', period);
-  }
+  setPair(
+    () => set('cpu', 'cpu.cfs_period_us', period),
+    quota === undefined ? undefined : () => set('cpu', 'cpu.cfs_quota_us', quota < 0 ? -1 : quota),
+  );
   if (burst !== undefined && !lowered) set('cpu', 'cpu.cfs_burst_us', burst);
 }
 

@@ -121,6 +121,10 @@ function shared(spec: Spec, others: readonly ContainerState[]): SharedNamespaces
       if (owner !== undefined) share[kind] = owner.id;
     }
   }
+  // A guest's clocks have no namespace on the host: the container is known by its process.
+  const clocks = /^\/proc\/(\d+)\/ns\/time$/.exec(spec.namespaces.find((n) => n.type === 'time')?.path ?? '');
+  const owner = clocks === null ? undefined : others.find((state) => state.anchor.pid === Number(clocks[1]));
+  if (owner !== undefined) share['time'] = owner.id;
   return share;
 }
 

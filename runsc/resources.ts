@@ -1,6 +1,7 @@
 // linux.resources of config.json, or of `update --resources`: checked, in the specification's own units.
 
 import { type Field, MAX_SAFE, MAX_U32, stringMap } from './field.ts';
+import { warning } from './messages.ts';
 
 export interface BlockDevice {
   readonly major: number;
@@ -152,12 +153,19 @@ function checkDeviceRule(rule: Field): DeviceRule {
   const type = rule.get('type').optionalString() ?? 'a';
   if (type !== 'a' && type !== 'b' && type !== 'c') return rule.get('type').fail('must be one of a, b, c');
   const access = rule.get('access').optionalString() ?? 'rwm';
-  if (!/^[rwm]*$/.test(access)) rule.get('access').fail('must be of r, w and m');
+  // runc's way with other letters.
+  if (!/^[rwm]*$/.test(access)) warning(`ignoring what is not of r, w and m in "${access}" (${rule.get('access').path})`);
   const number = (name: string): number | undefined => {
     const n = rule.get(name).optionalInteger(-1, MAX_U32);
     return n === -1 ? undefined : n;
   };
-  return { allow: rule.get('allow').boolean(), type, major: number('major'), minor: number('minor'), access };
+  return {
+    allow: rule.get('allow').boolean(),
+    type,
+    major: number('major'),
+    minor: number('minor'),
+    access: access.replace(/[^rwm]/g, ''),
+  };
 }
 
 function checkUnified(field: Field): Record<string, string> {

@@ -121,7 +121,10 @@ export function checkSpec(spec: Field): Spec {
   const cpus = linux.get('resources').get('cpu').get('cpus');
   if (spec.get('process').get('scheduler').get('policy').value === 'SCHED_DEADLINE' && cpus.exists && cpus.string() !== '')
     cpus.fail("process scheduler can't be used together with AllowedCPUs");
-  const namespaces = linux.get('namespaces').array().map(checkNamespace);
+  const namespaces = checkNamespaces(linux.get('namespaces'));
+  for (const name of ['hostname', 'domainname'])
+    if (spec.get(name).exists && spec.get(name).string() !== '' && !namespaces.some((n) => n.type === 'uts'))
+      spec.get(name).fail('cannot be set without a UTS namespace in linux.namespaces');
   const mountLabel = linux.get('mountLabel');
   if (mountLabel.exists && mountLabel.string() !== '') mountLabel.fail('SELinux labels are not supported');
   return {
@@ -145,7 +148,7 @@ export function checkSpec(spec: Field): Spec {
     sysctl: stringMap(linux.get('sysctl')),
     maskedPaths: linux.get('maskedPaths').strings(),
     readonlyPaths: linux.get('readonlyPaths').strings(),
-    rootfsPropagation: linux.get('rootfsPropagation').optionalString(),
+    rootfsPropagation: checkPropagation(linux.get('rootfsPropagation')),
   };
 }
 
@@ -342,6 +345,25 @@ function checkMount(field: Field): SpecMount {
     uidMappings: field.get('uidMappings').array().map(checkIdMap),
     gidMappings: field.get('gidMappings').array().map(checkIdMap),
   };
+}
+
+/** "If a namespaces field contains duplicated namespaces with same type, the runtime MUST generate an error": config-linux.md. */
+function checkNamespaces(field: Field): SpecNamespace[] {
+  const namespaces: SpecNamespace[] = [];
+  for (const member of field.array()) {
+    const namespace = checkNamespace(member);
+    if (namespaces.some((n) => n.type === namespace.type)) member.fail(`is a second one of type "${namespace.type}"`);
+    namespaces.push(namespace);
+  }
+  return namespaces;
+}
+
+const PROPAGATIONS = ['private', 'shared', 'slave', 'unbindable'].flatMap((word) => [word, `r${word}`]);
+
+function checkPropagation(field: Field): string | undefined {
+  const word = field.optionalString();
+  if (word !== undefined && word !== '' && !PROPAGATIONS.includes(word)) field.fail(`"${word}" must be one of ${PROPAGATIONS.join(', ')}`);
+  return word;
 }
 
 function checkNamespace(field: Field): SpecNamespace {

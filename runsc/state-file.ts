@@ -84,8 +84,13 @@ export class StateDir {
 
   /** Makes the folder of a new container. Throws when there is one. */
   create(): void {
+    const root = resolve(this.path, '..');
     try {
-      mkdirSync(resolve(this.path, '..'), { recursive: true, mode: 0o700 });
+      mkdirSync(root, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      throw new RunscError(`making ${root}, where the state of containers is kept`, error);
+    }
+    try {
       mkdirSync(this.path, { mode: 0o700 });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw new RunscError(`container with id "${this.id}" already exists`);

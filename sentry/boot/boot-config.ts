@@ -218,6 +218,7 @@ export interface SharedNamespaces {
   readonly pid?: string;
   readonly ipc?: string;
   readonly uts?: string;
+  readonly time?: string;
 }
 
 /** A further container of a running sandbox, as request "create" has it. */

@@ -146,7 +146,7 @@ const member = shape({
   memoryBytes: optional(whole(1, Number.MAX_SAFE_INTEGER)),
   tasksLimit: optional(whole(1, Number.MAX_SAFE_INTEGER)),
   cgroup: optional(shape({ lines: text, unified: text })),
-  share: shape({ pid: optional(text), ipc: optional(text), uts: optional(text) }),
+  share: shape({ pid: optional(text), ipc: optional(text), uts: optional(text), time: optional(text) }),
   ownCgroup: flag,
   ownNetwork: flag,
   networkCapabilities: whole(0, Number.MAX_SAFE_INTEGER),

@@ -130,9 +130,10 @@ export class Members extends Timer {
         return { error: `container "${id}", whose ${kind} namespace is to be shared, is not in this sandbox`, errno: ENOENT };
       sharers[kind] = sharer;
     }
-    const { pid, ipc, uts } = sharers as { pid?: Container; ipc?: Container; uts?: Container };
+    const { pid, ipc, uts, time: clocks } = sharers as { pid?: Container; ipc?: Container; uts?: Container; time?: Container };
     const pidns = pid?.scope.pidns ?? new PidNamespace(kernel.rootPidNamespace, userns, true);
-    const time = config.timeOffsets === undefined ? kernel.machineTime : TimeNamespace.shifted(userns, config.timeOffsets);
+    const own = config.timeOffsets === undefined ? kernel.machineTime : TimeNamespace.shifted(userns, config.timeOffsets);
+    const time = clocks?.scope.namespaces.time ?? own;
     const namespaces = kernel.initialNamespaces.with({
       time,
       timeForChildren: time,

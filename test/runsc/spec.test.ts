@@ -48,6 +48,21 @@ const wrong: [string, (s: Json) => void, string][] = [
   ['mounts that are no array', (s) => (s.mounts = {}), 'config.json: mounts: must be an array'],
   ['a mount without a destination', (s) => (s.mounts[1] = { type: 'tmpfs' }), 'config.json: mounts[1].destination: is missing'],
   [
+    'two namespaces of one kind',
+    (s) => s.linux.namespaces.push({ type: 'pid' }),
+    'config.json: linux.namespaces[5]: is a second one of type "pid"',
+  ],
+  [
+    "a name for the host's UTS namespace",
+    (s) => (s.linux.namespaces = [{ type: 'pid' }]),
+    'config.json: hostname: cannot be set without a UTS namespace in linux.namespaces',
+  ],
+  [
+    'a propagation that is none',
+    (s) => (s.linux.rootfsPropagation = 'far'),
+    'config.json: linux.rootfsPropagation: "far" must be one of private, rprivate, shared, rshared, slave, rslave, unbindable, runbindable',
+  ],
+  [
     'an unknown namespace',
     (s) => (s.linux.namespaces[0].type = 'dns'),
     'config.json: linux.namespaces[0].type: "dns" is not a kind of namespace',
