@@ -138,7 +138,8 @@ function send(target: Task, info: SigInfo, shared: boolean, force: boolean): num
   if (group.isDead || (!shared && target.state === TASK_DEAD)) return 0;
   if (!prepareSignal(target, signo, force)) return 0;
   const queue = shared ? group.pending : target.signals.pending;
-  if (signo < SIGRTMIN && queue.has(signo)) return 0;
+  // A timer's is queued beside one of the same number: posixtimer_send_sigqueue().
+  if (signo < SIGRTMIN && info.source === null && queue.has(signo)) return 0;
   if (signo === SIGKILL) {
     queue.mark(signo);
   } else {
@@ -169,9 +170,8 @@ function prepareSignal(target: Task, signo: number, force: boolean): boolean {
     flushGroup(group, STOP_LO, 0);
     continueGroup(group);
   }
-  // A blocked signal stays, since its handler may change before it is unblocked.
+  // A blocked signal stays, since its handler may change before it is unblocked; one that is waited for has to be blocked as well.
   if (sigIn(target.signals.blockedLo, target.signals.blockedHi, signo)) return true;
-  if (waitsFor(target, signo)) return true;
   // The tracer sees ignored ones too.
   if (target.tracee !== null && signo !== SIGKILL) return true;
   if (group.unkillable && group.handlers.get(signo).handler === SIG_DFL && !(force && (signo === SIGKILL || signo === SIGSTOP)))

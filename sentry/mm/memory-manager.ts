@@ -523,7 +523,9 @@ export class MemoryManager extends GuestMemory implements Mappings {
       const v = this.vmas.find(addr);
       if (v?.shared && v.backing !== null) return `s${v.backing.id}:${v.offset + (addr - v.start)}`;
     }
-    return this.id < 128 ? this.id * 2 ** 46 + addr / 4 : `p${this.id}:${addr}`;
+    // Who waits for a word of private memory as shared is not woken by who takes it for private: FUT_OFF_MMSHARED.
+    if (this.id < 128) return this.id * 2 ** 46 + addr / 4 + (isPrivate ? 0 : 2 ** 45);
+    return isPrivate ? `p${this.id}:${addr}` : `q${this.id}:${addr}`;
   }
 
   /** SIGSEGV below a growing stack: the start of the range to add above `addr`, or -1. mm/memory.c:expand_stack(). */

@@ -114,6 +114,12 @@ static void *wakes_other(void *arg) {
   return NULL;
 }
 
+static void *waits_shared(void *unused) {
+  long woken = futex(&word, FUTEX_WAIT, 0, NULL, NULL, 0);
+  HOLDS(woken == 0);
+  return NULL;
+}
+
 int main(void) {
   struct waiter w[4];
   struct timespec zero = {0, 0}, soon = {0, 20000000}, bad = {0, 2000000000};
@@ -240,6 +246,14 @@ int main(void) {
   CALL(syscall(454, &numa.futex, 0xffffffffUL, 1, 2 | 4));
   struct waitv move[2] = {{0, (uintptr_t)&word, 2 | 128, 1}, {0, (uintptr_t)&other, 2 | 128, 0}};
   CALL(syscall(456, move, 0, 1, 1));
+
+  SECTION("private and shared words are not the same");
+  word = 0;
+  pthread_create(&threads[2], NULL, waits_shared, NULL);
+  sleep_ms(100);
+  CALL(futex(&word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0));
+  CALL(futex(&word, FUTEX_WAKE, 1, NULL, NULL, 0));
+  pthread_join(threads[2], NULL);
 
   SECTION("clocks and owners that are gone");
   CALL(futex(&word, FUTEX_WAIT | FUTEX_CLOCK_REALTIME, 9, NULL, NULL, 0));

@@ -246,5 +246,40 @@ int main(void) {
   kill(getpid(), SIGUSR2);
   pthread_join(thread, NULL);
   HOLDS(waited == SIGUSR2);
+  pid_t pid;
+  SECTION("waited for, but ignored and not blocked");
+  fflush(stdout);
+  pid = fork();
+  if (pid == 0) {
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, SIGUSR1);
+    sigprocmask(SIG_UNBLOCK, &only, NULL);
+    signal(SIGUSR1, SIG_IGN);
+    struct itimerspec soon = {.it_value = {0, 50000000}};
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    timer_t timer;
+    MUST(timer_create(CLOCK_MONOTONIC, &event, &timer));
+    MUST(timer_settime(timer, 0, &soon, NULL));
+    struct timespec limit = {0, 300000000};
+    CALL(sigtimedwait(&only, NULL, &limit));
+
+    SECTION("a timer's signal beside one that waits already");
+    sigprocmask(SIG_BLOCK, &only, NULL);
+    signal(SIGUSR1, SIG_DFL);
+    raise(SIGUSR1);
+    struct itimerspec often = {{0, 20000000}, {0, 20000000}};
+    MUST(timer_settime(timer, 0, &often, NULL));
+    sleep_ms(150);
+    siginfo_t info;
+    CALL(sigtimedwait(&only, &info, &limit));
+    printf("code %d\n", info.si_code);
+    CALL(sigtimedwait(&only, &info, &limit));
+    printf("code %d\n", info.si_code);
+    HOLDS(info.si_overrun >= 2);
+    fflush(stdout);
+    _exit(0);
+  }
+  waitpid(pid, NULL, 0);
   return 0;
 }
