@@ -271,13 +271,22 @@ export class Container {
     if (status === 'stopped') {
       // runc's kill --all has nothing to do then, and says so by success.
       if (to === 'all') return;
+      // Who ends a pod ends its containers one after the other, and with the first one the others are gone.
+      if (signal === SIGKILL && this.state.memberOf !== undefined && !isAlive(this.state.sentry)) return;
       throw new RunscError(`cannot signal container "${this.state.id}"`, 'container not running');
     }
     if (signal === SIGKILL) this.thawSandbox();
     if (status === 'paused' && signal === SIGKILL) this.unpause();
     const client = this.connect();
-    client.ask(`signalling container "${this.state.id}"`, { method: 'signal', pid, signal, to });
-    client.close();
+    try {
+      client.ask(`signalling container "${this.state.id}"`, { method: 'signal', pid, signal, to });
+    } catch (error) {
+      // It has ended meanwhile.
+      if (!(error instanceof SandboxGone)) throw error;
+      if (signal !== SIGKILL) throw new RunscError(`cannot signal container "${this.state.id}"`, 'container not running');
+    } finally {
+      client.close();
+    }
   }
 
   /** Stops all host processes of the sandbox, or lets them go on. */
