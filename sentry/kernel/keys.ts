@@ -32,7 +32,10 @@ const SPEC_SESSION = -3;
 const SPEC_USER = -4;
 const SPEC_USER_SESSION = -5;
 const SPEC_REQKEY_AUTH = -7;
+const SPEC_REQUESTOR = -8;
 
+/** /proc/sys/kernel/keys/persistent_keyring_expiry: three days. */
+const PERSISTENT_EXPIRY_SEC = 3 * 24 * 3600;
 /** Nesting that a search follows: KEYRING_SEARCH_MAX_DEPTH. */
 const MAX_DEPTH = 6;
 
@@ -47,6 +50,8 @@ export class Key {
   payload: Uint8Array = new Uint8Array(0);
   /** Of a keyring. */
   readonly links: Key[] = [];
+  /** KEYCTL_RESTRICT_KEYRING: it takes no more links. */
+  restricted = false;
   revoked = false;
   /** Wall time in seconds; 0 for never. */
   expirySec = 0;
@@ -94,6 +99,9 @@ export class KeyTable {
   private readonly threadKeyrings: WeakMap<Task, Key> = new WeakMap();
   private readonly userKeyrings: Map<number, Key> = new Map();
   private readonly userSessions: Map<number, Key> = new Map();
+  private readonly persistent: Map<number, Key> = new Map();
+  /** KEYCTL_SET_REQKEY_KEYRING: where a thread wants keys that it asks for; nobody is ever asked. */
+  readonly requestTargets: WeakMap<Task, number> = new WeakMap();
 
   constructor(kernel: Kernel) {
     this.kernel = kernel;
@@ -164,6 +172,7 @@ export class KeyTable {
       case SPEC_USER_SESSION:
         return this.userSession(creds);
       case SPEC_REQKEY_AUTH:
+      case SPEC_REQUESTOR:
         return -ENOKEY;
       default:
         return -EINVAL;
@@ -189,6 +198,22 @@ export class KeyTable {
     const user = this.userKeyring(creds);
     if (typeof session !== 'number' && typeof user !== 'number') session.link(user);
     return session;
+  }
+
+  /** KEYCTL_GET_PERSISTENT: a keyring of a user that outlives its sessions, and expires when nobody asks for it. security/keys/persistent.c. */
+  persistentOf(t: Task, uid: number): Key | number {
+    let keyring = this.persistent.get(uid);
+    if (keyring === undefined) {
+      const reads = NEED_VIEW | NEED_READ;
+      const perm = ((reads | NEED_WRITE | NEED_SEARCH | NEED_LINK) << POSSESSOR) | (reads << OWNER);
+      const made = this.create('keyring', `_persistent.${uid}`, t.creds, perm);
+      if (typeof made === 'number') return made;
+      made.uid = uid;
+      this.persistent.set(uid, made);
+      keyring = made;
+    }
+    keyring.expirySec = t.kernel.clock.realtimeSec() + PERSISTENT_EXPIRY_SEC;
+    return keyring;
   }
 
   private ofUser(table: Map<number, Key>, name: string, creds: Credentials): Key | number {

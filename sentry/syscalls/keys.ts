@@ -1,8 +1,8 @@
 // add_key(2), request_key(2), keyctl(2): security/keys/keyctl.c. Nothing asks user space for a key
 // that is not there.
 
-import { EACCES, EDEADLK, EFAULT, EINVAL, ENODEV, ENOENT, ENOKEY, ENOTDIR, EOPNOTSUPP, EPERM } from '../abi/errno.ts';
-import { CAP_SYS_ADMIN } from '../abi/sched.ts';
+import { EACCES, EDEADLK, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, ENOKEY, ENOTDIR, EOPNOTSUPP, EPERM } from '../abi/errno.ts';
+import { CAP_SETUID, CAP_SYS_ADMIN } from '../abi/sched.ts';
 import { SYS_add_key, SYS_keyctl, SYS_request_key } from '../abi/sysno-x64.ts';
 import { type Key, NEED_LINK, NEED_NOTHING, NEED_READ, NEED_SEARCH, NEED_SETATTR, NEED_VIEW, NEED_WRITE } from '../kernel/keys.ts';
 import type { SyscallArgs } from '../kernel/syscall-args.ts';
@@ -50,6 +50,7 @@ export function add_key(t: Task, a: SyscallArgs): number {
   if (!TYPES.includes(type)) return -ENODEV;
   if (description === '' || (type === 'logon' && !/^[^:]+:/.test(description))) return -EINVAL;
   if (!keyring.isKeyring) return -ENOTDIR;
+  if (keyring.restricted) return -EPERM;
   const payload = copyPayload(t, type, a.addr(2), length);
   if (typeof payload === 'number') return payload;
   const old = type === 'keyring' ? undefined : keyring.find(type, description);
@@ -180,6 +181,7 @@ function link(t: Task, id: number, ringId: number): number {
   if (typeof key === 'number') return key;
   if (!ring.isKeyring) return -ENOTDIR;
   if (key.isKeyring && (key === ring || contains(key, ring))) return -EDEADLK;
+  if (ring.restricted) return -EPERM;
   ring.link(key);
   return 0;
 }
@@ -198,6 +200,79 @@ function unlink(t: Task, id: number, ringId: number): number {
   if (at < 0) return -ENOENT;
   ring.links.splice(at, 1);
   return 0;
+}
+
+/** keyctl_keyring_move(): from one keyring to another, with KEYCTL_MOVE_EXCL only where it displaces nothing. */
+function move(t: Task, id: number, fromId: number, toId: number, flags: number): number {
+  const { keys } = t.kernel;
+  if ((flags & ~MOVE_EXCL) !== 0) return -EINVAL;
+  const key = keys.lookup(t, id, true, NEED_LINK);
+  if (typeof key === 'number') return key;
+  const from = keys.lookup(t, fromId, false, NEED_WRITE);
+  if (typeof from === 'number') return from;
+  const to = keys.lookup(t, toId, true, NEED_WRITE);
+  if (typeof to === 'number') return to;
+  if (!from.isKeyring || !to.isKeyring) return -ENOTDIR;
+  if (from === to) return 0;
+  const at = from.links.indexOf(key);
+  if (at < 0) return -ENOENT;
+  if (key.isKeyring && (key === to || contains(key, to))) return -EDEADLK;
+  if ((flags & MOVE_EXCL) !== 0 && to.find(key.type, key.description) !== undefined) return -EEXIST;
+  if (to.restricted) return -EPERM;
+  from.links.splice(at, 1);
+  to.link(key);
+  return 0;
+}
+
+/** keyctl_restrict_keyring(): without a type all links are refused. Only the asymmetric type, which is not there, knows other ways. */
+function restrict(t: Task, id: number, typeAddr: number, schemeAddr: number): number {
+  const ring = t.kernel.keys.lookup(t, id, true, NEED_SETATTR);
+  if (typeof ring === 'number') return ring;
+  if (typeAddr !== 0) {
+    const type = copyType(t, typeAddr);
+    if (typeof type === 'number') return type;
+    return TYPES.includes(type) ? -ENOENT : -ENOKEY;
+  }
+  if (schemeAddr !== 0) return -EINVAL;
+  if (!ring.isKeyring) return -ENOTDIR;
+  if (ring.restricted) return -EEXIST;
+  ring.restricted = true;
+  return 0;
+}
+
+/** keyctl_get_persistent(): one's own, or anybody's with CAP_SETUID; linked to a keyring of the caller's. */
+function getPersistent(t: Task, user: number, ringId: number): number {
+  const { creds } = t;
+  const uid = user === 0xffffffff ? creds.uid : creds.userns.uidToKernel(user);
+  if (uid < 0) return -EINVAL;
+  if (uid !== creds.uid && uid !== creds.euid && !creds.capableHere(CAP_SETUID)) return -EPERM;
+  const ring = t.kernel.keys.lookup(t, ringId, true, NEED_WRITE);
+  if (typeof ring === 'number') return ring;
+  if (!ring.isKeyring) return -ENOTDIR;
+  const key = t.kernel.keys.persistentOf(t, uid);
+  if (typeof key === 'number') return key;
+  if (ring.restricted) return -EPERM;
+  ring.link(key);
+  return key.serial;
+}
+
+/** keyctl_capabilities(): what there is of keyctl(2), as bits. */
+function capabilities(t: Task, addr: number, size: number): number {
+  const n = Math.min(size, scratch.u8.length);
+  scratch.u8.fill(0, 0, n);
+  scratch.u8[0] = CAPS0_CAPABILITIES | CAPS0_PERSISTENT | CAPS0_BIG_KEY | CAPS0_INVALIDATE | CAPS0_RESTRICT | CAPS0_MOVE;
+  if (n > 1) scratch.u8[1] = 0;
+  return n > 0 && t.mm.copyOut(addr, scratch.u8, 0, n) < 0 ? -EFAULT : CAPS_SIZE;
+}
+
+/** keyctl_set_reqkey_keyring(): the one before. There are no group keyrings. */
+function setRequestTarget(t: Task, target: number): number {
+  const { requestTargets } = t.kernel.keys;
+  const before = requestTargets.get(t) ?? 0;
+  if (target === REQKEY_NO_CHANGE) return before;
+  if (target < 0 || target > REQKEY_REQUESTOR || target === REQKEY_GROUP) return -EINVAL;
+  requestTargets.set(t, target);
+  return before;
 }
 
 function search(t: Task, a: SyscallArgs): number {
@@ -278,7 +353,24 @@ const SET_REQKEY_KEYRING = 14;
 const SET_TIMEOUT = 15;
 const ASSUME_AUTHORITY = 16;
 const GET_SECURITY = 17;
+const REJECT = 19;
+const INSTANTIATE_IOV = 20;
 const INVALIDATE = 21;
+const GET_PERSISTENT = 22;
+const RESTRICT_KEYRING = 29;
+const MOVE = 30;
+const CAPABILITIES = 31;
+const MOVE_EXCL = 1;
+const REQKEY_NO_CHANGE = -1;
+const REQKEY_GROUP = 6;
+const REQKEY_REQUESTOR = 7;
+const CAPS0_CAPABILITIES = 0x01;
+const CAPS0_PERSISTENT = 0x02;
+const CAPS0_BIG_KEY = 0x10;
+const CAPS0_INVALIDATE = 0x20;
+const CAPS0_RESTRICT = 0x40;
+const CAPS0_MOVE = 0x80;
+const CAPS_SIZE = 2;
 
 /** keyctl(2). */
 export function keyctl(t: Task, a: SyscallArgs): number {
@@ -309,10 +401,20 @@ export function keyctl(t: Task, a: SyscallArgs): number {
       return read(t, a.int(1), a.addr(2), a.addr(3));
     case INSTANTIATE:
     case NEGATE:
+    case REJECT:
+    case INSTANTIATE_IOV:
       // Only who was asked for a key may give it; nobody is asked.
       return -EPERM;
     case SET_REQKEY_KEYRING:
-      return a.int(1) < -1 || a.int(1) > 7 ? -EINVAL : 0;
+      return setRequestTarget(t, a.int(1));
+    case GET_PERSISTENT:
+      return getPersistent(t, a.uint(1), a.int(2));
+    case RESTRICT_KEYRING:
+      return restrict(t, a.int(1), a.addr(2), a.addr(3));
+    case MOVE:
+      return move(t, a.int(1), a.int(2), a.int(3), a.int(4));
+    case CAPABILITIES:
+      return capabilities(t, a.addr(1), a.addr(2));
     case SET_TIMEOUT:
       return setTimeout(t, a.int(1), a.uint(2));
     case ASSUME_AUTHORITY:
@@ -353,6 +455,6 @@ export const keyCalls: readonly SyscallLine[] = [
     'op:int arg2:addr arg3:addr arg4:addr arg5:addr',
     keyctl,
     'partial',
-    'no asymmetric keys, persistent keyrings or notifications',
+    'no asymmetric keys or notifications; a session keyring is not given to the parent',
   ),
 ];
