@@ -338,7 +338,8 @@ export class Vfs extends VfsNames {
     if (type === S_IFREG || type === S_IFDIR || inode.opensItself) file = inode.open(t, at, flags);
     else if (type === S_IFIFO) file = this.openFifo === null ? -ENXIO : this.openFifo(t, at, flags);
     else if (type === S_IFCHR) file = this.openCharDevice(t, at, flags, inode);
-    else if (type === S_IFSOCK || type === S_IFBLK) file = -ENXIO;
+    else if (type === S_IFBLK) file = mayUse(t, S_IFBLK, flags, inode) ? -ENXIO : -EPERM;
+    else if (type === S_IFSOCK) file = -ENXIO;
     // Anonymous inodes have no type bits: /proc/[pid]/fd of an eventfd.
     else file = inode.open(t, at, flags);
     if (typeof file === 'number') return file;
@@ -360,11 +361,16 @@ export class Vfs extends VfsNames {
 
   private openCharDevice(t: Task | null, at: VfsPath, flags: number, inode: Inode): FileDescription | number {
     const number = major(inode.rdev);
-    const mode = (flags & O_ACCMODE) === O_RDONLY ? 'r' : (flags & O_ACCMODE) === O_WRONLY ? 'w' : 'rw';
-    if (t !== null && !t.group.container.deviceAllowed(S_IFCHR, number, minor(inode.rdev), mode)) return -EPERM;
+    if (!mayUse(t, S_IFCHR, flags, inode)) return -EPERM;
     const open = this.charDevices.get(number * 0x100000 + minor(inode.rdev)) ?? this.charMajors.get(number);
     return open === undefined ? -ENXIO : open(t, at, flags);
   }
+}
+
+/** Whether the container's rules let it open a device: before it turns out whether there is one, devcgroup_inode_permission(). */
+function mayUse(t: Task | null, kind: number, flags: number, inode: Inode): boolean {
+  const mode = (flags & O_ACCMODE) === O_RDONLY ? 'r' : (flags & O_ACCMODE) === O_WRONLY ? 'w' : 'rw';
+  return t === null || t.group.container.deviceAllowed(kind, major(inode.rdev), minor(inode.rdev), mode);
 }
 
 /** The check of access(2) on a resolved file. */

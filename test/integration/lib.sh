@@ -9,8 +9,24 @@ skip() {
   exit 0
 }
 
+# The Debian package that has a program.
+package_of() {
+  case $1 in
+    dockerd | docker) echo docker.io ;;
+    containerd | ctr | containerd-shim-runc-v2) echo containerd ;;
+    busybox) echo busybox-static ;;
+    *) echo util-linux ;;
+  esac
+}
+
+# What is missing comes by apt where the whole suite is asked for.
 need() {
-  for program in "$@"; do command -v "$program" >/dev/null || skip "$program is not installed"; done
+  for program in "$@"; do
+    command -v "$program" >/dev/null && continue
+    [ "${RUNSC_TEST_INTEGRATION:-}" = 1 ] &&
+      DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -qq -y --no-install-recommends install "$(package_of "$program")" >/dev/null 2>&1
+    command -v "$program" >/dev/null || skip "$program is not installed"
+  done
 }
 
 need_root() { [ "$(id -u)" = 0 ] || skip 'root is needed'; }
