@@ -256,6 +256,16 @@ static void exec(const char *root, const char *id, char **args) {
   call3(SYS_munmap, (long)message, MESSAGE_BYTES, 0);
 }
 
+/** The value of a flag that stands at `at`, in the same word or in the next one, to which `at` moves then. 0: it does not. */
+static const char *flag_value(int argc, char **argv, int *at, const char *flag) {
+  const char *rest = after(argv[*at], flag);
+  if (rest != 0 && *rest == '=') return rest + 1;
+  return rest != 0 && *rest == 0 && *at + 1 < argc ? argv[++*at] : 0;
+}
+
+/** runsc/config.ts has the choices. */
+static int is_platform(const char *value) { return same(value, "systrap") || same(value, "ptrace"); }
+
 /** By its other name the executable has another thing to say: runsc/command-line.ts. */
 static int is_shim(const char *program) {
   const char *name = program;
@@ -275,10 +285,10 @@ void front(int argc, char **argv, const char *version) {
   const char *root = 0;
   int at = 1;
   while (at < argc && !same(argv[at], "exec")) {
-    const char *value = after(argv[at], "--root=");
-    if (value == 0 && same(argv[at], "--root") && at + 1 < argc) value = argv[++at];
-    if (value == 0 || *value == 0) return;
-    root = value;
+    const char *value = flag_value(argc, argv, &at, "--root");
+    if (value != 0 && *value != 0) root = value;
+    // A running sandbox has its platform.
+    else if (value != 0 || (value = flag_value(argc, argv, &at, "--platform")) == 0 || !is_platform(value)) return;
     at++;
   }
   // The container's id and a command, no flags before either.

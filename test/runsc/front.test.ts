@@ -47,6 +47,7 @@ maybe(`exec of a command without flags is done: arguments, streams, status, sign
   t.is(said.status, 7);
   t.is(said.stdout, 'typed\n');
   t.is(said.stderr, `a"b\\\n\nx\ty\n\x01\n\u00c3\u00a9\n${'z'.repeat(30_000)}\n`);
+  t.is(call(['--platform=ptrace', '--root', b.root, '--platform', 'systrap', 'exec', 'a', 'sh', '-c', 'exit 5']).status, 5);
   t.is(call([`--root=${b.root}`, 'exec', 'a', 'sh', '-c', 'kill -9 $$']).status, 137);
 
   const program = spawn(front, [
@@ -73,6 +74,7 @@ maybe(`exec of a command without flags is done: arguments, streams, status, sign
   toNode('--root', b.root, 'exec', '../a', 'true');
   toNode('--root', b.root, 'exec', 'a');
   toNode('--root', `${b.root}/${'x'.repeat(100)}`, 'exec', 'a', 'true');
+  toNode('--platform', 'none', '--root', b.root, 'exec', 'a', 'true');
   toNode('--debug', '--root', b.root, 'exec', 'a', 'true');
   t.is((await b.runsc(['pause', 'a'])).status, 0);
   t.false(existsSync(join(b.root, 'a', 'exec.json')));
