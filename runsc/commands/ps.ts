@@ -6,6 +6,7 @@ import type { Invocation } from '../cli.ts';
 import { Container } from '../container.ts';
 import { RunscError } from '../errors.ts';
 import { print } from '../output.ts';
+import { pausedProcesses } from '../paused-processes.ts';
 import { hostText } from '../text.ts';
 
 export function run({ config, flags, args }: Invocation): number {
@@ -79,7 +80,8 @@ export function processTable(container: Container, options: readonly string[]): 
   const columns = columnsFor(options);
   const { status } = container;
   let processes: ProcessInfo[] = [];
-  if (status !== 'stopped') {
+  if (status === 'paused') processes = pausedProcesses(container.state.anchor.pid);
+  else if (status !== 'stopped') {
     const client = container.connect();
     processes = client.ask<ProcessInfo[]>('listing processes', { method: 'ps' });
     client.close();

@@ -73,6 +73,7 @@ bundled('the life of a container: created, running, paused, running, stopped, go
   t.regex((await b.runsc(['delete', 'a'])).stderr, /cannot delete container "a" that is not stopped: it is running/);
   await ok(t, b, 'pause', 'a');
   t.is(await statusOf(b, 'a'), 'paused');
+  t.regex(await ok(t, b, 'ps', 'a'), /^UID .*CMD\n.* 1 +0 .* sh\n/);
   await ok(t, b, 'resume', 'a');
   t.is(await statusOf(b, 'a'), 'running');
   await ok(t, b, 'kill', 'a', 'KILL');
@@ -80,6 +81,14 @@ bundled('the life of a container: created, running, paused, running, stopped, go
   t.regex((await b.runsc(['kill', 'a'])).stderr, /cannot signal container "a": container not running/);
   await ok(t, b, 'delete', 'a');
   t.regex(await statusOf(b, 'a'), /container "a" does not exist/);
+});
+
+bundled('a signal that ends a container before its program runs', 'echo never', async (t, b) => {
+  b.write();
+  await ok(t, b, 'create', 'a');
+  await ok(t, b, 'kill', 'a', 'KILL');
+  t.true(await until(async () => (await statusOf(b, 'a')) === 'stopped'));
+  await ok(t, b, 'delete', 'a');
 });
 
 bundled('exec: user, directory, environment, status, missing programs', 'sleep 60', async (t, b) => {
