@@ -9,7 +9,7 @@ import type { CapabilitySets, SchedulerConfig, TimeOffsets } from '../sentry/boo
 import { RunscError } from './errors.ts';
 import { Field, MAX_SAFE, MAX_U32, stringMap } from './field.ts';
 import type { IdMap } from './id-maps.ts';
-import { warning } from './messages.ts';
+import { debugLine, warning } from './messages.ts';
 import { checkResources, type Resources } from './resources.ts';
 import { checkSeccomp, type Seccomp } from './seccomp.ts';
 import { checkTimeOffsets } from './time-offsets.ts';
@@ -308,11 +308,13 @@ function checkCapabilities(field: Field): CapabilitySets {
 /** "only capabilities that are both permitted and inheritable can be ambient": prctl(2), PR_CAP_AMBIENT_RAISE. */
 function raisable(ambient: [number, number], permitted: [number, number], inheritable: [number, number]): [number, number] {
   const allowed: [number, number] = [permitted[0] & inheritable[0], permitted[1] & inheritable[1]];
+  // Engines that have given up inheritable ones ask for the whole of their list all the same: no news to anybody.
+  const tell = inheritable[0] === 0 && inheritable[1] === 0 ? debugLine : warning;
   for (const [i, name] of capabilityNames().entries()) {
     const word = i < 32 ? 0 : 1;
     const bit = 1 << (i % 32);
     if ((ambient[word] & bit) !== 0 && (allowed[word] & bit) === 0)
-      warning(`can't raise ambient capability ${name}: it is not both permitted and inheritable`);
+      tell(`can't raise ambient capability ${name}: it is not both permitted and inheritable`);
   }
   return [ambient[0] & allowed[0], ambient[1] & allowed[1]];
 }
