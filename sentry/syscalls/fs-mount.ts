@@ -384,6 +384,8 @@ export function mountSetattr(t: Task, a: SyscallArgs): number {
   if (!mayMount(t)) return -EPERM;
   const error = loadMountAttr(t, a.addr(3), a.addr(4), false);
   if (error < 0) return error;
+  // "Don't bother walking through the mounts if this is a nop."
+  if (wanted.set === 0 && wanted.clear === 0 && wanted.propagation === 0 && wanted.idmap === undefined) return 0;
   const at = placeAt(t, a.int(0), a.addr(1), lookupFlags(flags));
   if (typeof at === 'number') return at;
   return setMountAttr(t, at, wanted, (flags & AT_RECURSIVE) !== 0);

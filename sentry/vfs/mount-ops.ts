@@ -275,7 +275,8 @@ function canMoveBeneath(ctx: VfsContext, m: Mount, at: VfsPath): number {
   // What lies over the root of the moved mount would stay hidden below the one it goes beneath.
   if (m.childAt(m.root) !== undefined) return -EINVAL;
   // "Mounting beneath the rootfs only makes sense when the semantics of pivot_root(".", ".") are used."
-  if (over === ctx.fs.root.mount || parent === ctx.fs.mountNamespace.root) return -EINVAL;
+  // (What Linux calls the namespace's root lies, empty, below ours.)
+  if (over === ctx.fs.root.mount) return -EINVAL;
   if (m.isUnder(over)) return -EINVAL;
   const point = over.mountpoint!;
   if (wouldOvermount(parent, over, point)) return -EINVAL;
@@ -361,8 +362,6 @@ export interface MountChange {
 /** mount_setattr(2) on one mount or, recursive, all below. All or none. */
 export function setMountAttr(ctx: VfsContext, at: VfsPath, change: MountChange, recursive: boolean): number {
   const { set, clear, propagation, idmap } = change;
-  // "Don't bother walking through the mounts if this is a nop."
-  if (set === 0 && clear === 0 && propagation === 0 && idmap === undefined) return 0;
   const m = at.mount;
   if (at.dentry !== m.root) return -EINVAL;
   if (m.namespace !== null && !isOurs(ctx, m)) return -EINVAL;

@@ -211,9 +211,8 @@ export class Mount {
     this.unbindable = false;
   }
 
-  /** Becomes a slave of its former peers, if it had any: do_make_slave(). */
+  /** Becomes a slave of its former peers, if it had any: do_make_slave(). What is unbindable stays so: change_mnt_propagation(). */
   makeSlave(): void {
-    this.unbindable = false;
     this.leaveGroup(true);
   }
 
@@ -471,7 +470,10 @@ function propagate(top: Mount, parent: Mount, mountpoint: Dentry): void {
     if (over !== undefined) {
       over.detach();
       copy.attach(m, mountpoint);
-      over.attach(copy, copy.root);
+      // The copy may have something over its own root.
+      let top = copy;
+      for (let next = overmount(top); next !== undefined; next = overmount(top)) top = next;
+      over.attach(top, top.root);
     } else copy.attach(m, mountpoint);
     changed.add(m.namespace!);
   }
