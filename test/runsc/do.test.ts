@@ -152,7 +152,7 @@ test.serial('do: sockets of the host are reached with --host-uds=open alone', as
   });
   await new Promise<void>((resolve) => server.listen(join(dir, 'socket'), resolve));
   t.teardown(() => server.close());
-  const guest = await buildGuest('host-uds');
+  const guest = await buildGuest('helper-host-uds');
   const talk = (flags: string[]) => sandbox([...flags, 'do', `--volume=${dir}:/mnt`, '--', guest, '/mnt/socket']);
   t.is((await talk([])).stdout, 'connect: Connection refused\n');
   t.is(
