@@ -274,7 +274,8 @@ export class UnixSocket extends KernelSocket {
   }
 
   private connectToHost(t: Task, name: Uint8Array, length: number): number {
-    if (this.state !== UNCONNECTED && this.isConnectionOriented) return this.state === CONNECTED ? -EISCONN : -EINVAL;
+    // The host is not asked for a connection that could not be used: whether somebody is there stays unknown, but for the one that is.
+    if (this.state !== UNCONNECTED && this.isConnectionOriented) return this.host !== null ? -EISCONN : -ECONNREFUSED;
     const host = this.findHost(t, name, length);
     if (typeof host === 'number') return host;
     this.host?.decRef(t);
