@@ -114,8 +114,8 @@ const PR_GET_AUXV = 0x41555856;
 /** SECURE_ALL_BITS and SECURE_ALL_LOCKS. */
 const SECURE_BITS = 0x555;
 const SECURE_LOCKS = 0xaaa;
-/** SECBIT_EXEC_RESTRICT_FILE and SECBIT_EXEC_DENY_INTERACTIVE, for interpreters: anybody may set them. */
-const SECURE_UNPRIVILEGED = 0x500;
+/** SECBIT_EXEC_RESTRICT_FILE and SECBIT_EXEC_DENY_INTERACTIVE, for interpreters, and their locks: anybody may set them. */
+const SECURE_UNPRIVILEGED = 0xf00;
 const TASK_SIZE = 0x7ffffffff000;
 /** The longest auxiliary vector that is kept: saved_auxv. */
 const AUXV_MAX = 8 * 46;
@@ -311,7 +311,9 @@ function setSecureBits(t: Task, bits: number): number {
   const locked = (now & SECURE_LOCKS) >> 1;
   if (bits > 0xfff || (bits & ~(SECURE_BITS | SECURE_LOCKS)) !== 0) return -EPERM;
   if ((locked & (now ^ bits)) !== 0 || (now & SECURE_LOCKS & ~bits) !== 0) return -EPERM;
-  if (((now ^ bits) & ~SECURE_UNPRIVILEGED) !== 0 && !t.creds.capableHere(CAP_SETPCAP)) return -EPERM;
+  // "For legacy reason, denies non-change."
+  const isFree = now !== bits && ((now ^ bits) & ~SECURE_UNPRIVILEGED) === 0;
+  if (!isFree && !t.creds.capableHere(CAP_SETPCAP)) return -EPERM;
   const c = t.creds.clone();
   c.securebits = bits;
   t.creds = c;
