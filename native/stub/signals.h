@@ -14,6 +14,15 @@ static void save_registers(u8 *c, struct ucontext *uc) {
   REG(c, RIP) = m->ip, REG(c, CS) = m->cs, REG(c, EFLAGS) = m->flags, REG(c, RSP) = m->sp, REG(c, SS) = m->ss;
 }
 
+/* The thread has stopped, and not for a call: nothing is fetched and nothing to be copied. */
+static void post_stop(u8 *c, struct ucontext *uc, u32 event) {
+  save_registers(c, uc);
+  U32(c, CTX_NIN) = 0;
+  U32(c, CTX_NOUT) = 0;
+  U32(c, CTX_DATA_USED) = 0;
+  post(c, event);
+}
+
 /* Makes the interrupted state that of the page. */
 static void load_registers(u8 *c, struct ucontext *uc) {
   struct sigcontext *m = &uc->m;
@@ -65,11 +74,7 @@ static void system_call(u8 *c, struct ucontext *uc, u64 nr) {
     if (U32(c, CTX_KICKED) == 0) return;
     /* The Sentry has not seen the call, so it is to hear that the thread has stopped. */
     U32(c, CTX_KICKED) = 0;
-    save_registers(c, uc);
-    U32(c, CTX_NIN) = 0;
-    U32(c, CTX_NOUT) = 0;
-    U32(c, CTX_DATA_USED) = 0;
-    post(c, EVENT_KICKED);
+    post_stop(c, uc, EVENT_KICKED);
     finish(c, uc, 0);
     return;
   }
@@ -104,16 +109,12 @@ static int put_right(u8 *c, struct ucontext *uc, int signo) {
 }
 
 static void fault(u8 *c, struct ucontext *uc, struct siginfo *si) {
-  save_registers(c, uc);
   U32(c, CTX_FAULT_SIGNO) = (u32)si->signo;
   U32(c, CTX_FAULT_CODE) = (u32)si->code;
   U32(c, CTX_FAULT_TRAPNO) = (u32)uc->m.trapno;
   U32(c, CTX_FAULT_ERR) = (u32)uc->m.err;
   U64(c, CTX_FAULT_ADDR) = si->addr;
-  U32(c, CTX_NIN) = 0;
-  U32(c, CTX_NOUT) = 0;
-  U32(c, CTX_DATA_USED) = 0;
-  post(c, EVENT_FAULT);
+  post_stop(c, uc, EVENT_FAULT);
   finish(c, uc, 0);
 }
 
@@ -136,11 +137,7 @@ static void kicked(u8 *c, struct ucontext *uc, u64 slot) {
     if (within(ip, return_start, return_end)) uc->m.ip = (u64)return_start;
     return;
   }
-  save_registers(c, uc);
-  U32(c, CTX_NIN) = 0;
-  U32(c, CTX_NOUT) = 0;
-  U32(c, CTX_DATA_USED) = 0;
-  post(c, EVENT_KICKED);
+  post_stop(c, uc, EVENT_KICKED);
   finish(c, uc, 0);
 }
 

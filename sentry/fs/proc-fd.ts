@@ -2,7 +2,7 @@
 
 import { EACCES, EINVAL, EIO, ENOENT, ESRCH } from '../abi/errno.ts';
 import { O_CLOEXEC, SEEK_CUR, SEEK_SET } from '../abi/fcntl.ts';
-import { S_IFDIR, S_IFLNK, S_IFREG } from '../abi/stat.ts';
+import { S_IFLNK, S_IFREG } from '../abi/stat.ts';
 import type { Credentials } from '../kernel/credentials.ts';
 import type { Pid } from '../kernel/pid-namespace.ts';
 import type { Task } from '../kernel/task.ts';
@@ -242,12 +242,12 @@ export class MemDescription extends FileDescription {
   }
 }
 
-/** The inode of mem. */
-export class MemFile extends TextFile {
+/** The inode of a file over a task's memory, opened by whoever may trace the task. */
+export abstract class TaskMemoryFile extends TextFile {
   private readonly pid: Pid;
 
-  constructor(view: ProcView, pid: Pid, ino: number) {
-    super(view, ino, 0o600);
+  constructor(view: ProcView, pid: Pid, ino: number, permissions: number) {
+    super(view, ino, permissions);
     this.pid = pid;
     ownByTask(this, pid);
   }
@@ -260,8 +260,19 @@ export class MemFile extends TextFile {
     const target = taskOf(this.pid);
     if (target === undefined) return -ESRCH;
     if (t !== null && ptraceMayAccess(t, target, true) < 0) return -EACCES;
+    return this.describe(flags, path, target);
+  }
+
+  protected abstract describe(flags: number, path: VfsPath, target: Task): FileDescription;
+}
+
+/** The inode of mem. */
+export class MemFile extends TaskMemoryFile {
+  constructor(view: ProcView, pid: Pid, ino: number) {
+    super(view, pid, ino, 0o600);
+  }
+
+  protected override describe(flags: number, path: VfsPath, target: Task): FileDescription {
     return new MemDescription(flags, path, this, target);
   }
 }
-
-export const DIR_TYPE: number = direntType(S_IFDIR);

@@ -1,7 +1,7 @@
 // /proc/[pid]/pagemap, and /proc/kpagecount and its kin: fs/proc/task_mmu.c:pagemap_read(), fs/proc/page.c. Numbers of page
 // frames are the host's affair, so they are 0 here, as Linux shows them to whoever lacks CAP_SYS_ADMIN.
 
-import { EACCES, EINVAL, ESRCH } from '../abi/errno.ts';
+import { EINVAL } from '../abi/errno.ts';
 import { SEEK_CUR, SEEK_SET } from '../abi/fcntl.ts';
 import { PAGE_SIZE } from '../abi/limits.ts';
 import { residentPages } from '../host/memory.ts';
@@ -12,8 +12,8 @@ import { FileDescription } from '../vfs/file-description.ts';
 import type { Filesystem, Inode, VfsPath } from '../vfs/filesystem.ts';
 import type { IoBuffer } from '../vfs/io-buffer.ts';
 import { TextFile } from './kernfs.ts';
-import { ptraceMayAccess } from './proc-access.ts';
-import { ownByTask, type ProcView, taskOf } from './proc-inode.ts';
+import { TaskMemoryFile } from './proc-fd.ts';
+import type { ProcView } from './proc-inode.ts';
 
 const ENTRY = 8;
 const TASK_SIZE = 2 ** 47 - PAGE_SIZE;
@@ -98,23 +98,12 @@ class PagemapDescription extends EntriesDescription {
 }
 
 /** The inode of pagemap. */
-export class PagemapFile extends TextFile {
-  private readonly pid: Pid;
-
+export class PagemapFile extends TaskMemoryFile {
   constructor(view: ProcView, pid: Pid, ino: number) {
-    super(view, ino, 0o400);
-    this.pid = pid;
-    ownByTask(this, pid);
+    super(view, pid, ino, 0o400);
   }
 
-  override text(_t: Task): string {
-    return '';
-  }
-
-  override open(t: Task | null, path: VfsPath, flags: number): FileDescription | number {
-    const target = taskOf(this.pid);
-    if (target === undefined) return -ESRCH;
-    if (t !== null && ptraceMayAccess(t, target, true) < 0) return -EACCES;
+  protected override describe(flags: number, path: VfsPath, target: Task): FileDescription {
     return new PagemapDescription(flags, path, this, target.mm);
   }
 }

@@ -1,16 +1,13 @@
 // Directories: fs/erofs/dir.c, namei.c. Each block begins with entries of 12 bytes, sorted by name like the blocks
 // themselves; their names follow. Positions of readdir are byte offsets of entries.
 
-import { EINVAL, EISDIR, ENOENT, EUCLEAN } from '../../abi/errno.ts';
-import { SEEK_CUR, SEEK_SET } from '../../abi/fcntl.ts';
+import { ENOENT, EUCLEAN } from '../../abi/errno.ts';
 import { NAME_MAX } from '../../abi/limits.ts';
 import { getU64 } from '../../base/int64.ts';
 import { latin1 } from '../../base/latin1.ts';
-import { neverTold } from '../../base/wait-queue.ts';
 import type { Task } from '../../kernel/task.ts';
-import { FileDescription } from '../../vfs/file-description.ts';
-import type { DirSink, Inode, VfsPath } from '../../vfs/filesystem.ts';
-import type { IoBuffer } from '../../vfs/io-buffer.ts';
+import { DirectoryDescription } from '../../vfs/directory-description.ts';
+import type { DirSink } from '../../vfs/filesystem.ts';
 import type { ErofsInode } from './filesystem.ts';
 
 const ENTRY = 12;
@@ -101,37 +98,7 @@ export function findEntry(dir: ErofsInode, name: string): number {
   return -ENOENT;
 }
 
-export class ErofsDirectory extends FileDescription {
-  private readonly dir: ErofsInode;
-
-  constructor(path: VfsPath, flags: number, dir: ErofsInode) {
-    super(flags, path, neverTold);
-    this.dir = dir;
-  }
-
-  override inode(): Inode {
-    return this.dir;
-  }
-
-  override read(_t: Task, _io: IoBuffer): number {
-    return -EISDIR;
-  }
-
-  override pread(_t: Task | null, _io: IoBuffer, _offset: number): number {
-    return -EISDIR;
-  }
-
-  override seek(_t: Task, offset: number, whence: number): number {
-    const pos = whence === SEEK_SET ? offset : whence === SEEK_CUR ? this.pos + offset : -1;
-    if (pos < 0) return -EINVAL;
-    this.pos = pos;
-    return pos;
-  }
-
-  override fsync(_t: Task, _dataOnly: boolean): number {
-    return 0;
-  }
-
+export class ErofsDirectory extends DirectoryDescription<ErofsInode> {
   /** erofs_readdir(). */
   override readdir(_t: Task, sink: DirSink): number {
     const { dir } = this;
