@@ -26,12 +26,12 @@ static void *waits(void *arg) {
 }
 
 // Until the thread sleeps: proc_pid_stat(5), the field behind the name.
-static void await_sleep(struct waiter *w) {
+static void await_sleep(volatile int *tid) {
   char path[64], text[256];
   for (int i = 0; i < 500; i++) {
     sleep_ms(10);
-    if (w->tid == 0) continue;
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", w->tid);
+    if (*tid == 0) continue;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", *tid);
     FILE *f = fopen(path, "r");
     char *end = f != NULL && fgets(text, sizeof text, f) != NULL ? strrchr(text, ')') : NULL;
     if (f != NULL) fclose(f);
@@ -43,7 +43,7 @@ static void start(struct waiter *w, int n, uint32_t *addr) {
   for (int i = 0; i < n; i++) {
     w[i] = (struct waiter){.addr = addr, .bits = 1u << i};
     pthread_create(&w[i].thread, NULL, waits, &w[i]);
-    await_sleep(&w[i]);
+    await_sleep(&w[i].tid);
   }
 }
 
@@ -55,8 +55,9 @@ static int done(struct waiter *w, int n) {
 }
 
 static uint32_t pi_word;
-static volatile int order[8], at;
+static volatile int order[8], at, lockers[3];
 static void *locks_pi(void *arg) {
+  lockers[(long)arg] = gettid();
   if (futex(&pi_word, FUTEX_LOCK_PI, 0, NULL, NULL, 0) != 0) printf("lock failed: %s\n", strerrorname_np(errno));
   order[at++] = (int)(long)arg;
   HOLDS((pi_word & FUTEX_TID_MASK) == (uint32_t)gettid());
@@ -114,10 +115,11 @@ static void *wakes_other(void *arg) {
   return NULL;
 }
 
+static volatile int shared_waiter;
 static void *waits_shared(void *unused) {
-  long woken = futex(&word, FUTEX_WAIT, 0, NULL, NULL, 0);
-  HOLDS(woken == 0);
-  return NULL;
+  (void)unused;
+  shared_waiter = gettid();
+  return (void *)futex(&word, FUTEX_WAIT, 0, NULL, NULL, 0);
 }
 
 int main(void) {
@@ -176,7 +178,7 @@ int main(void) {
   pthread_t threads[3];
   for (long i = 0; i < 3; i++) {
     pthread_create(&threads[i], NULL, locks_pi, (void *)i);
-    sleep_ms(20);
+    await_sleep(&lockers[i]);
   }
   HOLDS(pi_word == ((uint32_t)gettid() | FUTEX_WAITERS));
   long unlocked = futex(&pi_word, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0);
@@ -250,10 +252,12 @@ int main(void) {
   SECTION("private and shared words are not the same");
   word = 0;
   pthread_create(&threads[2], NULL, waits_shared, NULL);
-  sleep_ms(100);
+  await_sleep(&shared_waiter);
   CALL(futex(&word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0));
   CALL(futex(&word, FUTEX_WAKE, 1, NULL, NULL, 0));
-  pthread_join(threads[2], NULL);
+  void *woken;
+  pthread_join(threads[2], &woken);
+  HOLDS(woken == NULL);
 
   SECTION("clocks and owners that are gone");
   CALL(futex(&word, FUTEX_WAIT | FUTEX_CLOCK_REALTIME, 9, NULL, NULL, 0));
